@@ -1,3 +1,23 @@
 """Microblog: a small social site on Quart whose accounts live by e-mail."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quart import Quart
+
+from app import database, settings
+from app.accounts import passwords
+
 __version__ = "0.1.0"
+__all__ = ["create_app"]
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Quart:
+    """Return the site, set up from `config`, the environment and `.env`; raises SettingsError."""
+    app = Quart(__name__, static_folder=None)
+    app.config.from_mapping(settings.load(config))
+    database.init_app(app)
+    passwords.init_app(app)
+    return app

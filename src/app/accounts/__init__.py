@@ -1,0 +1,1 @@
+"""Accounts: registering, logging in and out, sessions, passwords, and getting back in by mail."""

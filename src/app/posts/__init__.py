@@ -1,0 +1,1 @@
+"""Posts: the timeline, exploring, and saying something."""

@@ -52,7 +52,9 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
     assert page.flashes == ["Please log in to access this page."]
     wrong = await visitor.submit("/login?next=/index", username="susan", password="no")
     assert "next=/index" in wrong.text
-    right = await visitor.submit("/login?next=/index?page%3D2", username="susan", password="correct horse")
+    right = await visitor.submit(
+        "/login?next=/index?page%3D2", username="susan", password="correct horse"
+    )
     assert right.location == "/index?page=2"
 
 
@@ -129,7 +131,9 @@ async def test_a_visit_moves_the_end_of_the_session_and_last_seen(
     then = datetime.now(UTC) - timedelta(hours=2)
     async with writing() as session:
         await session.execute(
-            update(LoginSession).values(created_at=then, seen_at=then, expires_at=then + timedelta(hours=12))
+            update(LoginSession).values(
+                created_at=then, seen_at=then, expires_at=then + timedelta(hours=12)
+            )
         )
         await session.execute(update(User).values(last_seen=then))
     await visitor.get("/index")

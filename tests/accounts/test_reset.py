@@ -116,7 +116,9 @@ async def test_of_twenty_at_once_one_wins(visitor: Visitor, app: Quart) -> None:
     tokens = [(await each.get(link)).token for each in visitors]
     pages = await asyncio.gather(
         *(
-            each.post(link, csrf_token=token, password=f"password {n:02}", password2=f"password {n:02}")
+            each.post(
+                link, csrf_token=token, password=f"password {n:02}", password2=f"password {n:02}"
+            )
             for n, (each, token) in enumerate(zip(visitors, tokens, strict=True))
         )
     )
@@ -153,8 +155,11 @@ async def test_time_counts_from_the_request_however_long_the_mail_waited(visitor
     await visitor.submit("/reset_password_request", email="susan@example.com")
     asked = datetime.now(UTC) - timedelta(minutes=8)
     async with writing() as session:
-        await session.execute(update(outbox.models.Delivery).where(
-            outbox.models.Delivery.kind == "reset_password").values(created_at=asked))
+        await session.execute(
+            update(outbox.models.Delivery)
+            .where(outbox.models.Delivery.kind == "reset_password")
+            .values(created_at=asked)
+        )
     with mail.record_messages() as sent:
         await outbox.drain()
     token = next(LINK.search(m.body)[1] for m in sent if "Reset" in m.subject).rpartition("/")[2]
@@ -188,7 +193,9 @@ async def test_a_forged_or_expired_token_gets_the_ordinary_answer(
     assert (await visitor.get(page.location)).flashes == [NOT_VALID]
 
 
-@pytest.mark.parametrize("token", ["x", "%00", "a.b.c", "%ff%fe", "x" * 5000, "١٢", "eyJhbGciOiJub25lIn0.e30."])
+@pytest.mark.parametrize(
+    "token", ["x", "%00", "a.b.c", "%ff%fe", "x" * 5000, "١٢", "eyJhbGciOiJub25lIn0.e30."]
+)
 async def test_nonsense_for_a_token_gets_the_ordinary_answer(visitor: Visitor, token: str) -> None:
     page = await visitor.get(f"/reset_password/{token}")
     assert page.location == "/reset_password_request"

@@ -6,4 +6,4 @@ from app.mailbox.routes import init_app
 from app.mailbox.server import Catcher
 from app.mailbox.store import CaughtMail, Mailbox
 
-__all__ = ["CaughtMail", "Catcher", "Mailbox", "init_app"]
+__all__ = ["Catcher", "CaughtMail", "Mailbox", "init_app"]

@@ -81,7 +81,7 @@ def read_source(content: bytes) -> str:
 
 def _take_apart(message: Message) -> Letter:
     text = html = None
-    parts = []
+    parts: list[Part] = []
     for leaf in _leaves(message):
         kind = leaf.get_content_type()
         is_body = leaf.get_content_disposition() != "attachment" and not leaf.get_filename()

@@ -42,7 +42,7 @@ class Catcher:
         tasks = [connection._handler_coroutine for connection in self._connections]
         for connection in self._connections:
             if connection.transport is not None:
-                connection.transport.abort()
+                connection.transport.close()
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
         await self._server.wait_closed()
         self._server = None

@@ -8,7 +8,7 @@
 Stages: connect greeting ehlo starttls auth mail rcpt data dot quit. What is said instead of the reply:
 `drop` closes, `hang` never answers, `drip` sends one byte and then hangs, `garbage` is no SMTP, and any
 other text (beginning with a reply code) is sent as it is. At `dot` a message has arrived unless the reply is
-a refusal. `lost` at `dot` drops the connection without keeping the message. A closed port is `server.close_port()`.
+a refusal; `lost` at `dot` drops the connection without keeping the message.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ async def test_no_line_over_998_bytes_goes_out(make_mail: MakeMail, what: str, l
     if found is None:
         part = parsed.get_body(("html" if what == "html" else "plain",))
         assert part is not None
-        found = part.get_content().rstrip("\n")
+        found = part.get_content().rstrip()
     assert found == text
 
 

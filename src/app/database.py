@@ -8,6 +8,7 @@ end of the block, or rolled back by an exception. A `writing()` inside another o
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -32,7 +33,7 @@ WAIT_SECONDS = 2.0
 T = TypeVar("T")
 
 
-class DatabaseUnavailable(Exception):  # noqa: N818 -- it is a state of the world, not a fault of ours
+class DatabaseUnavailable(Exception):
     """The database does not answer, or not in time; trying again later can help."""
 
 
@@ -165,12 +166,18 @@ def _unavailable() -> Iterator[None]:
     """Turn a driver's word for "no answer" into DatabaseUnavailable."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError, OSError, TimeoutError) as error:
+    except (PoolTimeoutError, OSError, TimeoutError) as error:
         raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable(str(error)) from error
-        raise
+        if not (error.connection_invalidated or _is_no_answer(error)):
+            raise
+        raise DatabaseUnavailable(str(error.orig)) from error
+
+
+def _is_no_answer(error: DBAPIError) -> bool:
+    """Return whether `error` is about reaching the database; SQLite says so of wrong SQL as well."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR
 
 
 def _tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:

@@ -130,20 +130,27 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     Raises SettingsError with one line for the first wrong or missing one.
     """
     given = dict(config or {})
-    environment = {**dotenv_values(".env"), **os.environ}
+    environment = from_environment()
     values = {setting.key: _value(setting, given, environment) for setting in SETTINGS}
     _fill_in(values)
     _check(values)
     return {**given, **values}
 
 
+def from_environment() -> dict[str, str]:
+    """Return what the environment and, behind it, the `.env` file of this directory give."""
+    kept = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+    return {**kept, **os.environ}
+
+
 def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
-    for source in (given, environment):
-        for key in (setting.key, *setting.aliases):
-            if source.get(key) not in (None, ""):
-                return setting.parse(source[key])
-    if setting.key in given:
-        return setting.parse(given[setting.key])
+    keys = (setting.key, *setting.aliases)
+    for key in keys:
+        if key in given:
+            return setting.parse(given[key])
+    for key in keys:
+        if environment.get(key):
+            return setting.parse(environment[key])
     return setting.parse(setting.default)
 
 

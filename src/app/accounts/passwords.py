@@ -24,7 +24,7 @@ WARMING_METHOD = "scrypt:2:1:1"
 T = TypeVar("T")
 
 
-class Busy(Exception):  # noqa: N818 -- it is a state, not a fault
+class Busy(Exception):
     """More passwords wait for hashing than the queue holds; trying again in a few seconds can help."""
 
 

@@ -12,7 +12,7 @@ ALGORITHM = "HS256"
 LONGEST_TOKEN = 1024
 
 
-class InvalidToken(Exception):  # noqa: N818 -- the field's own word
+class InvalidToken(Exception):
     """A token that is not one of ours, or not for resetting a password."""
 
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, event
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.database import Database
+from app.database import Database, DatabaseUnavailable
+
+FOLDER = Path(__file__).parent
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
@@ -36,7 +40,7 @@ async def check(database: Database) -> None:
 async def _run(database: Database, action: Callable[[Config], None]) -> None:
     """Run one of Alembic's commands over one connection of its own, without the pages' short timeouts."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("path_separator", "os")
 
     def run(connection: Connection) -> None:
@@ -47,6 +51,10 @@ async def _run(database: Database, action: Callable[[Config], None]) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)
+    except (OperationalError, InterfaceError, OSError) as error:
+        place = database.url.render_as_string(hide_password=True)
+        reason = getattr(error, "orig", error)
+        raise DatabaseUnavailable(f"DATABASE_URL: {place} cannot be used ({reason}).") from error
     finally:
         await engine.dispose()
 
@@ -64,3 +72,10 @@ def _engine(database: Database) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def head() -> str:
+    """Return the newest revision, the one this version of the site works with."""
+    revision = ScriptDirectory(str(FOLDER)).get_current_head()
+    assert revision is not None  # noqa: S101 -- the package ships its revisions
+    return revision

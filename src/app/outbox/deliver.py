@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _OPENING = frozenset({None, "connect", "greeting", "ehlo", "starttls", "auth"})
 
 
-class NotOurs(Exception):  # noqa: N818 -- a state of the world, not a fault of ours
+class NotOurs(Exception):
     """DATA may not begin: the claim was lost, or the renderer must be asked again."""
 
 
@@ -40,7 +40,7 @@ async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
     return await _send(outbox, claim, message)
 
 
-class UnknownKind(LookupError):  # noqa: N818 -- a newer process may know it
+class UnknownKind(LookupError):
     """No renderer is registered for the kind."""
 
 

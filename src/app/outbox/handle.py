@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
-class NotPosted(LookupError):  # noqa: N818 -- a state of the world, not a fault of ours
+class NotPosted(LookupError):
     """The mail is not in the outbox: its transaction is still open or was rolled back, or it was purged."""
 
 

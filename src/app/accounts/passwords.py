@@ -19,7 +19,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 LONGEST_PASSWORD = 256
 QUEUE_PER_PROCESS = 16
-WARMING_METHOD = "scrypt:2:1:1"
+WARMING_METHOD = "pbkdf2:sha256:1"  # OpenSSL refuses scrypt this small: "memory limit exceeded"
 
 T = TypeVar("T")
 

@@ -34,6 +34,8 @@ class Session(Dialogue):
     def __init__(self, state: MailState, client: Client, progress: Progress) -> None:
         super().__init__(state, client, progress)
         self.messages = 0
+        self.greeting = ""
+        self.mechanism: str | None = None
         self._begun = False  # the server may hold a begun transaction: RSET before the next one
 
     @property

@@ -112,6 +112,18 @@ async def test_a_refused_token_is_not_shown(make_mail: MakeMail, message: Messag
             await mail.send(message)
 
 
+async def test_the_challenge_after_a_refused_token_is_answered_by_an_empty_line(
+    make_mail: MakeMail, message: Message
+) -> None:
+    challenge = base64.b64encode(b'{"status":"401"}').decode()
+    script: dict[str, str | list[str]] = {"auth": f"334 {challenge}", "": "535 token expired"}
+    async with ScriptedServer(script).running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN="old")
+        with pytest.raises(LoginError, match="535 token expired"):
+            await mail.send(message)
+    assert server.commands[-1] == ""
+
+
 async def test_a_token_that_cannot_be_had_is_the_servers_trouble(
     make_mail: MakeMail, message: Message
 ) -> None:

@@ -128,53 +128,6 @@ async def test_a_cancellation_that_meets_the_reply_is_not_lost(make_mail: MakeMa
         assert (mail.pool.idle, len(server.messages)) == (0, 0)
 
 
-class StopError(TimeoutError):
-    """An error of the caller's own; even a TimeoutError stays what it is."""
-
-
-async def test_what_before_data_raises_comes_out_and_nothing_is_sent(make_mail: MakeMail) -> None:
-    error = StopError("not any more")
-
-    async def stop() -> None:
-        raise error
-
-    async with ScriptedServer().running() as server:
-        mail = make_mail(server.port)
-        with mail.record_messages() as outbox, pytest.raises(StopError) as caught:
-            await mail.send(Message("one", TO), before_data=stop)
-        assert caught.value is error
-        assert (outbox, server.messages, mail.pool.idle) == ([], [], 1)
-        assert "DATA" not in server.commands
-        await mail.send(Message("two", TO))
-    assert server.connections == 1
-    assert server.commands.count("RSET") == 1
-    assert b"Subject: two" in server.messages[0]
-
-
-async def test_before_data_comes_after_the_recipients_and_before_data(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
-) -> None:
-    seen: list[str] = []
-
-    async def look() -> None:
-        seen.extend(scripted.commands)
-
-    await make_mail(scripted.port).send(message, before_data=look)
-    assert seen[-1] == "RCPT TO:<to@example.com>"
-    assert scripted.commands[-1] == "DATA"
-
-
-async def test_before_data_is_not_called_when_all_recipients_are_refused(
-    make_mail: MakeMail, message: Message
-) -> None:
-    async def never() -> None:
-        pytest.fail("there is nobody to send to")
-
-    async with ScriptedServer({"rcpt": "550 no"}).running() as server:
-        with pytest.raises(Exception, match="550 no"):
-            await make_mail(server.port).send(message, before_data=never)
-
-
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "LOCALHOST.", "smtp.localhost"])
 async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
     make_mail: MakeMail, name: str

@@ -50,7 +50,6 @@ from .errors import (
     NoSenderError,
     RecipientsRefused,
     RefusedError,
-    Reply,
     ReplyTimeout,
     SenderRefused,
     ServerError,
@@ -64,6 +63,7 @@ from .mail import Mail
 from .message import Message
 from .pool import Pool
 from .probe import Probe
+from .reply import Reply
 from .session import SendResult
 from .settings import MailState
 from .signals import email_dispatched, signals

@@ -8,8 +8,9 @@ import socket
 from aiosmtplib import SMTPHeloError, SMTPResponse
 
 from .dialogue import Client, Progress
-from .errors import TlsNotOffered, printable
+from .errors import TlsNotOffered
 from .login import log_in
+from .reply import printable
 from .session import Session
 from .settings import MailState
 

@@ -8,7 +8,8 @@ from aiosmtplib import SMTPServerDisconnected
 
 from .classify import refusal
 from .dialogue import Client, Dialogue, Job, Progress
-from .errors import RecipientsRefused, RefusedError, Reply, Smtputf8Error
+from .errors import RecipientsRefused, RefusedError, Smtputf8Error
+from .reply import Reply
 from .settings import MailState
 
 _RECIPIENT_TAKEN = frozenset({250, 251, 252})

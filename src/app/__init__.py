@@ -1,3 +1,30 @@
 """Microblog: a small social site on Quart whose accounts live by e-mail."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quart import Quart
+
+from app import accounts, database, email, outbox, posts, settings, web
+from app.quart_mail import Mail
+
 __version__ = "0.1.0"
+__all__ = ["create_app", "mail"]
+
+mail = Mail()
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Quart:
+    """Return the site, set up from `config`, the environment and `.env`; raises SettingsError."""
+    app = Quart(__name__, static_folder=None)
+    app.config.from_mapping(settings.load(config))
+    database.init_app(app)
+    web.init_app(app)
+    mail.init_app(app)
+    outbox.init_app(app)
+    accounts.init_app(app)
+    posts.init_app(app)
+    email.init_app(app)
+    return app

@@ -1,0 +1,112 @@
+"""Who asks: Quart-Auth's cookie carries the token of a login session, and this module reads it.
+
+Views say `@login_required` or `@guests_only`, and ask `await visitor()`; templates see `current_user`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from quart import Quart, current_app, flash, g, redirect, request, url_for
+from quart.typing import ResponseReturnValue
+from quart_auth import Action, AuthUser, QuartAuth
+
+from app.accounts import sessions
+from app.accounts.sessions import NOBODY, Visitor
+from app.database import DatabaseUnavailable
+from app.web import csrf
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=ResponseReturnValue)
+View = Callable[P, Awaitable[ResponseReturnValue]]
+PLEASE_LOG_IN = "Please log in to access this page."
+
+
+class Authentication(QuartAuth):
+    """Quart-Auth with an async template context (its own is sync, so Quart would start a thread)."""
+
+    async def _template_context(self) -> dict[str, Visitor]:  # type: ignore[override]
+        try:
+            return {"current_user": await visitor()}
+        except DatabaseUnavailable:  # the 503 page itself
+            return {"current_user": NOBODY}
+
+
+def init_app(app: Quart) -> None:
+    """Give `app` its auth cookie."""
+    Authentication().init_app(app)
+
+
+async def visitor() -> Visitor:
+    """Return who asks, by one statement the first time in a request; NOBODY costs none."""
+    if "visitor" not in g:
+        token = _extension().load_user().auth_id
+        g.visitor = await sessions.find(token) if token else NOBODY
+        if token and not g.visitor.is_authenticated:
+            _extension().logout_user()
+        elif sessions.is_stale(g.visitor):
+            current_app.add_background_task(sessions.touch, g.visitor)
+    found: Visitor = g.visitor
+    return found
+
+
+async def log_in(user_id: int, *, remember: bool) -> None:
+    """Start a session for this browser, ending the one it had."""
+    await _end_current()
+    token = await sessions.start(
+        user_id, remember=remember, user_agent=request.headers.get("User-Agent", "")
+    )
+    action = Action.WRITE_PERMANENT if remember else Action.WRITE
+    _extension().login_user(AuthUser(token, action))
+    csrf.renew()
+
+
+async def log_out() -> None:
+    """End this browser's session on the server, and take its cookie back."""
+    await _end_current()
+    _extension().logout_user()
+    g.visitor = NOBODY
+    csrf.renew()
+
+
+def login_required(view: View[P]) -> View[P]:
+    """Send visitors who are not logged in to the login page, and from there back."""
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if (await visitor()).is_authenticated:
+            return await view(*args, **kwargs)
+        await flash(PLEASE_LOG_IN)
+        return redirect(url_for("accounts.login", next=_way_back()))
+
+    return guarded
+
+
+def guests_only(view: View[P]) -> View[P]:
+    """Send visitors who are logged in to the timeline."""
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if (await visitor()).is_authenticated:
+            return redirect("/index")
+        return await view(*args, **kwargs)
+
+    return guarded
+
+
+async def _end_current() -> None:
+    token = _extension().load_user().auth_id
+    if token:
+        await sessions.end(token)
+
+
+def _way_back() -> str:
+    """Return the path, with its query, that the visitor wanted to see."""
+    return request.full_path if request.query_string else request.path
+
+
+def _extension() -> Authentication:
+    extension: Authentication = current_app.extensions["QUART_AUTH"][0]
+    return extension

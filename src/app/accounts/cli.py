@@ -1,0 +1,64 @@
+"""`microblog user`: accounts from the command line."""
+
+from __future__ import annotations
+
+import click
+from quart import Quart
+from sqlalchemy import select
+
+from app.accounts import service
+from app.accounts.forms import RegistrationForm
+from app.accounts.models import User
+from app.commands import inside_app
+from app.database import reading
+
+
+@click.group()
+def user() -> None:
+    """Make and list accounts."""
+
+
+@user.command()
+@click.argument("username")
+@click.argument("email")
+@click.password_option(help="Asked for when not given.")
+@inside_app
+async def create(app: Quart, username: str, email: str, password: str) -> None:
+    """Make an account called USERNAME with the address EMAIL."""
+    async with app.test_request_context("/"):
+        form = RegistrationForm(
+            data={
+                "username": username,
+                "email": email,
+                "password": password,
+                "password2": password,
+            },
+            meta={"csrf": False},
+        )
+        sound = form.validate()
+    if not sound:
+        raise click.ClickException(
+            " ".join(f"{name}: {error}" for name, errors in form.errors.items() for error in errors)
+        )
+    try:
+        await service.register(
+            username=form.username.data, email=form.email.data, password=password
+        )
+    except service.Taken as error:
+        raise click.ClickException(
+            f"Somebody has this {' and this '.join(sorted(error.fields))} already."
+        ) from None
+    click.echo(f"Made the account {form.username.data}.")
+
+
+@user.command("list")
+@inside_app
+async def list_users(app: Quart) -> None:
+    """List every account: id, name, address, last seen."""
+    async with reading() as connection:
+        rows = await connection.execute(
+            select(User.id, User.username, User.email, User.last_seen).order_by(User.id)
+        )
+        for row in rows:
+            seen = f"{row.last_seen:%Y-%m-%d %H:%M}" if row.last_seen else "never"
+            click.echo(f"{row.id}\t{row.username}\t{row.email}\t{seen}")

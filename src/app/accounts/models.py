@@ -1,0 +1,130 @@
+"""The tables of accounts: people, whom they follow, and their login sessions.
+
+Names and columns of `user` and `followers` are those of Microblog v0.10; what is added is nullable or has
+a default, so that rows written by Microblog itself stay good.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import md5
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, event, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.accounts import passwords, tokens
+from app.accounts.canonical import canonical
+from app.database import Base, UtcDateTime, reading
+
+USERNAME_LENGTH = 64
+EMAIL_LENGTH = 120
+ABOUT_ME_LENGTH = 140
+CANONICAL_LENGTH = 255
+USER_AGENT_LENGTH = 255
+
+followers = Table(
+    "followers",
+    Base.metadata,
+    Column("follower_id", Integer, ForeignKey("user.id"), primary_key=True),
+    Column("followed_id", Integer, ForeignKey("user.id"), primary_key=True),
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class User(Base):
+    """A person with an account.
+
+    `credentials_version` rises with every change of password or address: reset links and sessions made
+    for an older one are over.
+    """
+
+    __tablename__ = "user"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(USERNAME_LENGTH), index=True, unique=True)
+    email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), index=True, unique=True)
+    password_hash: Mapped[str | None] = mapped_column(String(256))
+    about_me: Mapped[str | None] = mapped_column(String(ABOUT_ME_LENGTH))
+    last_seen: Mapped[datetime | None] = mapped_column(UtcDateTime, default=_now)
+    username_canonical: Mapped[str | None] = mapped_column(
+        String(CANONICAL_LENGTH), index=True, unique=True
+    )
+    email_canonical: Mapped[str | None] = mapped_column(
+        String(CANONICAL_LENGTH), index=True, unique=True
+    )
+    credentials_version: Mapped[int] = mapped_column(default=0, server_default="0")
+
+    def __repr__(self) -> str:
+        return f"<User {self.username}>"
+
+    async def set_password(self, password: str) -> None:
+        """Store the hash of `password` in this object and end what was made for the old one.
+
+        Raises passwords.Busy when too many wait for hashing.
+        """
+        self.password_hash = await passwords.generate(password)
+        self.credentials_version = (self.credentials_version or 0) + 1
+
+    async def check_password(self, password: str) -> bool:
+        """Return whether `password` is this account's; raises passwords.Busy."""
+        return await passwords.matches(self.password_hash, password)
+
+    def get_reset_password_token(self, expires_in: float = 600) -> str:
+        """Return a token that lets its bearer set a new password once, within `expires_in` seconds."""
+        return tokens.mint_reset(self.id, self.credentials_version, expires_in=expires_in)
+
+    @staticmethod
+    async def verify_reset_password_token(token: str) -> User | None:
+        """Return the account that `token` may still reset, or None for any that is not good."""
+        try:
+            claim = tokens.read_reset(token)
+        except tokens.InvalidToken:
+            return None
+        async with reading() as connection, AsyncSession(connection) as session:
+            user: User | None = await session.scalar(
+                select(User).where(
+                    User.id == claim.user_id,
+                    User.credentials_version == claim.credentials_version,
+                )
+            )
+            return user
+
+    def avatar(self, size: int) -> str:
+        """Return the address of this account's Gravatar picture, `size` pixels square."""
+        return avatar_url(self.email, size)
+
+
+class LoginSession(Base):
+    """One browser in which a person is logged in; of its token only the SHA-256 is kept."""
+
+    __tablename__ = "login_session"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_digest: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    remember: Mapped[bool] = mapped_column(default=False)
+    user_agent: Mapped[str] = mapped_column(String(USER_AGENT_LENGTH), default="")
+
+
+def avatar_url(email: str, size: int) -> str:
+    """Return the Gravatar address for `email`, `size` pixels square (docs.gravatar.com, MD5 addresses)."""
+    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
+    return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"
+
+
+@event.listens_for(User.username, "set")
+def _fold_username(user: User, value: str, old: Any, initiator: object) -> None:
+    user.username_canonical = canonical(value)
+
+
+@event.listens_for(User.email, "set")
+def _fold_email(user: User, value: str, old: Any, initiator: object) -> None:
+    user.email_canonical = canonical(value)

@@ -1,0 +1,123 @@
+"""The pages of accounts."""
+
+from __future__ import annotations
+
+from quart import flash, redirect, render_template, request
+from quart.typing import ResponseReturnValue
+
+from app.accounts import service, tokens
+from app.accounts.authentication import guests_only, log_in, log_out
+from app.accounts.canonical import canonical
+from app.accounts.forms import (
+    EmptyForm,
+    LoginForm,
+    RegistrationForm,
+    ResetPasswordForm,
+    ResetPasswordRequestForm,
+)
+from app.web import limits
+from app.web.blueprint import Blueprint
+from app.web.redirects import safe_path
+
+LOGINS_PER_PEER_AND_NAME = "10 per 5 minutes"
+LOGINS_PER_PEER = "100 per 5 minutes"
+LOGINS_PER_NAME = "100 per hour"
+REGISTRATIONS_PER_PEER = "60 per hour"
+RESETS_PER_PEER = "30 per hour"
+LINKS_PER_PEER = "60 per hour"
+
+INVALID_LOGIN = "Invalid username or password"
+REGISTERED = "Congratulations, you are now a registered user!"
+CHECK_EMAIL = "Check your email for the instructions to reset your password"
+RESET_DONE = "Your password has been reset."
+LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.route("/login", methods=["GET", "POST"])
+@guests_only
+async def login() -> ResponseReturnValue:
+    """Log somebody in, and bring them where they wanted to go."""
+    form = await LoginForm.from_request()
+    target = safe_path(request.args.get("next"))
+    if form.validate_on_submit():
+        name, peer = canonical(form.username.data), limits.peer()
+        await limits.count(
+            (LOGINS_PER_PEER_AND_NAME, f"login:{peer}:{name}"),
+            (LOGINS_PER_PEER, f"login-peer:{peer}"),
+        )
+        user_id = await service.authenticate(form.username.data, form.password.data)
+        if user_id is not None:
+            await log_in(user_id, remember=form.remember_me.data)
+            return redirect(target or "/index")
+        await flash(INVALID_LOGIN)
+    page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
+    return page, form.status
+
+
+@blueprint.route("/logout", methods=["GET", "POST"])
+async def logout() -> ResponseReturnValue:
+    """End this browser's session."""
+    form = await EmptyForm.from_request()
+    if form.validate_on_submit():
+        await log_out()
+        return redirect("/login")
+    page = await render_template("accounts/logout.html", title="Log Out", form=form)
+    return page, form.status
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+@guests_only
+async def register() -> ResponseReturnValue:
+    """Make an account."""
+    form = await RegistrationForm.from_request()
+    if form.validate_on_submit():
+        await limits.count((REGISTRATIONS_PER_PEER, f"register:{limits.peer()}"))
+        try:
+            await service.register(
+                username=form.username.data, email=form.email.data, password=form.password.data
+            )
+        except service.Taken as error:
+            form.refuse(error.fields)
+        else:
+            await flash(REGISTERED)
+            return redirect("/login")
+    page = await render_template("accounts/register.html", title="Register", form=form)
+    return page, form.status
+
+
+@blueprint.route("/reset_password_request", methods=["GET", "POST"])
+@guests_only
+async def reset_password_request() -> ResponseReturnValue:
+    """Take a request for a reset link: one answer for every address."""
+    form = await ResetPasswordRequestForm.from_request()
+    if form.validate_on_submit():
+        await limits.count((RESETS_PER_PEER, f"reset:{limits.peer()}"))
+        await service.request_reset(form.email.data)
+        await flash(CHECK_EMAIL)
+        return redirect("/login")
+    page = await render_template(
+        "accounts/reset_password_request.html", title="Reset Password", form=form
+    )
+    return page, form.status
+
+
+@blueprint.route("/reset_password/<token>", methods=["GET", "POST"])
+async def reset_password(token: str) -> ResponseReturnValue:
+    """Let the bearer of a good link choose a new password; only POST uses the link up."""
+    form = await ResetPasswordForm.from_request()
+    try:
+        await service.check_reset(token)
+        if form.validate_on_submit():
+            await limits.count((LINKS_PER_PEER, f"reset-link:{limits.peer()}"))
+            await service.reset_password(token, form.password.data)
+            await flash(RESET_DONE)
+            return redirect("/login")
+    except tokens.InvalidToken:
+        await flash(LINK_NOT_VALID)
+        return redirect("/reset_password_request")
+    page = await render_template(
+        "accounts/reset_password.html", title="Reset Your Password", form=form
+    )
+    return page, form.status

@@ -1,0 +1,138 @@
+"""What accounts can do: come into being, be proved, and get a new password."""
+
+from __future__ import annotations
+
+from quart import current_app
+from sqlalchemy import Row, case, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import outbox
+from app.accounts import passwords, tokens
+from app.accounts.canonical import canonical
+from app.accounts.models import LoginSession, User
+from app.database import reading, writing
+
+
+class Taken(ValueError):
+    """A name or address that somebody has; `fields` says which: "username", "email" or both."""
+
+    def __init__(self, fields: frozenset[str]) -> None:
+        super().__init__(f"taken: {', '.join(sorted(fields))}")
+        self.fields = fields
+
+
+async def register(*, username: str, email: str, password: str) -> int:
+    """Store a new account and the mail that tells the administrator, and return its id.
+
+    Raises Taken when the name or address is somebody's, also at the same instant, and passwords.Busy.
+    """
+    user = User(username=username, email=email, password_hash=await passwords.generate(password))
+    try:
+        async with writing() as session:
+            session.add(user)
+            await session.flush()
+            if current_app.config["FLASKY_ADMIN"]:
+                await outbox.post(session, "new_user", username=username)
+    except IntegrityError as error:
+        raise Taken(await _taken(username, email)) from error
+    return user.id
+
+
+async def authenticate(username: str, password: str) -> int | None:
+    """Return the id of the account with this name and password, else None, in the same time.
+
+    A hash made by an older method is brought up to today's. Raises passwords.Busy.
+    """
+    account = await _find_by_name(username)
+    stored = account.password_hash if account else None
+    if not await passwords.matches(stored, password) or account is None:
+        return None
+    if not passwords.is_current(stored):
+        await _bring_up(account.id, stored, await passwords.generate(password))
+    user_id: int = account.id
+    return user_id
+
+
+async def request_reset(address: str) -> None:
+    """Store a request for a reset mail; nobody is looked up before the mail is made.
+
+    A request that still waits is not doubled: its time starts anew.
+    """
+    key = canonical(address)
+    async with writing() as session:
+        await outbox.post(session, "reset_password", unique=f"reset_password:{key}", address=key)
+
+
+async def check_reset(token: str) -> None:
+    """Raise tokens.InvalidToken unless `token` may still reset a password; it is not used up."""
+    if await User.verify_reset_password_token(token) is None:
+        raise tokens.InvalidToken("the token was used, has expired or is none of ours")
+
+
+async def reset_password(token: str, password: str) -> int:
+    """Give the account that `token` names its new password, end its sessions, and return its id.
+
+    Of many at once with one token the first to write wins. Raises tokens.InvalidToken for the others
+    and for a token that was used, has expired or is none of ours; passwords.Busy.
+    """
+    claim = tokens.read_reset(token)
+    password_hash = await passwords.generate(password)
+    async with writing() as session:
+        changed = await session.scalar(
+            update(User)
+            .where(User.id == claim.user_id, User.credentials_version == claim.credentials_version)
+            .values(password_hash=password_hash, credentials_version=User.credentials_version + 1)
+            .returning(User.id)
+        )
+        if changed is None:
+            raise tokens.InvalidToken("the token was used, or the account has changed")
+        await end_every_session(session, claim.user_id)
+        await outbox.post(session, "password_changed", user_id=claim.user_id)
+    return claim.user_id
+
+
+async def end_every_session(session: AsyncSession, user_id: int) -> None:
+    """Log the account out everywhere, as part of the transaction of `session`."""
+    await session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
+
+
+async def _taken(username: str, email: str) -> frozenset[str]:
+    """Return which of the two are somebody's."""
+    same_name = User.username_canonical == canonical(username)
+    same_address = User.email_canonical == canonical(email)
+    async with reading() as connection:
+        rows = await connection.execute(
+            select(
+                or_(same_name, User.username == username).label("username"),
+                or_(same_address, User.email == email).label("email"),
+            ).where(or_(same_name, same_address, User.username == username, User.email == email))
+        )
+        return frozenset(
+            field for row in rows for field in ("username", "email") if getattr(row, field)
+        )
+
+
+async def _find_by_name(username: str) -> Row[tuple[int, str | None]] | None:
+    """Return id and hash of the account called `username`: as written before as folded.
+
+    Old databases may hold names that differ only by case; each is reached by its exact form.
+    """
+    async with reading() as connection:
+        found = await connection.execute(
+            select(User.id, User.password_hash)
+            .where(or_(User.username == username, User.username_canonical == canonical(username)))
+            .order_by(case((User.username == username, 0), else_=1))
+            .limit(1)
+        )
+        return found.first()
+
+
+async def _bring_up(user_id: int, old: str | None, new: str) -> None:
+    """Replace the hash `old` by `new`, unless the password has changed meanwhile."""
+    async with writing() as session:
+        await session.execute(
+            update(User)
+            .where(User.id == user_id, User.password_hash == old)
+            .values(password_hash=new)
+        )

@@ -1,0 +1,137 @@
+"""Login sessions: rows that the server can end, found by the SHA-256 of a random token."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from quart import current_app
+from sqlalchemy import delete, select, update
+
+from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User, avatar_url
+from app.database import reading, writing
+
+TOUCH_SECONDS = 60
+"""How old "last seen" may get before a page view brings it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: somebody logged in, or nobody (`is_authenticated` False)."""
+
+    id: int = 0
+    username: str = ""
+    email: str = ""
+    session_id: int = 0
+    created_at: datetime | None = None
+    seen_at: datetime | None = None
+    remember: bool = False
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether somebody is logged in."""
+        return self.session_id != 0
+
+    def avatar(self, size: int) -> str:
+        """Return the address of the person's picture, `size` pixels square."""
+        return avatar_url(self.email, size)
+
+
+NOBODY = Visitor()
+
+
+async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
+    """Store a new session of the account and return its token; rows of it that are over go."""
+    now = datetime.now(UTC)
+    token = secrets.token_urlsafe(32)
+    row = LoginSession(
+        token_digest=_digest(token),
+        user_id=user_id,
+        created_at=now,
+        seen_at=now,
+        expires_at=_expiry(current_app.config, created_at=now, now=now, remember=remember),
+        remember=remember,
+        user_agent="".join(c for c in user_agent if c.isprintable())[:USER_AGENT_LENGTH],
+    )
+    async with writing() as session:
+        session.add(row)
+        await session.execute(
+            delete(LoginSession).where(
+                LoginSession.user_id == user_id, LoginSession.expires_at <= now
+            )
+        )
+    return token
+
+
+async def find(token: str) -> Visitor:
+    """Return who is logged in by `token`, or NOBODY when its session is over; one statement."""
+    async with reading() as connection:
+        found = await connection.execute(
+            select(
+                User.id,
+                User.username,
+                User.email,
+                LoginSession.id.label("session_id"),
+                LoginSession.created_at,
+                LoginSession.seen_at,
+                LoginSession.remember,
+            )
+            .join(User, User.id == LoginSession.user_id)
+            .where(
+                LoginSession.token_digest == _digest(token),
+                LoginSession.expires_at > datetime.now(UTC),
+            )
+        )
+        row = found.first()
+    return Visitor(*row) if row else NOBODY
+
+
+def is_stale(visitor: Visitor) -> bool:
+    """Return whether "last seen" of `visitor` should be brought up."""
+    return visitor.seen_at is not None and datetime.now(UTC) - visitor.seen_at > timedelta(
+        seconds=TOUCH_SECONDS
+    )
+
+
+async def touch(visitor: Visitor) -> None:
+    """Note that `visitor` was here now, in the session's row and in the account's `last_seen`."""
+    now = datetime.now(UTC)
+    assert visitor.created_at is not None  # noqa: S101 -- is_stale says so
+    expires_at = _expiry(
+        current_app.config, created_at=visitor.created_at, now=now, remember=visitor.remember
+    )
+    async with writing() as session:
+        await session.execute(
+            update(LoginSession)
+            .where(LoginSession.id == visitor.session_id)
+            .values(seen_at=now, expires_at=expires_at)
+        )
+        await session.execute(update(User).where(User.id == visitor.id).values(last_seen=now))
+
+
+async def end(token: str) -> None:
+    """End the session of `token`, if there is one."""
+    async with writing() as session:
+        await session.execute(
+            delete(LoginSession).where(LoginSession.token_digest == _digest(token))
+        )
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
+
+
+def _expiry(
+    config: Mapping[str, Any], *, created_at: datetime, now: datetime, remember: bool
+) -> datetime:
+    """Return when a session last used `now` is over: by idleness, and unless remembered by age."""
+    if remember:
+        return now + timedelta(seconds=config["REMEMBER_SECONDS"])
+    return min(
+        now + timedelta(seconds=config["SESSION_IDLE_SECONDS"]),
+        created_at + timedelta(seconds=config["SESSION_SECONDS"]),
+    )

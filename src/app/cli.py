@@ -1,0 +1,89 @@
+"""The `microblog` command."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from alembic.util import CommandError
+from quart import Quart
+
+from app import create_app, development, mail
+from app.accounts.cli import user
+from app.accounts.models import User
+from app.commands import inside_app
+from app.console import interact
+from app.database import DatabaseUnavailable
+from app.migrations import run as migrations
+from app.posts.models import Post
+from app.quart_mail import Message
+from app.settings import SettingsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="microblog")
+@click.pass_context
+def microblog(context: click.Context) -> None:
+    """Run and look after a Microblog; settings come from the environment and `.env`."""
+    context.obj = create_app
+
+
+@microblog.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, envvar="PORT", show_default=True, help="0: a free one.")
+def dev(host: str, port: int) -> None:
+    """Start the site and a mail catcher for trying it out on this machine."""
+    asyncio.run(development.run(host=host, port=port))
+
+
+@microblog.group()
+def db() -> None:
+    """Make, bring up and check the tables."""
+
+
+@db.command()
+@click.argument("revision", default="head")
+@inside_app
+async def upgrade(app: Quart, revision: str) -> None:
+    """Bring the tables up to this version; a Microblog v0.10 file is adopted."""
+    await migrations.upgrade(app.extensions["database"], revision)
+
+
+@db.command()
+@click.argument("revision")
+@inside_app
+async def downgrade(app: Quart, revision: str) -> None:
+    """Take the tables back to REVISION; ae346256b650 is Microblog v0.10's own."""
+    await migrations.downgrade(app.extensions["database"], revision)
+
+
+@db.command()
+@inside_app
+async def current(app: Quart) -> None:
+    """Show which revision the tables are at."""
+    await migrations.current(app.extensions["database"])
+
+
+@db.command()
+@inside_app
+async def check(app: Quart) -> None:
+    """Say whether the tables are those of this version."""
+    await migrations.check(app.extensions["database"])
+
+
+@microblog.command()
+def shell() -> None:
+    """Open a Python console inside the site, in which `await` works."""
+    app = create_app()
+    interact(app, {"app": app, "mail": mail, "Message": Message, "User": User, "Post": Post})
+
+
+microblog.add_command(user)
+
+
+def main() -> None:
+    """Run the command; what an operator can mend is said in one line, without a traceback."""
+    try:
+        microblog()
+    except (SettingsError, DatabaseUnavailable, CommandError) as error:
+        raise SystemExit(str(error)) from None

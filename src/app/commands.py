@@ -1,0 +1,43 @@
+"""Running an async command of the `microblog` program inside the site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+import click
+from quart import Quart
+
+P = ParamSpec("P")
+Factory = Callable[[], Quart]
+
+
+def inside_app(
+    command: Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]],
+) -> Callable[P, None]:
+    """Make `async def command(app, ...)` a function for click, run in the app's context, not serving.
+
+    The group's `obj` is the app's factory, so that features' commands need not import it.
+    """
+
+    @click.pass_obj
+    @wraps(command)
+    def run(create_app: Factory, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(_run(create_app(), command, *args, **kwargs))
+
+    return run
+
+
+async def _run(
+    app: Quart,
+    command: Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> None:
+    try:
+        async with app.app_context():
+            await command(app, *args, **kwargs)
+    finally:
+        await app.extensions["database"].dispose()

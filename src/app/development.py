@@ -1,0 +1,98 @@
+"""`microblog dev`: the site, migrated, and a mail catcher with an inbox page, on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import AsyncExitStack
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart
+
+from app import create_app, mailbox, settings
+from app.mailbox import Catcher
+from app.migrations import run as migrations
+
+CATCHER_SETTINGS = {
+    "MAIL_USE_TLS": False,
+    "MAIL_USE_SSL": False,
+    "MAIL_USERNAME": None,
+    "MAIL_PASSWORD": None,
+    "MAIL_OAUTH2_TOKEN": None,
+}
+
+
+class PortTaken(settings.SettingsError):
+    """Somebody else listens where the site should."""
+
+
+async def run(*, host: str, port: int) -> None:
+    """Serve on `host` and `port` until SIGINT or SIGTERM; with MAIL_SERVER set, without the catcher.
+
+    Raises SettingsError for settings that are wrong, PortTaken for an address that is.
+    """
+    given = settings.from_environment()
+    config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
+    with listen(host, port) as listener:
+        config["BASE_URL"] = given.get("BASE_URL") or f"http://{host}:{listener.getsockname()[1]}"
+        async with AsyncExitStack() as stack:
+            catcher = None
+            if not (given.get("MAIL_SERVER") or given.get("MAIL_HOSTNAME")):
+                catcher = await stack.enter_async_context(Catcher(port=0))
+                config |= CATCHER_SETTINGS | {
+                    "MAIL_SERVER": "127.0.0.1",
+                    "MAIL_PORT": catcher.port,
+                }
+            app = create_app(config)
+            if catcher is not None:
+                mailbox.init_app(app, catcher.mailbox)
+            await migrations.upgrade(app.extensions["database"])
+            _announce_when_serving(app, catcher)
+            await _serve(app, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on `host` and `port` (0: a free one); raises PortTaken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            f"Cannot listen on {host} port {port} ({error.strerror}); "
+            "give another with PORT, such as: make run PORT=8001."
+        ) from None
+    return listener
+
+
+async def _serve(app: Quart, listener: socket.socket) -> None:
+    """Serve until a signal asks to stop."""
+    server = Config()
+    server.bind = [f"fd://{listener.detach()}"]
+    server.loglevel = "WARNING"
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(app, server, shutdown_trigger=stop.wait)
+
+
+def _announce_when_serving(app: Quart, catcher: Catcher | None) -> None:
+    base = app.config["BASE_URL"]
+    lines = [f"Microblog  {base}"]
+    if catcher is not None:
+        lines.append(
+            f"Inbox      {base}/mailbox  (what the site mails; SMTP on port {catcher.port})"
+        )
+    else:
+        lines.append(f"Mail       goes out by {app.config['MAIL_SERVER']}")
+    lines.append("Stop it with Ctrl-C.")
+
+    @app.before_serving
+    async def announce() -> None:
+        print("\n".join(lines), flush=True)  # noqa: T201 -- what the newcomer came to see

@@ -1,0 +1,20 @@
+"""How Alembic reaches the database: over the connection that `app.migrations.run` hands it."""
+
+from __future__ import annotations
+
+from alembic import context
+
+import app.accounts.models
+import app.outbox.models
+import app.posts.models  # noqa: F401 -- imported for the tables they declare
+from app.database import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    compare_server_default=True,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,29 @@
+"""The followers table of Microblog v0.10.
+
+Revision ID: ae346256b650
+Revises: 37f06a334dbf
+Create Date: 2017-09-17 15:41:30
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "ae346256b650"
+down_revision = "37f06a334dbf"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "followers",
+        sa.Column("follower_id", sa.Integer(), nullable=False),
+        sa.Column("followed_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["followed_id"], ["user.id"]),
+        sa.ForeignKeyConstraint(["follower_id"], ["user.id"]),
+        sa.PrimaryKeyConstraint("follower_id", "followed_id"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("followers")

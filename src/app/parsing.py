@@ -1,0 +1,164 @@
+"""Parsers that turn the text of a setting into its value.
+
+Each parser takes text (from the environment or `.env`) or a ready value (from `create_app(config=...)`),
+returns the typed value and raises ValueError for anything else. Its `accepts` ends the sentence
+"give ..." of the error that the operator reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """A function from text or value to value, and the words for what it accepts."""
+
+    parse: Callable[[Any], Any]
+    accepts: str
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the value of `raw`, or raise ValueError or TypeError."""
+        return self.parse(raw)
+
+
+def _boolean(raw: Any) -> bool:
+    word = str(raw).strip().lower()
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise ValueError(raw)
+
+
+def _text(raw: Any) -> str | None:
+    if not isinstance(raw, str) or any(character in raw for character in "\0\r\n"):
+        raise ValueError(raw)
+    return raw.strip() or None
+
+
+def _words(raw: Any) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else list(raw)
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _address(raw: Any) -> str | None:
+    text = _text(raw)
+    if text is None:
+        return None
+    try:
+        validate_email(
+            text, check_deliverability=False, allow_display_name=True, test_environment=True
+        )
+    except EmailNotValidError:
+        # A site on one machine mails to accounts of that machine: root@localhost.
+        local, at, host = text.rstrip(">").rpartition("@")
+        if not (local and at and host == "localhost"):
+            raise ValueError(raw) from None
+    return text
+
+
+def _sender(raw: Any) -> str | tuple[str, str] | None:
+    if isinstance(raw, tuple | list):
+        name, address = raw
+        _address(address)
+        return (str(name), str(address))
+    return _address(raw)
+
+
+def _addresses(raw: Any) -> tuple[str, ...]:
+    return tuple(address for word in _words(raw) if (address := _address(word)))
+
+
+def _origin(raw: Any) -> str:
+    parts = urlsplit(str(raw).strip().rstrip("/"))
+    _port = parts.port  # raises ValueError for a port out of range
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise ValueError(raw)
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError(raw)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _database_url(raw: Any) -> str:
+    try:
+        url = make_url(str(raw).strip())
+        url = url.set(drivername=DRIVERS[url.drivername])
+    except (ArgumentError, KeyError, ValueError):
+        raise ValueError(raw) from None
+    if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
+        raise ValueError(raw)
+    return url.render_as_string(hide_password=False)
+
+
+def whole(least: int, most: int) -> Parser:
+    """Return a parser of ASCII whole numbers from `least` to `most`, both included."""
+
+    def parse(raw: Any) -> int:
+        text = str(raw).strip()
+        if isinstance(raw, bool) or not (text.isascii() and text.lstrip("-").isdigit()):
+            raise ValueError(raw)
+        if not least <= int(text) <= most:
+            raise ValueError(raw)
+        return int(text)
+
+    return Parser(parse, f"a whole number from {least} to {most}")
+
+
+def seconds(least: float = 0, most: float = 10 * 365 * 86400) -> Parser:
+    """Return a parser of a duration in seconds, fractions allowed."""
+
+    def parse(raw: Any) -> float:
+        value = float(raw)
+        if isinstance(raw, bool) or not math.isfinite(value) or not least <= value <= most:
+            raise ValueError(raw)
+        return int(value) if value == int(value) else value
+
+    return Parser(parse, f"a number of seconds from {least:g} to {most:g}")
+
+
+def one_of(*names: str) -> Parser:
+    """Return a parser that accepts one of `names`, in any case."""
+
+    def parse(raw: Any) -> str:
+        name = str(raw).strip().lower()
+        if name not in names:
+            raise ValueError(raw)
+        return name
+
+    return Parser(parse, "one of " + ", ".join(names))
+
+
+boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
+text = Parser(_text, "text of one line")
+words = Parser(_words, "a list separated by commas")
+address = Parser(_address, "an e-mail address")
+addresses = Parser(_addresses, "e-mail addresses separated by commas")
+sender = Parser(
+    _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
+)
+origin = Parser(
+    _origin, "http:// or https://, a host and perhaps a port, such as https://example.com"
+)
+database_url = Parser(
+    _database_url,
+    "sqlite:///path/to/file.db or postgresql://user:password@host/database",
+)

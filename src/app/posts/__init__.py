@@ -1,0 +1,12 @@
+"""Posts: the timeline, exploring, and saying something."""
+
+from __future__ import annotations
+
+from quart import Quart
+
+from app.posts import routes
+
+
+def init_app(app: Quart) -> None:
+    """Give `app` the pages of posts."""
+    app.register_blueprint(routes.blueprint)

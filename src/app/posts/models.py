@@ -1,0 +1,28 @@
+"""The table of posts, with Microblog v0.10's columns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, UtcDateTime
+
+BODY_LENGTH = 140
+
+
+class Post(Base):
+    """Something that somebody said, at most 140 characters."""
+
+    __tablename__ = "post"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[str] = mapped_column(String(BODY_LENGTH))
+    timestamp: Mapped[datetime] = mapped_column(
+        UtcDateTime, index=True, default=lambda: datetime.now(UTC)
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+
+    def __repr__(self) -> str:
+        return f"<Post {self.body}>"

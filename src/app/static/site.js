@@ -1,0 +1,35 @@
+// Small comforts. Every page works without them.
+"use strict";
+
+// Screen readers announce what changes in a live region, not what a page arrives with.
+for (const region of document.querySelectorAll(".flashes")) {
+  const flashes = [...region.children];
+  setTimeout(() => region.replaceChildren(...flashes), 150);
+}
+
+// After a refused form: straight to the first field that needs a look.
+document.querySelector("[aria-invalid=true]")?.focus();
+
+// Times in the reader's own zone and language.
+const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const moment = new Date(time.dateTime);
+  if (Number.isNaN(moment.getTime())) continue;
+  time.title = time.textContent;
+  time.textContent = written.format(moment);
+}
+
+// How many characters are left, counted as the server counts them: by code point.
+for (const box of document.querySelectorAll("textarea[data-limit]")) {
+  const limit = Number(box.dataset.limit);
+  const counter = document.createElement("p");
+  counter.className = "counter";
+  const count = () => {
+    const left = limit - [...box.value].length;
+    counter.textContent = left < 0 ? `${-left} too many` : `${left} left`;
+    counter.classList.toggle("counter-over", left < 0);
+  };
+  box.after(counter);
+  box.addEventListener("input", count);
+  count();
+}

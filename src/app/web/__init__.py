@@ -1,0 +1,22 @@
+"""What all pages share: forms, safe redirects, hosts, headers, limits, static files and error pages.
+
+It knows no feature.
+"""
+
+from __future__ import annotations
+
+from quart import Quart
+
+from app.web import cookies, csrf, errors, headers, health, hosts, limits, static
+
+
+def init_app(app: Quart) -> None:
+    """Give `app` everything of this package; features and their pages come after it."""
+    cookies.init_app(app)
+    hosts.init_app(app)
+    headers.init_app(app)
+    csrf.init_app(app)
+    limits.init_app(app)
+    static.init_app(app)
+    errors.init_app(app)
+    health.init_app(app)

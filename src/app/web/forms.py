@@ -1,0 +1,55 @@
+"""The base of every form: WTForms with CSRF, filled from Quart's request."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from quart import abort, request
+from wtforms import Field
+from wtforms import Form as WTForm
+from wtforms.validators import StopValidation
+
+from app.web.csrf import SessionCSRF
+
+UNSTORABLE = "This contains a character that cannot be stored."
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Form(WTForm):
+    """A form with a CSRF token; `await SomeForm.from_request()` fills it with what was sent."""
+
+    class Meta:
+        """WTForms' settings: CSRF on, by this site's own class."""
+
+        csrf = True
+        csrf_class = SessionCSRF
+
+    @classmethod
+    async def from_request(cls, **defaults: Any) -> Self:
+        """Return the form holding what this request sent, or `defaults` when it sent nothing.
+
+        A body that is not UTF-8 is answered with 400.
+        """
+        if request.method not in UNSAFE_METHODS:
+            return cls(None, **defaults)
+        try:
+            sent = await request.form
+        except UnicodeDecodeError:
+            abort(400)
+        return cls(sent, **defaults)
+
+    def validate_on_submit(self) -> bool:
+        """Return whether this request sent the form and all of it is valid."""
+        return request.method in UNSAFE_METHODS and self.validate()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of a page that shows this form: 400 when its CSRF token was refused."""
+        return 400 if "csrf_token" in self.errors else 200
+
+
+def storable(form: object, field: Field) -> None:
+    """Refuse NUL and lone surrogates, which no database stores (a WTForms validator)."""
+    text = field.data or ""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise StopValidation(UNSTORABLE)

@@ -1,0 +1,30 @@
+"""Redirect targets that cannot leave this site."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote, urlsplit
+
+LONGEST = 2000
+
+
+def safe_path(target: str | None) -> str | None:
+    r"""Return `target` as an ASCII path of this site, as a browser would resolve it, else None.
+
+    Refused, also when percent-encoded: other hosts (`//e`, `/\e`, `https:e`), backslashes, control
+    characters and spaces. OWASP Unvalidated Redirects and Forwards Cheat Sheet.
+    """
+    if not target or len(target) > LONGEST:
+        return None
+    plain = unquote(unquote(target))
+    for form in (target, unquote(target), plain):
+        if not form.startswith("/") or form.startswith("//") or "\\" in form:
+            return None
+        if any(ord(character) <= 0x20 or 0x7F <= ord(character) <= 0xA0 for character in form):
+            return None
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    if parts.scheme or parts.netloc:
+        return None
+    return quote(target, safe="/?&=%:@!$'()*+,;~#", errors="replace")

@@ -1,0 +1,106 @@
+"""Fixtures that every room's tests share: a site on SQLite and on PostgreSQL, migrated and empty."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextvars import Context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.testing import QuartClient
+
+from app import create_app, settings
+from app.migrations import run as migrations
+from tests import postgres
+
+CHEAP_HASH = "pbkdf2:sha256:1"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run each test in an empty directory without settings of the machine it runs on."""
+    monkeypatch.chdir(tmp_path)
+    for setting in settings.SETTINGS:
+        for key in (setting.key, *setting.aliases):
+            monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a migrated, empty SQLite file, to be copied."""
+    return tmp_path_factory.mktemp("template") / "microblog.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    """A PostgreSQL server of this test process's own; skips where the machine has none, but not in CI."""
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs PostgreSQL, and initdb is not to be found")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with postgres.Server(binaries, tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database in turn; override it by parametrising a test with one of them."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+async def database_url(
+    request: pytest.FixtureRequest, database_kind: str, sqlite_template: Path, tmp_path: Path
+) -> str:
+    """The address of a migrated, empty database of this test's own."""
+    if database_kind == "postgresql":
+        server: postgres.Server = request.getfixturevalue("postgres_server")
+        return await server.fresh_database(_migrate)
+    if not sqlite_template.exists():
+        await _migrate(f"sqlite:///{sqlite_template}")
+    path = tmp_path / "microblog.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+async def _migrate(url: str) -> None:
+    app = create_app({"TESTING": True, "DATABASE_URL": url})
+    await migrations.upgrade(app.extensions["database"])
+    await app.extensions["database"].dispose()
+
+
+@pytest.fixture
+def config(database_url: str) -> dict[str, Any]:
+    """The settings of the site under test; override this fixture to change some."""
+    return {
+        "TESTING": True,
+        "DATABASE_URL": database_url,
+        "PASSWORD_HASH_METHOD": CHEAP_HASH,
+        "PASSWORD_PROCESSES": 0,
+        "RATELIMIT_ENABLED": False,
+    }
+
+
+class FreshContextClient(QuartClient):
+    """A test client whose requests do not see the app context, and its `g`, that the test runs in."""
+
+    async def open(self, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
+
+
+@pytest.fixture
+async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
+    """The site, inside its app context, not serving."""
+    site = create_app(config)
+    site.test_client_class = FreshContextClient
+    async with site.app_context():
+        yield site
+    await asyncio.gather(*site.background_tasks)
+    await site.extensions["database"].dispose()

@@ -1,0 +1,88 @@
+"""A PostgreSQL server for tests: its own cluster in a temporary directory, reached by a socket file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+SETTINGS = ("listen_addresses=''", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+def find_binaries() -> Path | None:
+    """Return the directory of initdb and pg_ctl, or None."""
+    for candidate in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (candidate / "initdb").exists():
+            return candidate
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+class Server:
+    """One running cluster; `with Server(binaries, directory) as server`."""
+
+    def __init__(self, binaries: Path, directory: Path) -> None:
+        self.binaries = binaries
+        # A socket's path may have 107 bytes, and PostgreSQL refuses to run as root.
+        self.directory = Path(tempfile.mkdtemp(prefix="pg"))
+        self.as_user = ("setpriv", "--reuid=nobody", "--clear-groups") if os.getuid() == 0 else ()
+        if self.as_user:
+            shutil.chown(self.directory, "nobody")
+        self.count = 0
+        self.template: str | None = None
+
+    def __enter__(self) -> Self:
+        data = self.directory / "data"
+        self._run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
+        options = " ".join(f"-c {setting}" for setting in SETTINGS)
+        self._run(
+            "pg_ctl", "-D", str(data), "-w", "-l", str(self.directory / "log"),
+            "-o", f"-k {self.directory} {options}", "start",
+        )  # fmt: skip
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self.as_user, str(self.binaries / program), *arguments],
+            check=True, capture_output=True, cwd=self.directory,
+        )  # fmt: skip
+
+    def url(self, name: str) -> str:
+        """Return the DATABASE_URL of the database called `name`."""
+        return f"postgresql+asyncpg://postgres@/{name}?host={self.directory}"
+
+    async def fresh_database(self, migrate: Callable[[str], Awaitable[None]]) -> str:
+        """Return the address of a new database that holds what `migrate` makes of an empty one."""
+        if self.template is None:
+            await self._execute("CREATE DATABASE template_microblog")
+            await migrate(self.url("template_microblog"))
+            self.template = "template_microblog"
+        self.count += 1
+        name = f"test_{self.count}"
+        await self._execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        return self.url(name)
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(
+            host=str(self.directory), user="postgres", database="postgres"
+        )
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()

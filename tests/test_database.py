@@ -1,0 +1,108 @@
+"""The database blocks: what is committed, what is undone, and by whom it is joined."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app.accounts.models import User
+from app.database import reading, to_the_end, writing
+from app.migrations import run as migrations
+
+
+def susan() -> User:
+    return User(username="susan", email="susan@example.com")
+
+
+async def count_users() -> int:
+    async with reading() as connection:
+        return (await connection.execute(select(func.count()).select_from(User))).scalar_one()
+
+
+async def test_models_and_migrations_agree(app: Quart) -> None:
+    await migrations.check(app.extensions["database"])
+
+
+async def test_down_to_nothing_and_up_again(app: Quart) -> None:
+    database = app.extensions["database"]
+    await migrations.downgrade(database, "base")
+    await migrations.upgrade(database)
+    await migrations.check(database)
+
+
+async def test_writing_commits_at_the_end_of_the_block(app: Quart) -> None:
+    async with writing() as session:
+        session.add(susan())
+        assert await count_users() == 0
+    assert await count_users() == 1
+
+
+async def test_an_error_undoes_the_block(app: Quart) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with writing() as session:
+            session.add(susan())
+            await session.flush()
+            raise ZeroDivisionError
+    assert await count_users() == 0
+
+
+async def test_an_inner_block_of_the_same_task_joins_the_outer(app: Quart) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with writing() as outer:
+            async with writing() as inner:
+                assert inner is outer
+                inner.add(susan())
+            raise ZeroDivisionError
+    assert await count_users() == 0
+
+
+async def test_another_task_has_a_transaction_of_its_own(app: Quart) -> None:
+    async def add() -> None:
+        async with writing() as session:
+            session.add(susan())
+
+    async with writing():
+        other = asyncio.create_task(add())
+    await other
+    assert await count_users() == 1
+
+
+async def test_a_cancelled_writer_leaves_nothing_and_gives_its_connection_back(app: Quart) -> None:
+    inside = asyncio.Event()
+
+    async def write() -> None:
+        async with writing() as session:
+            session.add(susan())
+            await session.flush()
+            inside.set()
+            await asyncio.Event().wait()
+
+    for _ in range(12):
+        task = asyncio.create_task(write())
+        await inside.wait()
+        inside.clear()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await count_users() == 0
+    assert app.extensions["database"].writer.pool.checkedout() == 0
+
+
+async def test_to_the_end_finishes_the_work_before_the_cancellation_is_heard() -> None:
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await go_on.wait()
+        done.set()
+
+    task = asyncio.create_task(to_the_end(work()))
+    await begun.wait()
+    task.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()

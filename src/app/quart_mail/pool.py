@@ -40,7 +40,7 @@ class Line:
             try:
                 return await self._over(self.session, job)
             except MailError as error:
-                if not _was_left(error):
+                if not _was_left(error, job.progress):
                     raise
                 self.abort()
         return await self._over(await self.open(job.progress, job.timeout), job)
@@ -68,11 +68,11 @@ class Line:
             self.session = None
 
 
-def _was_left(error: MailError) -> bool:
+def _was_left(error: MailError, progress: Progress) -> bool:
     """Say whether a server had tired of a kept connection: no message was begun then."""
-    if error.stage == "reset":
+    if progress.stage == "reset":
         return not isinstance(error, ReplyTimeout)
-    return error.stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))
+    return progress.stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))
 
 
 class Pool:

@@ -24,7 +24,7 @@ def context() -> Iterator[None]:
 
 
 def text(**given: Any) -> str:
-    return str(flask_mail.Message(**({"recipients": TO, "body": "b"} | given)).as_string())
+    return flask_mail.Message(**({"recipients": TO, "body": "b"} | given)).as_bytes().decode()
 
 
 def test_a_comma_empties_from() -> None:
@@ -45,8 +45,9 @@ def test_html_among_alts_is_dropped() -> None:
     assert flask_mail.Message(alts={"html": "<p>"}).alts == {}
 
 
-def test_a_non_ascii_local_part_becomes_an_encoded_word() -> None:
-    assert "jörg" not in flask_mail.sanitize_address("jörg@example.com")
+def test_a_non_ascii_local_part_crashes() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        flask_mail.sanitize_address("jörg@example.com")
 
 
 def test_idn_is_idna_2003() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
@@ -23,9 +22,7 @@ from app.outbox.ledger import Ledger
 from app.outbox.pause import Pause
 from app.outbox.rules import Event, Outcome
 from app.outbox.slots import Slots
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
+from app.outbox.state import Outbox
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
@@ -33,13 +30,12 @@ AFTER_CANCEL_SECONDS = 2.0
 
 
 class Courier:
-    """One process's deliverer. `wake` is set when there may be something to do."""
+    """One process's deliverer. The events it waits for are its outbox's."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.ledger = Ledger(outbox.app, outbox.clock)
         self.pause = Pause(outbox.times)
-        self.wake = asyncio.Event()
         self._slots = Slots(outbox.connections)
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
@@ -54,7 +50,7 @@ class Courier:
         """Deliver until `stop`; trouble with the database is waited out."""
         self._stopping = False
         while not self._stopping:
-            self.wake.clear()
+            self.outbox.posted.clear()
             try:
                 rest = await self._turn()
             except (DatabaseUnavailable, DBAPIError) as error:
@@ -68,7 +64,7 @@ class Courier:
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
         self._stopping = True
-        self.wake.set()
+        self.outbox.posted.set()
         if self._held:
             await asyncio.wait(self._held, timeout=grace)
         for _ in range(2):
@@ -144,7 +140,7 @@ class Courier:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("Mail %d stumbled and is left to its lease", claim.id, exc_info=error)
         if len(self._held) <= self._slots.size:
-            self.wake.set()
+            self.outbox.posted.set()
 
     async def _deliver(self, claim: Claim) -> None:
         try:
@@ -169,7 +165,7 @@ class Courier:
             if self._stopping or (self.pause and not claim.is_probe):
                 return Outcome(Event.LET_GO)
             async with self.outbox.app.app_context():
-                outcome = await attempt(self.outbox, claim)
+                outcome = await attempt(self.outbox, claim, self.ledger)
             if self.pause.learn(outcome, is_probe=claim.is_probe):
                 _log.warning("Mail waits for the mail server: %s", outcome.text)
             return outcome
@@ -204,6 +200,6 @@ class Courier:
             seconds = min(seconds, self.pause.remaining() or seconds)
         try:
             async with asyncio.timeout(seconds):
-                await self.wake.wait()
+                await self.outbox.posted.wait()
         except TimeoutError:
             pass

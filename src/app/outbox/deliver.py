@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from app.database import DatabaseUnavailable
 from app.outbox import content
 from app.outbox.claim import Claim
 from app.outbox.counting import rendering
 from app.outbox.kinds import READY_MADE, MailRequest, Rendered
+from app.outbox.ledger import Ledger
 from app.outbox.rules import Event, Outcome
+from app.outbox.state import Outbox
 from app.quart_mail import MailError, Message, SendResult, ServiceUnavailable
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
 
 _log = logging.getLogger(__name__)
 _OPENING = frozenset({None, "connect", "greeting", "ehlo", "starttls", "auth"})
 
 
-class NotOurs(Exception):  # noqa: N818 -- a state of the world, not a fault of ours
+class NotOurs(Exception):
     """DATA may not begin: the claim was lost, or the renderer must be asked again."""
 
 
-async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
+async def attempt(outbox: Outbox, claim: Claim, ledger: Ledger) -> Outcome:
     """Try once to deliver `claim`; never raises but for cancellation."""
     try:
         message = await _message(outbox, claim)
@@ -37,10 +35,10 @@ async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
         return _unrendered(outbox, claim, error)
     if message is None:
         return Outcome(Event.NOTHING)
-    return await _send(outbox, claim, message)
+    return await _send(outbox, claim, message, ledger)
 
 
-class UnknownKind(LookupError):  # noqa: N818 -- a newer process may know it
+class UnknownKind(LookupError):
     """No renderer is registered for the kind."""
 
 
@@ -74,9 +72,9 @@ def _unrendered(outbox: Outbox, claim: Claim, error: Exception) -> Outcome:
     return Outcome(Event.UNRENDERED, text=f"It could not be rendered: {type(error).__name__}.")
 
 
-async def _send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
+async def _send(outbox: Outbox, claim: Claim, message: Message, ledger: Ledger) -> Outcome:
     async def fence() -> None:
-        if not await outbox.courier.ledger.fence(claim):
+        if not await ledger.fence(claim):
             raise NotOurs
 
     deadline = outbox.ready_deadline if claim.kind == READY_MADE else outbox.deadline

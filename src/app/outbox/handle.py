@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
 from app.outbox.models import Delivery, State
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
+from app.outbox.state import Outbox
 
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
-class NotPosted(LookupError):  # noqa: N818 -- a state of the world, not a fault of ours
+class NotPosted(LookupError):
     """The mail is not in the outbox: its transaction is still open or was rolled back, or it was purged."""
 
 

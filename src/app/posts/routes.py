@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, render_template
+from quart import render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts.authentication import login_required
+from app.web.blueprint import Blueprint
 
 blueprint = Blueprint("posts", __name__)
 

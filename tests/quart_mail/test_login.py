@@ -1,0 +1,171 @@
+"""Logging in: the mechanisms, the token, and never in clear text to another machine."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from typing import Any
+
+import pytest
+
+from app.quart_mail import (
+    CleartextLoginError,
+    ConfigurationError,
+    LoginError,
+    MailError,
+    Message,
+)
+
+from .conftest import MakeMail
+from .servers import ScriptedServer, catching
+
+LOGIN = {"MAIL_USERNAME": "me@example.com", "MAIL_PASSWORD": "right"}
+
+
+def offering(mechanisms: str, **script: str | list[str]) -> dict[str, str | list[str]]:
+    return {"ehlo": f"250-x\r\n250 AUTH {mechanisms}", **script}
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_login_by_each_mechanism_that_is_offered(
+    make_mail: MakeMail, message: Message, mechanism: str
+) -> None:
+    others = {"PLAIN", "LOGIN"} - {mechanism}
+    async with catching(auth=True, auth_exclude_mechanism=others) as catcher:
+        await make_mail(catcher.port, **LOGIN).send(message)
+    ((used, data),) = catcher.logins
+    assert (used, data.login, data.password) == (mechanism, b"me@example.com", b"right")
+    assert len(catcher.envelopes) == 1
+
+
+async def test_cram_md5_never_shows_the_password(make_mail: MakeMail, message: Message) -> None:
+    challenge = base64.b64encode(b"<1@x>").decode()
+    script = offering("CRAM-MD5", auth=f"334 {challenge}")
+    async with ScriptedServer(script).running() as server:
+        with pytest.raises(MailError):
+            await make_mail(server.port, **LOGIN).send(message)
+    assert server.commands[1] == "AUTH CRAM-MD5"
+    answer = base64.b64decode(server.commands[2])
+    assert answer.startswith(b"me@example.com ")
+    assert b"right" not in answer
+
+
+async def test_a_wrong_password_is_the_servers_trouble_and_tried_once(
+    make_mail: MakeMail, message: Message
+) -> None:
+    async with catching(auth=True) as catcher:
+        mail = make_mail(catcher.port, **(LOGIN | {"MAIL_PASSWORD": "wrong"}))
+        with pytest.raises(LoginError) as caught:
+            await mail.send(message)
+    assert (caught.value.code, caught.value.scope, caught.value.retry) == (535, "server", True)
+    assert len(catcher.logins) == 1
+    assert "wrong" not in caught.value.text
+
+
+async def test_a_mechanism_that_is_offered_but_not_known_gives_way_to_the_next(
+    make_mail: MakeMail, message: Message
+) -> None:
+    script = offering("PLAIN LOGIN", auth=["504 not really", "334 UGFzc3dvcmQ6"])
+    async with ScriptedServer(script).running() as server:
+        server.script[base64.b64encode(b"right").decode().lower()] = "235 welcome"
+        await make_mail(server.port, **LOGIN).send(message)
+    assert [c.split()[1] for c in server.commands if c.startswith("AUTH")] == ["PLAIN", "LOGIN"]
+
+
+@pytest.mark.parametrize("offered", ["GSSAPI NTLM", ""])
+async def test_no_usable_mechanism_is_said(
+    make_mail: MakeMail, message: Message, offered: str
+) -> None:
+    async with ScriptedServer(offering(offered)).running() as server:
+        with pytest.raises(LoginError, match="offers no way to log in"):
+            await make_mail(server.port, **LOGIN).send(message)
+
+
+@pytest.mark.parametrize("given", [{"MAIL_USERNAME": "me"}, {"MAIL_PASSWORD": "right"}])
+async def test_without_both_name_and_password_there_is_no_login(
+    make_mail: MakeMail, message: Message, given: dict[str, str]
+) -> None:
+    async with ScriptedServer().running() as server:
+        await make_mail(server.port, **given).send(message)
+    assert not any(command.startswith("AUTH") for command in server.commands)
+
+
+async def fresh_token() -> str:
+    return "t0ken"
+
+
+@pytest.mark.parametrize("token", ["t0ken", fresh_token])
+async def test_xoauth2_sends_the_token(make_mail: MakeMail, message: Message, token: Any) -> None:
+    async with ScriptedServer().running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me@example.com", MAIL_OAUTH2_TOKEN=token)
+        await mail.send(message)
+    _, mechanism, data = server.commands[1].split()
+    assert mechanism == "XOAUTH2"
+    assert base64.b64decode(data) == b"user=me@example.com\x01auth=Bearer t0ken\x01\x01"
+
+
+async def test_a_refused_token_is_not_shown(make_mail: MakeMail, message: Message) -> None:
+    async with ScriptedServer({"auth": "535 token t0ken has expired"}).running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN=fresh_token)
+        with pytest.raises(LoginError, match=r"535 token \*\*\* has expired"):
+            await mail.send(message)
+
+
+async def test_a_token_that_cannot_be_had_is_the_servers_trouble(
+    make_mail: MakeMail, message: Message
+) -> None:
+    async def no_token() -> str:
+        raise LookupError("secret details")
+
+    async with ScriptedServer().running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN=no_token)
+        with pytest.raises(LoginError, match="gave no token: LookupError") as caught:
+            await mail.send(message)
+    assert caught.value.scope == "server"
+    assert "secret" not in caught.value.text
+
+
+def test_a_token_needs_a_name(make_mail: MakeMail) -> None:
+    with pytest.raises(ConfigurationError, match="MAIL_USERNAME must be set"):
+        make_mail(MAIL_OAUTH2_TOKEN="t0ken")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_no_password_in_clear_text_to_another_machine(
+    monkeypatch: pytest.MonkeyPatch, make_mail: MakeMail, message: Message, allowed: bool
+) -> None:
+    # Loopback stands in for a remote peer: the peer's number is all that is looked at.
+    monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", property(lambda self: False))
+    async with ScriptedServer().running() as server:
+        mail = make_mail(server.port, MAIL_ALLOW_CLEARTEXT_AUTH=allowed, **LOGIN)
+        if allowed:
+            await mail.send(message)
+        else:
+            with pytest.raises(CleartextLoginError, match="MAIL_USE_TLS") as caught:
+                await mail.send(message)
+            assert caught.value.scope == "server"
+    assert any(command.startswith("AUTH") for command in server.commands) is allowed
+
+
+async def test_mail_debug_logs_the_dialogue_but_not_the_login(
+    make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with catching(auth=True) as catcher:
+        mail = make_mail(catcher.port, MAIL_DEBUG=True, **LOGIN)
+        await mail.send(message)
+    assert "-> RCPT TO:<to@example.com>" in caplog.text
+    assert "250 OK number 1" in caplog.text
+    ours = "\n".join(r.getMessage() for r in caplog.records if "quart_mail" in r.name)
+    for secret in (b"right", b"\0me@example.com\0right"):
+        assert base64.b64encode(secret).decode() not in ours
+        assert secret.decode() not in ours
+
+
+async def test_nothing_is_logged_without_mail_debug(
+    make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with ScriptedServer().running() as server:
+        await make_mail(server.port).send(message)
+    assert not [record for record in caplog.records if "quart_mail" in record.name]

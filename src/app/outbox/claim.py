@@ -77,7 +77,7 @@ async def take(
     claim_id, lease_end = uuid.uuid4().hex, now + timedelta(seconds=lease)
     statement = (
         update(Delivery)
-        .where(Delivery.id.in_(select(_due(room, now, avoid).c.id)))
+        .where(Delivery.id.in_(select(due(room, now, avoid).c.id)))
         .values(
             claim_id=claim_id,
             due_at=lease_end,
@@ -100,7 +100,7 @@ async def take(
     return sorted(claims, key=lambda claim: (claim.priority, claim.id))
 
 
-def _due(room: Room, now: datetime, avoid: Sequence[int]) -> Any:
+def due(room: Room, now: datetime, avoid: Sequence[int]) -> Any:
     """Return the rows to claim, as a CTE: PostgreSQL looks at it once.
 
     One range of the index for each priority: neither a crowd of less urgent rows nor one of rows that are
@@ -144,16 +144,16 @@ def held(claims: Iterable[Claim], now: datetime) -> tuple[ColumnElement[bool], .
 
 async def renew(
     session: AsyncSession, claims: Sequence[Claim], *, now: datetime, lease: float
-) -> set[int]:
-    """Make the leases of `claims` end `lease` seconds from `now`; return the ids that still are ours."""
+) -> set[tuple[int, str]]:
+    """Make the leases of `claims` end `lease` seconds from `now`; return the keys of those still ours."""
     statement = (
         update(Delivery)
         .where(*held(claims, now))
         .values(due_at=now + timedelta(seconds=lease))
-        .returning(Delivery.id)
+        .returning(Delivery.id, Delivery.claim_id)
         .execution_options(synchronize_session=False)
     )
-    return set((await session.execute(statement)).scalars())
+    return {(row.id, row.claim_id) for row in await session.execute(statement)}
 
 
 async def fence(session: AsyncSession, claims: Sequence[Claim], *, now: datetime) -> set[int]:

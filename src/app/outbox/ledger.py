@@ -69,7 +69,7 @@ class Ledger:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            entries, self._waiting = self._waiting, []
+            entries, self._waiting = _one_for_each_row(self._waiting)
             try:
                 passed = await self._commit(entries)
             except BaseException as error:
@@ -104,9 +104,16 @@ class Ledger:
             now = self._clock()
             kept = await claims.renew(session, held, now=now, lease=lease)
         for claim in held:
-            if claim.id in kept:
+            if claim.key in kept:
                 claim.lease_end = now + timedelta(seconds=lease)
-        return [claim for claim in held if claim.id not in kept]
+        return [claim for claim in held if claim.key not in kept]
+
+
+def _one_for_each_row(waiting: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
+    """Split off the first entry for each row: a lost claim and a new one of the same row are not one group."""
+    first: dict[int, _Entry] = {}
+    rest = [entry for entry in waiting if first.setdefault(entry.claim.id, entry) is not entry]
+    return list(first.values()), rest
 
 
 def _fail(entries: list[_Entry], error: BaseException) -> None:

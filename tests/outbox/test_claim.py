@@ -319,7 +319,7 @@ async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
     async with writing() as session:
         connection = await session.connection()
         text = str(
-            claims.due(Room(8, 7), now(), ()).compile(
+            claims.due(Room(8, 7), now()).compile(
                 connection.sync_engine, compile_kwargs={"literal_binds": False}
             )
         )

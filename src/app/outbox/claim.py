@@ -67,9 +67,7 @@ class Room:
     bulk: int
 
 
-async def take(
-    session: AsyncSession, room: Room, *, now: datetime, lease: float, avoid: Sequence[int] = ()
-) -> list[Claim]:
+async def take(session: AsyncSession, room: Room, *, now: datetime, lease: float) -> list[Claim]:
     """Claim what is due, resets first, the longest due first; `lease` in seconds.
 
     A row found in `sending` was left there by a holder that died: it may have arrived.
@@ -77,7 +75,7 @@ async def take(
     claim_id, lease_end = uuid.uuid4().hex, now + timedelta(seconds=lease)
     statement = (
         update(Delivery)
-        .where(Delivery.id.in_(select(due(room, now, avoid).c.id)))
+        .where(Delivery.id.in_(select(due(room, now).c.id)))
         .values(
             claim_id=claim_id,
             due_at=lease_end,
@@ -100,21 +98,21 @@ async def take(
     return sorted(claims, key=lambda claim: (claim.priority, claim.id))
 
 
-def due(room: Room, now: datetime, avoid: Sequence[int]) -> Any:
+def due(room: Room, now: datetime) -> Any:
     """Return the rows to claim, as a CTE: PostgreSQL looks at it once.
 
     One range of the index for each priority: neither a crowd of less urgent rows nor one of rows that are
     due later is ever walked through.
     """
-    resets = _due_of(Priority.RESET, room.total, now, avoid)
-    others = [_due_of(priority, room.bulk, now, avoid) for priority in Priority if priority]
+    resets = _due_of(Priority.RESET, room.total, now)
+    others = [_due_of(priority, room.bulk, now) for priority in Priority if priority]
     bulk = union_all(*others).subquery()
     bulk_first = select(bulk).order_by(bulk.c.priority, bulk.c.due_at).limit(room.bulk).subquery()
     found = union_all(resets, select(bulk_first)).subquery()
     return select(found.c.id).order_by(found.c.priority, found.c.due_at).limit(room.total).cte()
 
 
-def _due_of(priority: Priority, limit: int, now: datetime, avoid: Sequence[int]) -> Select[Any]:
+def _due_of(priority: Priority, limit: int, now: datetime) -> Select[Any]:
     rows = (
         select(Delivery.id, Delivery.priority, Delivery.due_at)
         .where(Delivery.priority == priority, Delivery.due_at <= now, is_alive(now))
@@ -122,8 +120,6 @@ def _due_of(priority: Priority, limit: int, now: datetime, avoid: Sequence[int])
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    if avoid:
-        rows = rows.where(Delivery.id.not_in(avoid))
     return select(rows.subquery())
 
 

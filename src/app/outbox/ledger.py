@@ -110,7 +110,7 @@ class Ledger:
 
 
 def _one_for_each_row(waiting: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
-    """Split off the first entry for each row: a lost claim and a new one of the same row are not one group."""
+    """Split off the first entry for each row: a lost and a new claim of one row are no group."""
     first: dict[int, _Entry] = {}
     rest = [entry for entry in waiting if first.setdefault(entry.claim.id, entry) is not entry]
     return list(first.values()), rest

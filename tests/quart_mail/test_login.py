@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -111,6 +112,18 @@ async def test_a_refused_token_is_not_shown(make_mail: MakeMail, message: Messag
             await mail.send(message)
 
 
+async def test_the_challenge_after_a_refused_token_is_answered_by_an_empty_line(
+    make_mail: MakeMail, message: Message
+) -> None:
+    challenge = base64.b64encode(b'{"status":"401"}').decode()
+    script: dict[str, str | list[str]] = {"auth": f"334 {challenge}", "": "535 token expired"}
+    async with ScriptedServer(script).running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN="old")
+        with pytest.raises(LoginError, match="535 token expired"):
+            await mail.send(message)
+    assert server.commands[-1] == ""
+
+
 async def test_a_token_that_cannot_be_had_is_the_servers_trouble(
     make_mail: MakeMail, message: Message
 ) -> None:
@@ -130,19 +143,28 @@ def test_a_token_needs_a_name(make_mail: MakeMail) -> None:
         make_mail(MAIL_OAUTH2_TOKEN="t0ken")
 
 
+def own_address() -> str:
+    """Return an address of this machine that others could use; to quart_mail it is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.1", 9))  # UDP: nothing is sent
+        except OSError:
+            pytest.skip("this machine has no address beside loopback")
+        return str(probe.getsockname()[0])
+
+
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_no_password_in_clear_text_to_another_machine(
-    monkeypatch: pytest.MonkeyPatch, make_mail: MakeMail, message: Message, allowed: bool
+    make_mail: MakeMail, message: Message, allowed: bool
 ) -> None:
-    # Loopback stands in for a remote peer: the peer's number is all that is looked at.
-    monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", property(lambda self: False))
-    async with ScriptedServer().running() as server:
-        mail = make_mail(server.port, MAIL_ALLOW_CLEARTEXT_AUTH=allowed, **LOGIN)
+    address = own_address()
+    async with ScriptedServer().running(address) as server:
+        given = {"MAIL_SERVER": address, "MAIL_ALLOW_CLEARTEXT_AUTH": allowed, **LOGIN}
         if allowed:
-            await mail.send(message)
+            await make_mail(server.port, **given).send(message)
         else:
             with pytest.raises(CleartextLoginError, match="MAIL_USE_TLS") as caught:
-                await mail.send(message)
+                await make_mail(server.port, **given).send(message)
             assert caught.value.scope == "server"
     assert any(command.startswith("AUTH") for command in server.commands) is allowed
 

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
 
 from .classify import breakdown, nonsense, refusal
-from .errors import Reply, printable
+from .reply import Reply, printable
 from .settings import MailState
 
 BeforeData = Callable[[], Awaitable[object]]
@@ -96,10 +96,21 @@ class Dialogue:
         for secret in self.state.secrets():
             text = text.replace(secret, "***")
         reply = Reply(code, printable(text))
-        if not 200 <= code < 600:
+        in_step = not self._is_out_of_step()
+        if not in_step or not 200 <= code < 600:
             self.abort()
+        # The answer to the final dot counts even if, say, a "421 enough" comes along with it.
+        if not 200 <= code < 600 or not (in_step or stage == "dot"):
             raise nonsense(stage, reply)
         return reply
+
+    def _is_out_of_step(self) -> bool:
+        """Say whether the server said more than it was asked.
+
+        aiosmtplib would take the rest for the answer to the next command, at worst a "250" for a
+        message that was never taken; it has no public way to look.
+        """
+        return bool(getattr(self.client.protocol, "_buffer", b""))
 
     def expect(self, stage: str, reply: Reply, wanted: Set[int] = DONE) -> Reply:
         """Return the reply when its code is wanted; raises the MailError for it otherwise."""

@@ -10,7 +10,8 @@ from aiosmtplib import SMTPAuthenticationError, SMTPResponse
 
 from .classify import refusal
 from .dialogue import Dialogue
-from .errors import CleartextLoginError, LoginError, Reply
+from .errors import CleartextLoginError, LoginError
+from .reply import Reply
 from .settings import TokenSource
 
 _ACCEPTED = 235

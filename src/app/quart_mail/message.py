@@ -182,8 +182,10 @@ class Message:
 
 
 def _as_list(given: Iterable[_T] | None) -> list[Any]:
-    """Return a list; one text alone is one entry, not its letters."""
-    return [given] if isinstance(given, str) else list(given or [])
+    """Return a list; one text alone is one entry, not its letters, and a pair may be a list."""
+    if isinstance(given, str):
+        return [given]
+    return [tuple(one) if isinstance(one, list) else one for one in given or ()]
 
 
 def _current_state() -> MailState | None:

@@ -10,6 +10,7 @@ from aiosmtplib import SMTPHeloError, SMTPResponse
 from .dialogue import Client, Progress
 from .errors import TlsNotOffered
 from .login import log_in
+from .reply import printable
 from .session import Session
 from .settings import MailState
 
@@ -23,11 +24,12 @@ async def open_session(state: MailState, progress: Progress, timeout: float) -> 
     """
     session = Session(state, _client(state), progress)
     try:
-        await session.ask("connect", _connect(session.client, state), timeout)
+        greeting = await session.ask("connect", _connect(session.client, state), timeout)
+        session.greeting = printable(f"{greeting.code} {greeting.message}")
         await _hello(session, timeout)
         if state.use_tls:
             await _start_tls(session, timeout)
-        await log_in(session, timeout)
+        session.mechanism = await log_in(session, timeout)
     except BaseException:
         session.abort()
         raise

@@ -103,7 +103,9 @@ class Machine(RuleBasedStateMachine):
         async def work() -> list[Claim]:
             async with self.database.writing() as session:
                 room = Room(total, min(total, bulk))
-                return await claims.take(session, room, now=self.now, lease=LEASE)
+                return await claims.take(
+                    await session.connection(), room, now=self.now, lease=LEASE
+                )
 
         due = {id_: model for id_, model in self.models.items() if model.is_due(self.now)}
         resets = [id_ for id_, model in due.items() if model.priority == Priority.RESET]
@@ -174,7 +176,7 @@ class Machine(RuleBasedStateMachine):
     def expire(self) -> None:
         async def work() -> list[int]:
             async with self.database.writing() as session:
-                return await claims.expire(session, now=self.now)
+                return await claims.expire(await session.connection(), now=self.now)
 
         late = {
             id_

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from quart import Quart
 
 from app.database import Database
-from app.outbox.claim import Claim
 from app.outbox.kinds import Kind
-from app.outbox.rules import Settlement, Times
+from app.outbox.rules import Times
 from app.quart_mail import Mail
 
-_log = logging.getLogger("app.outbox")
+MARGIN = 1 / 6
+"""The last part of a lease, in which no DATA is begun: clocks of machines differ a little."""
 
 
 class Outbox:
@@ -28,6 +29,7 @@ class Outbox:
         self.kinds: dict[str, Kind] = {}
         self.lease: float = config["OUTBOX_LEASE"]
         self.renew: float = config["OUTBOX_RENEW"]
+        self.margin = timedelta(seconds=self.lease * MARGIN)
         self.poll: float = config["OUTBOX_POLL"]
         self.deadline: float = config["OUTBOX_DEADLINE"]
         self.ready_deadline: float = config["MAIL_DEADLINE"]
@@ -43,8 +45,8 @@ class Outbox:
         )
         self.posted = asyncio.Event()
         """Set when there may be something to deliver; cleared by the courier of this process."""
-        self.settled = asyncio.Event()
-        """Set, and replaced, when a delivery is done."""
+        self.awaited: dict[int, set[asyncio.Event]] = {}
+        """What to set when a delivery is done here, by its id."""
 
     def clock(self) -> datetime:
         """Return the time by which leases run and mails expire."""
@@ -67,19 +69,22 @@ class Outbox:
         """Let this process's courier look for due mail now."""
         self.posted.set()
 
-    def ring(self) -> None:
-        """Let everybody who awaits a handle look."""
-        self.settled.set()
-        self.settled = asyncio.Event()
+    def tell_done(self, ids: Iterable[int]) -> None:
+        """Wake those who await a handle of these deliveries."""
+        for id_ in ids:
+            for event in self.awaited.get(id_, ()):
+                event.set()
 
-    def tell_settled(self, claim: Claim, settlement: Settlement) -> None:
-        """Log what became of a mail, and ring."""
-        _log.info(
-            "Mail %d (%s): %s%s",
-            claim.id,
-            claim.kind,
-            settlement.state,
-            f" ({settlement.text})" if settlement.text else "",
-        )
-        if settlement.state.is_done:
-            self.ring()
+    @contextmanager
+    def awaiting(self, ids: Iterable[int]) -> Iterator[asyncio.Event]:
+        """Give an event that is set when one of these deliveries is done by this process."""
+        event, ids = asyncio.Event(), list(ids)
+        for id_ in ids:
+            self.awaited.setdefault(id_, set()).add(event)
+        try:
+            yield event
+        finally:
+            for id_ in ids:
+                self.awaited[id_].discard(event)
+                if not self.awaited[id_]:
+                    del self.awaited[id_]

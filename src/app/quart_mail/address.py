@@ -1,0 +1,130 @@
+"""Mail addresses: from what people write to what headers and the envelope want."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+import idna
+
+from .errors import BadAddressError
+
+Address = str | tuple[str, str]
+"""``"ann@example.com"``, ``"Ann <ann@example.com>"`` or ``("Ann", "ann@example.com")``."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ANGLE = re.compile(r"^(?P<name>.*?)\s*<(?P<spec>[^<>]*)>[\s>]*$", re.DOTALL)
+_COMMENT = re.compile(r"^(?P<spec>\S+@\S+)\s+\((?P<name>[^()]*)\)$")
+_QUOTED = re.compile(r'^"(?P<inner>(?:[^"\\]|\\.)*)"$', re.DOTALL)
+_SPECIALS = re.compile(r'[][\\()<>@,:;".]')
+_AMBIGUOUS = re.compile(r'[<>@,;:"\\()]')
+_LOCAL_QUOTED = re.compile(r'^"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"$')
+_LOCAL_PLAIN = re.compile(r'^[^\s()<>\[\]:;@\\,"\x00-\x1f\x7f]+$')
+_DOMAIN = re.compile(r"^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[A-Za-z0-9:._-]+\])$")
+
+
+class Mailbox(NamedTuple):
+    """A display name ("" for none) and an addr-spec whose domain is ASCII (A-labels)."""
+
+    name: str
+    spec: str
+
+
+def split(address: Address) -> tuple[str, str]:
+    """Return (name, addr-spec) of an address as it was written, line breaks taken out.
+
+    Commas in an unquoted name are part of the name, as people mean them: the standard library's
+    ``parseaddr`` takes them for a list and loses the address.
+    """
+    if isinstance(address, str):
+        return _split_text(CONTROL.sub("", str(address)))
+    name, spec = address
+    return CONTROL.sub("", str(name or "")).strip(), CONTROL.sub("", str(spec)).strip(" <>")
+
+
+def _split_text(text: str) -> tuple[str, str]:
+    text = text.strip()
+    if found := _ANGLE.match(text):
+        name, spec = found["name"].strip(), found["spec"].strip()
+        if quoted := _QUOTED.match(name):
+            return re.sub(r"\\(.)", r"\1", quoted["inner"]), spec
+        if "@" in name and "," in name:
+            raise BadAddressError(f"{text!r} holds more than one address; give a list.")
+        return name, spec
+    if found := _COMMENT.match(text):
+        return found["name"].strip(), found["spec"]
+    return "", text
+
+
+@lru_cache(maxsize=2048)
+def mailbox(address: Address) -> Mailbox:
+    """Parse and check one address.
+
+    Raises BadAddressError when it could not stand in an SMTP command (RFC 5321 4.1.2).
+    """
+    name, spec = split(address)
+    local, at, domain = spec.rpartition("@")
+    if not at:
+        local, domain = spec, ""
+    if not (_LOCAL_PLAIN.match(local) or _LOCAL_QUOTED.match(local)):
+        raise BadAddressError(f"{spec!r} is not a mail address.")
+    return Mailbox(name, f"{local}@{ascii_domain(domain)}" if at else local)
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain in ASCII, international ones as A-labels (IDNA 2008, UTS 46).
+
+    Raises BadAddressError for what can be no domain.
+    """
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except idna.IDNAError as error:
+            raise BadAddressError(f"{domain!r} is not a domain name: {error}") from error
+    if not _DOMAIN.match(domain):
+        raise BadAddressError(f"{domain!r} is not a domain name.")
+    return domain
+
+
+def domain_of(address: Address | None) -> str | None:
+    """Return the ASCII domain of an address, or None when it has none that is usable."""
+    if not address:
+        return None
+    try:
+        return mailbox(address).spec.rpartition("@")[2] if "@" in mailbox(address).spec else None
+    except BadAddressError:
+        return None
+
+
+def as_text(address: Address) -> str:
+    """Return a (name, address) pair as text, quoted where the name needs it; text as it is."""
+    if isinstance(address, str):
+        return address
+    name, spec = address
+    return f"{quoted_name(str(name))} <{spec}>" if name else str(spec)
+
+
+def quoted_name(name: str) -> str:
+    """Return a display name for people's eyes: in quotes only where it would not be read back."""
+    if _AMBIGUOUS.search(name):
+        return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
+    return name
+
+
+def phrase(name: str) -> str:
+    """Return an ASCII display name as a header wants it (RFC 5322 3.2.5), quoted if it must be."""
+    if _SPECIALS.search(name):
+        return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
+    return name
+
+
+def envelope(addresses: Iterable[Address]) -> list[str]:
+    """Return the bare addresses for RCPT TO: each once, in the order given."""
+    unique: dict[tuple[str, str], str] = {}
+    for address in addresses:
+        spec = mailbox(address).spec
+        local, _, domain = spec.rpartition("@")
+        unique.setdefault((local, domain.lower()), spec)
+    return list(unique.values())

@@ -1,0 +1,68 @@
+"""``async with mail.connect() as conn``: many messages over one connection of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .address import Address
+from .dialogue import BeforeData, Job
+from .dispatch import Order, dispatch
+from .message import Message
+from .pool import Line
+from .session import SendResult
+from .settings import MailState
+
+if TYPE_CHECKING:
+    from quart import Quart
+
+
+class Connection:
+    """A connection to the mail server, opened by ``async with`` and apart from the pool.
+
+    After ``MAIL_MAX_EMAILS`` messages it is closed, and opened anew when there is a next one.
+    """
+
+    def __init__(self, app: Quart, state: MailState) -> None:
+        self.app = app
+        self.state = state
+        self._line = Line(state)
+
+    async def __aenter__(self) -> Connection:
+        """Connect, greet and log in; raises MailError."""
+        if not self.state.suppress:
+            await self._line.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Say QUIT and close; nothing can go wrong with the messages sent any more."""
+        self._line.quit()
+        # Transports close their sockets in the loop's next rounds.
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def send(
+        self,
+        message: Message,
+        envelope_from: Address | None = None,
+        *,
+        before_data: BeforeData | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> SendResult:
+        """Send one message; arguments, result and errors are those of ``Mail.send``."""
+        order = Order(message, envelope_from, before_data, timeout, deadline)
+        return await dispatch(self.app, self.state, self._send_job, order)
+
+    async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
+        """Send a Message made of the arguments."""
+        return await self.send(Message(*args, **kwargs))
+
+    async def _send_job(self, job: Job) -> SendResult:
+        return await self._line.send(job)

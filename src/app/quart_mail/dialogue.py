@@ -1,0 +1,144 @@
+"""Commands and replies over one SMTP connection, each within its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Set
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
+
+from .classify import breakdown, nonsense, refusal
+from .errors import Reply, printable
+from .settings import MailState
+
+BeforeData = Callable[[], Awaitable[object]]
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+DONE = frozenset({250})
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has come: its ``stage``, and whether the final dot may have gone out."""
+
+    stage: str | None = None
+    in_doubt: bool = False
+
+
+@dataclass(slots=True)
+class Job:
+    """One message on its way: envelope, bytes, ESMTP parameters; timeouts are seconds a reply."""
+
+    sender: str
+    recipients: list[str]
+    data: bytes
+    mail_options: list[str]
+    rcpt_options: list[str]
+    timeout: float
+    data_timeout: float
+    before_data: BeforeData | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Say whether an address needs SMTPUTF8; nothing else puts bytes over 127 in ``data``."""
+        return not (
+            self.sender.isascii() and all(map(str.isascii, self.recipients)) and self.data.isascii()
+        )
+
+
+class Client(SMTP):
+    """aiosmtplib's client, closing at once.
+
+    Its own ``close`` lets a transport flush and say goodbye in TLS, which a mute server can make
+    last half a minute.
+    """
+
+    def close(self) -> None:
+        """Close the connection without waiting for anything."""
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+        super().close()
+
+
+class Dialogue:
+    """A connection's commands and replies; any trouble closes the connection."""
+
+    def __init__(self, state: MailState, client: Client, progress: Progress) -> None:
+        self.state = state
+        self.client = client
+        self.progress = progress
+
+    async def command(
+        self, stage: str, *words: bytes, timeout: float, wanted: Set[int] = DONE
+    ) -> Reply:
+        """Send a command and return its reply; raises a MailError for any other than ``wanted``."""
+        return self.expect(stage, await self.request(stage, *words, timeout=timeout), wanted)
+
+    async def request(self, stage: str, *words: bytes, timeout: float) -> Reply:
+        """Send a command and return its reply, whatever its code."""
+        if self.state.debug:
+            _log.info("-> %s", printable(b" ".join(words).decode("utf-8", "replace")))
+        response = await self.ask(stage, self.client.execute_command(*words, timeout=None), timeout)
+        return self.received(stage, response)
+
+    def received(self, stage: str, response: tuple[int, str]) -> Reply:
+        """Return a reply fit to be stored and shown; raises NonsenseReply for what is none."""
+        code, text = response
+        for secret in self.state.secrets():
+            text = text.replace(secret, "***")
+        reply = Reply(code, printable(text))
+        if not 200 <= code < 600:
+            self.abort()
+            raise nonsense(stage, reply)
+        return reply
+
+    def expect(self, stage: str, reply: Reply, wanted: Set[int] = DONE) -> Reply:
+        """Return the reply when its code is wanted; raises the MailError for it otherwise."""
+        if reply.code not in wanted:
+            raise refusal(stage, reply)
+        return reply
+
+    async def ask(self, stage: str, step: Awaitable[_T], timeout: float) -> _T:
+        """Await one step of the dialogue; what goes wrong closes and raises a MailError.
+
+        ``timeout``: seconds. asyncio.timeout, unlike the wait_for that aiosmtplib would use, never
+        swallows a cancellation on Python 3.11.
+        """
+        self.progress.stage = stage
+        try:
+            async with asyncio.timeout(timeout):
+                outcome = await step
+        except (OSError, SMTPException, ssl.SSLError, UnicodeError) as error:
+            at_greeting = stage == "connect" and self.client.protocol is not None
+            self.abort()
+            raise breakdown(
+                "greeting" if at_greeting else stage,
+                error,
+                server=f"{self.state.server}:{self.state.port}",
+                in_doubt=self.progress.in_doubt,
+            ) from error
+        if self.state.debug:
+            shown = " ".join(map(str, cast(tuple[int, str], outcome)))
+            _log.info("<- [%s] %s", stage, printable(shown))
+        return outcome
+
+    def abort(self) -> None:
+        """Close at once, saying nothing."""
+        self.client.close()
+
+    def quit(self) -> None:
+        """Say QUIT and close without awaiting the answer, which nothing depends on."""
+        if self.client.is_connected and self.client.protocol is not None:
+            try:
+                self.client.protocol.write(b"QUIT\r\n")
+            except SMTPServerDisconnected:
+                pass
+            else:
+                cast(asyncio.Transport, self.client.transport).close()
+        self.abort()

@@ -1,0 +1,193 @@
+"""One mail: who, what, and as which bytes."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, KeysView
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from quart import current_app, has_app_context
+
+from .address import Address, as_text, domain_of
+from .attachment import Attachment
+from .headers import is_bad_address, is_bad_field, is_bad_line, is_bad_text
+from .render import render
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .session import SendResult
+    from .settings import MailState
+
+_T = TypeVar("_T")
+
+
+class Message:
+    """A mail message, with Flask-Mail's arguments in Flask-Mail's order.
+
+    ``subject``: text. ``recipients``, ``cc``, ``bcc``: lists of addresses, each text or a (name,
+    address) pair. ``body``, ``html``: text. ``alts``: more alternatives of the body by subtype of
+    text ("calendar") or full type. ``sender``: an address; ``MAIL_DEFAULT_SENDER`` if not given.
+    ``attachments``: Attachment objects. ``reply_to``: an address, or a list of several. ``date``:
+    seconds since the epoch; the time of sending if not given. ``charset``: "utf-8" if not given.
+    ``extra_headers``: name to text; a name we write ourselves replaces ours, None drops it.
+    ``mail_options``, ``rcpt_options``: ESMTP parameters of MAIL FROM and RCPT TO.
+    ``msg_id``: a Message-ID with its angle brackets; made once if not given.
+    """
+
+    def __init__(
+        self,
+        subject: str = "",
+        recipients: Iterable[Address] | None = None,
+        body: str | None = None,
+        html: str | None = None,
+        alts: dict[str, str] | Iterable[tuple[str, str]] | None = None,
+        sender: Address | None = None,
+        cc: Iterable[Address] | None = None,
+        bcc: Iterable[Address] | None = None,
+        attachments: Iterable[Attachment] | None = None,
+        reply_to: Address | list[Address] | None = None,
+        date: float | None = None,
+        charset: str | None = None,
+        extra_headers: dict[str, str] | None = None,
+        mail_options: Iterable[str] | None = None,
+        rcpt_options: Iterable[str] | None = None,
+        *,
+        msg_id: str | None = None,
+    ) -> None:
+        state = _current_state()
+        sender = sender or (state.default_sender if state else None)
+        self.subject = subject
+        self.recipients: list[Address] = _as_list(recipients)
+        self.body = body
+        self.alts: dict[str, str] = dict(alts or {})
+        if html is not None:
+            self.html = html
+        self.sender: Address | None = as_text(sender) if sender else None
+        self.cc: list[Address] = _as_list(cc)
+        self.bcc: list[Address] = _as_list(bcc)
+        self.attachments: list[Attachment] = list(attachments or [])
+        self.reply_to = reply_to
+        self.date = date
+        self.charset = charset
+        self.extra_headers = extra_headers
+        self.mail_options: list[str] = _as_list(mail_options)
+        self.rcpt_options: list[str] = _as_list(rcpt_options)
+        self.boundary = f"=_{secrets.token_hex(12)}"
+        self._msg_id = msg_id
+
+    @property
+    def html(self) -> str | None:
+        """The HTML alternative, or None."""
+        return self.alts.get("html")
+
+    @html.setter
+    def html(self, value: str | None) -> None:
+        if value is None:
+            self.alts.pop("html", None)
+        else:
+            self.alts["html"] = value
+
+    @property
+    def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
+        """The Message-ID, made at first use and then kept (RFC 5322 3.6.4)."""
+        if self._msg_id is None:
+            self._msg_id = self._new_id(_current_state())
+        return self._msg_id
+
+    @msgId.setter
+    def msgId(self, value: str) -> None:  # noqa: N802
+        self._msg_id = value
+
+    def _new_id(self, state: MailState | None) -> str:
+        domain = (state.message_id_domain if state else None) or domain_of(self.sender)
+        return f"<{time.time_ns():x}.{secrets.token_hex(10)}@{domain or 'localhost'}>"
+
+    @property
+    def send_to(self) -> KeysView[Address]:
+        """All recipients, cc and bcc as they were given: a set that keeps their order."""
+        return dict.fromkeys((*self.recipients, *self.cc, *self.bcc)).keys()
+
+    @property
+    def reply_to_list(self) -> list[Address]:
+        """Reply-To as a list of addresses."""
+        if not self.reply_to:
+            return []
+        return list(self.reply_to) if isinstance(self.reply_to, list) else [self.reply_to]
+
+    def add_recipient(self, recipient: Address) -> None:
+        """Add one more recipient."""
+        self.recipients.append(recipient)
+
+    def attach(
+        self,
+        filename: str | None = None,
+        content_type: str | None = None,
+        data: str | bytes | None = None,
+        disposition: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        content_id: str | None = None,
+    ) -> None:
+        """Attach a file; the arguments are Attachment's."""
+        self.attachments.append(
+            Attachment(filename, content_type, data, disposition, headers, content_id=content_id)
+        )
+
+    def has_bad_headers(self) -> bool:
+        """Say whether any header would hold a line break, a NUL or another control character.
+
+        A subject or extra header that is folded as RFC 5322 2.2.3 has it (CRLF, then a space or
+        tab, then text) is good.
+        """
+        addresses = [self.sender, *self.reply_to_list, *self.recipients, *self.cc, *self.bcc]
+        return (
+            any(is_bad_address(address) for address in addresses if address)
+            or bool(self.subject and is_bad_text(str(self.subject)))
+            or is_bad_line(self.msgId)
+            or any(map(is_bad_line, (*self.alts, *self.mail_options, *self.rcpt_options)))
+            or any(
+                is_bad_field(k, str(v or "")) for k, v in (self.extra_headers or {}).items() if v
+            )
+            or any(attachment.has_bad_headers() for attachment in self.attachments)
+        )
+
+    def prepare(self, state: MailState) -> None:
+        """Fill in what is only known at sending: default sender, date, Message-ID."""
+        if not self.sender and state.default_sender:
+            self.sender = as_text(state.default_sender)
+        if self._msg_id is None:
+            self._msg_id = self._new_id(state)
+        if self.date is None:
+            self.date = time.time()
+
+    async def send(self, connection: Connection) -> SendResult:
+        """Send this message over an open connection."""
+        return await connection.send(self)
+
+    def as_bytes(self) -> bytes:
+        """Return the message as it is sent (CRLF lines, before dot-stuffing)."""
+        state = _current_state()
+        return render(self, ascii_attachments=bool(state and state.ascii_attachments))
+
+    def as_string(self) -> str:
+        """Return the message as text."""
+        return self.as_bytes().decode("utf-8")
+
+    def __bytes__(self) -> bytes:
+        return self.as_bytes()
+
+    def __str__(self) -> str:
+        return self.as_string()
+
+
+def _as_list(given: Iterable[_T] | None) -> list[Any]:
+    """Return a list; one text alone is one entry, not its letters."""
+    return [given] if isinstance(given, str) else list(given or [])
+
+
+def _current_state() -> MailState | None:
+    if not has_app_context():
+        return None
+    state: MailState | None = current_app.extensions.get("mail")
+    return state

@@ -1,0 +1,172 @@
+"""The MAIL_* settings of an app, read once at ``init_app``."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .address import Address, ascii_domain, domain_of, mailbox
+from .errors import BadAddressError, ConfigurationError
+from .tls import build_context
+
+TokenSource = str | Callable[[], Awaitable[str]]
+"""An OAuth2 access token, or an async callable that returns a fresh one."""
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass
+class MailState:
+    """An app's mail settings, at ``app.extensions["mail"]``; times are in seconds."""
+
+    server: str = "localhost"
+    port: int = 25
+    use_tls: bool = False
+    use_ssl: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    oauth2_token: TokenSource | None = field(default=None, repr=False)
+    allow_cleartext_auth: bool = False
+    default_sender: Address | None = None
+    debug: bool = False
+    max_emails: int | None = None
+    suppress: bool = False
+    ascii_attachments: bool = False
+    timeout: float = 60.0
+    data_timeout: float = 600.0
+    deadline: float | None = 600.0
+    validate_certs: bool = True
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    local_hostname: str | None = None
+    message_id_domain: str | None = None
+    pool_size: int = 4
+    pool_idle: float = 10.0
+    tls_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def helo_name(self) -> str:
+        """The name given at EHLO: ``MAIL_LOCAL_HOSTNAME``, else the default sender's domain."""
+        return self.local_hostname or domain_of(self.default_sender) or "localhost"
+
+    def secrets(self) -> list[str]:
+        """Return what must never be logged or shown."""
+        token = self.oauth2_token if isinstance(self.oauth2_token, str) else None
+        return [secret for secret in (self.password, token) if secret]
+
+
+def read_settings(
+    config: Mapping[str, Any], *, debug: bool = False, testing: bool = False
+) -> MailState:
+    """Read the MAIL_* keys of an app's config; times are in seconds.
+
+    Raises ConfigurationError naming the key, its value (never a secret's) and what is accepted.
+    """
+    read = _Reader(config)
+    state = MailState(
+        server=read.text("MAIL_SERVER") or read.text("MAIL_HOSTNAME") or "localhost",
+        port=read.whole("MAIL_PORT", 25, most=65535),
+        use_tls=read.flag("MAIL_USE_TLS", False),
+        use_ssl=read.flag("MAIL_USE_SSL", False),
+        username=read.text("MAIL_USERNAME"),
+        password=read.text("MAIL_PASSWORD"),
+        oauth2_token=config.get("MAIL_OAUTH2_TOKEN") or None,
+        allow_cleartext_auth=read.flag("MAIL_ALLOW_CLEARTEXT_AUTH", False),
+        default_sender=read.sender("MAIL_DEFAULT_SENDER"),
+        debug=read.flag("MAIL_DEBUG", debug),
+        max_emails=read.whole("MAIL_MAX_EMAILS", 0, least=0) or None,
+        suppress=read.flag("MAIL_SUPPRESS_SEND", testing),
+        ascii_attachments=read.flag("MAIL_ASCII_ATTACHMENTS", False),
+        timeout=read.seconds("MAIL_TIMEOUT", 60),
+        data_timeout=read.seconds("MAIL_DATA_TIMEOUT", 600),
+        deadline=read.seconds("MAIL_DEADLINE", 600),
+        validate_certs=read.flag("MAIL_VALIDATE_CERTS", True),
+        ca_file=read.text("MAIL_CA_FILE"),
+        client_cert=read.text("MAIL_CLIENT_CERT"),
+        client_key=read.text("MAIL_CLIENT_KEY"),
+        local_hostname=read.domain("MAIL_LOCAL_HOSTNAME"),
+        message_id_domain=read.domain("MAIL_MESSAGE_ID_DOMAIN"),
+        pool_size=read.whole("MAIL_POOL_SIZE", 4),
+        pool_idle=read.seconds("MAIL_POOL_IDLE", 10),
+    )
+    _check(state)
+    if state.use_tls or state.use_ssl:
+        state.tls_context = build_context(state)
+    return state
+
+
+def _check(state: MailState) -> None:
+    if state.use_tls and state.use_ssl:
+        raise ConfigurationError(
+            "MAIL_USE_TLS and MAIL_USE_SSL are both on; STARTTLS (usually port 587) and TLS from "
+            "the first byte (usually port 465) exclude each other."
+        )
+    if state.oauth2_token and not state.username:
+        raise ConfigurationError("MAIL_OAUTH2_TOKEN is set, so MAIL_USERNAME must be set too.")
+
+
+class _Reader:
+    """Typed access to a config whose values may be text from the environment."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def text(self, key: str) -> str | None:
+        value = self.config.get(key)
+        return None if value is None or value == "" else str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.config.get(key)
+        if value is None:
+            return bool(default)
+        word = str(value).strip().lower() if isinstance(value, str) else str(bool(value)).lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise ConfigurationError(f"{key} is {value!r}; 1/true/yes/on or 0/false/no/off is wanted.")
+
+    def whole(self, key: str, default: int, *, least: int = 1, most: int | None = None) -> int:
+        value = self.config.get(key)
+        wanted = f"a whole number from {least}" + (f" to {most}" if most else "")
+        try:
+            number = int(default if value is None or value == "" else value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"{key} is {value!r}; {wanted} is wanted.") from error
+        if number < least or (most is not None and number > most):
+            raise ConfigurationError(f"{key} is {value!r}; {wanted} is wanted.")
+        return number
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self.config.get(key)
+        try:
+            number = float(default if value is None or value == "" else value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"{key} is {value!r}; seconds are wanted.") from error
+        if not 0 < number < float("inf"):
+            raise ConfigurationError(f"{key} is {value!r}; more than 0 seconds are wanted.")
+        return number
+
+    def domain(self, key: str) -> str | None:
+        try:
+            value = self.text(key)
+            return ascii_domain(value) if value else None
+        except BadAddressError as error:
+            raise ConfigurationError(f"{key}: {error.text}") from error
+
+    def sender(self, key: str) -> Address | None:
+        value = self.config.get(key)
+        if not value:
+            return None
+        sender: Address = (
+            (str(value[0]), str(value[1])) if isinstance(value, (tuple, list)) else str(value)
+        )
+        try:
+            mailbox(sender)
+        except BadAddressError as error:
+            raise ConfigurationError(f"{key}: {error.text}") from error
+        return sender

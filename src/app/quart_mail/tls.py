@@ -1,0 +1,72 @@
+"""TLS: the client's context, and what a failed handshake means in words."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from .errors import CertificateError, ConfigurationError, TlsError
+
+if TYPE_CHECKING:
+    from .settings import MailState
+
+# X509_V_ERR_* of OpenSSL, as ssl.SSLCertVerificationError.verify_code
+_EXPIRED = 10
+_NOT_YET_VALID = 9
+_SELF_SIGNED = frozenset({18, 19})
+_UNKNOWN_ISSUER = frozenset({2, 20, 21})
+_WRONG_NAME = frozenset({62, 63, 64})
+
+
+def build_context(state: MailState) -> ssl.SSLContext:
+    """Return a client context that checks certificates unless ``MAIL_VALIDATE_CERTS`` is off.
+
+    With ``MAIL_CA_FILE`` only the authorities in that file are trusted, else the system's. Raises
+    ConfigurationError for files that cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=state.ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"MAIL_CA_FILE {state.ca_file!r} cannot be used: {error}"
+        ) from error
+    if not state.validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if state.client_cert:
+        try:
+            context.load_cert_chain(state.client_cert, state.client_key)
+        except OSError as error:
+            files = f"{state.client_cert!r} and {state.client_key!r}"
+            raise ConfigurationError(
+                f"MAIL_CLIENT_CERT and MAIL_CLIENT_KEY {files} cannot be used: {error}"
+            ) from error
+    return context
+
+
+def handshake_error(error: ssl.SSLError, server: str, stage: str) -> TlsError:
+    """Turn a failed handshake with ``server`` into an error that says what is wrong."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.reason or type(error).__name__
+        hint = ""
+        if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+            hint = " It may expect STARTTLS (MAIL_USE_TLS) on this port instead of MAIL_USE_SSL."
+        return TlsError(f"No TLS with {server}: {reason}.{hint}", stage=stage)
+    return CertificateError(
+        f"The certificate of {server} {_complaint(error)} (MAIL_VALIDATE_CERTS is on).", stage=stage
+    )
+
+
+def _complaint(error: ssl.SSLCertVerificationError) -> str:
+    code = error.verify_code
+    if code == _EXPIRED:
+        return "has expired"
+    if code == _NOT_YET_VALID:
+        return "is not valid yet"
+    if code in _SELF_SIGNED:
+        return "is self-signed, or signed by an authority that MAIL_CA_FILE does not hold"
+    if code in _UNKNOWN_ISSUER:
+        return "was issued by an authority that is not trusted; MAIL_CA_FILE names trusted ones"
+    if code in _WRONG_NAME:
+        return f"is for another name: {error.verify_message}"
+    return f"is not valid: {error.verify_message}"

@@ -33,8 +33,6 @@ Each carries what a queue decides by: ``retry`` (may the same message succeed la
 so the message may have arrived although nobody said so.
 """
 
-# ruff: noqa: N818 - a name says what happened, as in aiosmtplib
-
 from __future__ import annotations
 
 from collections.abc import Mapping

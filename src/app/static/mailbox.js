@@ -1,0 +1,16 @@
+// The list of caught mails keeps up by itself while somebody looks at it.
+"use strict";
+
+const EVERY = 4000; // milliseconds
+
+async function look() {
+  const shown = document.getElementById("mails");
+  if (document.hidden) return;
+  const { newest } = await (await fetch("/mailbox/newest")).json();
+  if (String(newest) === shown.dataset.newest) return;
+  const page = new DOMParser().parseFromString(await (await fetch("/mailbox")).text(), "text/html");
+  shown.replaceWith(page.getElementById("mails"));
+}
+
+setInterval(() => look().catch(() => {}), EVERY);
+document.addEventListener("visibilitychange", () => look().catch(() => {}));

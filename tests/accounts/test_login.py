@@ -1,0 +1,167 @@
+"""Logging in and out, and the sessions that the server can end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select, update
+
+from app.accounts import passwords
+from app.accounts.models import LoginSession, User
+from app.database import reading, writing
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+async def visitor(app: Quart) -> Visitor:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    return visitor
+
+
+async def count_sessions() -> int:
+    async with reading() as connection:
+        found = await connection.execute(select(func.count()).select_from(LoginSession))
+        return found.scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [("susan", "wrong horse"), ("nobody", "correct horse"), ("sus an", "x"), ("'--", "x" * 256)],
+)
+async def test_a_wrong_name_and_a_wrong_password_get_one_answer(
+    visitor: Visitor, username: str, password: str
+) -> None:
+    page = await visitor.log_in(username, password)
+    assert page.status == 200
+    assert page.flashes == ["Invalid username or password"]
+    assert await count_sessions() == 0
+
+
+@pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ"])
+async def test_the_case_of_a_name_does_not_matter(visitor: Visitor, username: str) -> None:
+    assert (await visitor.log_in(username)).location == "/index"
+
+
+async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor) -> None:
+    page = await visitor.get("/index?page=2")
+    assert page.location == "/login?next=/index?page%3D2"
+    page = await visitor.get(page.location)
+    assert page.flashes == ["Please log in to access this page."]
+    wrong = await visitor.submit("/login?next=/index", username="susan", password="no")
+    assert "next=/index" in wrong.text
+    right = await visitor.submit(
+        "/login?next=/index?page%3D2", username="susan", password="correct horse"
+    )
+    assert right.location == "/index?page=2"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "///evil.example", "/%09/evil.example",
+     "/%5Cevil.example", "javascript:alert(1)", "https:///evil.example", "/\tevil", "/\r\nSet-Cookie:x=1",
+     "evil.example", "/%2F/evil.example", "\\\\evil.example", "%2F%2Fevil.example"],
+)  # fmt: skip
+async def test_next_never_leads_to_another_site(visitor: Visitor, target: str) -> None:
+    page = await visitor.get("/login", query_string={"next": target})
+    token = page.token
+    response = await visitor.client.post(
+        "/login",
+        query_string={"next": target},
+        form={"username": "susan", "password": "correct horse", "csrf_token": token},
+    )
+    assert response.headers["Location"] == "/index"
+
+
+async def test_logging_out_ends_the_session_on_the_server(visitor: Visitor) -> None:
+    await visitor.log_in("susan")
+    stolen = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["login"]
+    page = await visitor.get("/logout")
+    assert page.status == 200
+    assert await count_sessions() == 1
+    page = await visitor.submit("/logout")
+    assert page.location == "/login"
+    assert await count_sessions() == 0
+    thief = Visitor(visitor.client.app)
+    thief.client.set_cookie("localhost", "login", stolen)
+    assert (await thief.get("/index")).location == "/login?next=/index"
+
+
+async def test_logging_in_again_replaces_the_session(visitor: Visitor) -> None:
+    await visitor.log_in("susan")
+    first = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["login"]
+    await visitor.submit("/logout")
+    await visitor.log_in("susan")
+    second = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["login"]
+    assert first != second
+    assert await count_sessions() == 1
+
+
+async def test_remember_me_gives_a_lasting_cookie(visitor: Visitor) -> None:
+    page = await visitor.log_in("susan", remember_me="y")
+    cookie = next(c for c in page.response.headers.getlist("Set-Cookie") if c.startswith("login="))
+    assert "Max-Age=" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+async def test_without_remember_me_the_cookie_ends_with_the_browser(visitor: Visitor) -> None:
+    page = await visitor.log_in("susan")
+    cookie = next(c for c in page.response.headers.getlist("Set-Cookie") if c.startswith("login="))
+    assert "Max-Age=" not in cookie
+    assert "Expires=" not in cookie
+
+
+async def test_a_session_that_is_over_logs_nobody_in(visitor: Visitor) -> None:
+    await visitor.log_in("susan")
+    async with writing() as session:
+        await session.execute(update(LoginSession).values(expires_at=datetime.now(UTC)))
+    page = await visitor.get("/index")
+    assert page.location == "/login?next=/index"
+    assert any("login=;" in cookie for cookie in page.response.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize(("remember", "hours"), [("", 12), ("y", 30 * 24)])
+async def test_a_visit_moves_the_end_of_the_session_and_last_seen(
+    visitor: Visitor, app: Quart, remember: str, hours: int
+) -> None:
+    await visitor.log_in("susan", **({"remember_me": remember} if remember else {}))
+    then = datetime.now(UTC) - timedelta(hours=2)
+    async with writing() as session:
+        await session.execute(
+            update(LoginSession).values(
+                created_at=then, seen_at=then, expires_at=then + timedelta(hours=12)
+            )
+        )
+        await session.execute(update(User).values(last_seen=then))
+    await visitor.get("/index")
+    while app.background_tasks:
+        await next(iter(app.background_tasks))
+    async with reading() as connection:
+        seen = await connection.scalar(select(User.last_seen))
+        end = await connection.scalar(select(LoginSession.expires_at))
+    now = datetime.now(UTC)
+    assert now - seen < timedelta(minutes=1)
+    assert abs(end - now - timedelta(hours=hours)) < timedelta(minutes=1)
+
+
+async def test_an_old_hash_is_brought_up_at_login(visitor: Visitor, app: Quart) -> None:
+    app.config["PASSWORD_HASH_METHOD"] = "pbkdf2:sha256:2"
+    await visitor.log_in("susan")
+    async with reading() as connection:
+        stored = await connection.scalar(select(User.password_hash))
+    assert passwords.is_current(stored)
+    await visitor.submit("/logout")
+    assert (await visitor.log_in("susan")).location == "/index"
+
+
+@pytest.mark.parametrize("stored", [None, "", "nonsense", "scrypt:broken$x$y", "md5$salt$digest"])
+async def test_an_account_without_a_readable_hash_answers_as_any_other(
+    visitor: Visitor, stored: str | None
+) -> None:
+    async with writing() as session:
+        await session.execute(update(User).values(password_hash=stored))
+    page = await visitor.log_in("susan")
+    assert page.flashes == ["Invalid username or password"]

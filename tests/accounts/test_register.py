@@ -1,0 +1,121 @@
+"""Registering: what is accepted, what is said otherwise, and that names are unique at any speed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from quart import Quart
+from sqlalchemy import select
+
+from app.accounts.models import User
+from app.database import reading
+from tests.visitor import Visitor
+
+
+async def stored_users() -> list[str]:
+    async with reading() as connection:
+        return list((await connection.scalars(select(User.username).order_by(User.id))).all())
+
+
+async def test_a_new_person_is_congratulated_and_can_log_in(app: Quart) -> None:
+    visitor = Visitor(app)
+    page = await visitor.register("susan")
+    assert (page.status, page.location) == (302, "/login")
+    page = await visitor.get("/login")
+    assert page.flashes == ["Congratulations, you are now a registered user!"]
+    assert page.title == "Sign In - Microblog"
+    page = await visitor.log_in("susan")
+    assert (page.status, page.location) == (302, "/index")
+    page = await visitor.get("/index")
+    assert page.status == 200
+    assert "susan" in page.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"username": ""}, "username", "This field is required."),
+        ({"email": ""}, "email", "This field is required."),
+        ({"password": ""}, "password", "This field is required."),
+        ({"password2": ""}, "password2", "This field is required."),
+        ({"password2": "other words"}, "password2", "Field must be equal to password."),
+        ({"email": "not an address"}, "email", "Invalid email address."),
+        ({"email": f"{'x' * 64}@{'y' * 60}.example"}, "email", "Field cannot be longer than 120 characters."),
+        ({"username": "x" * 65}, "username", "Field cannot be longer than 64 characters."),
+        ({"username": ".."}, "username", "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."),
+        ({"username": "a/b"}, "username", "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."),
+        ({"username": "сусан"}, "username", "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."),
+        ({"username": "su\0san"}, "username", "This contains a character that cannot be stored."),
+        ({"password": "short", "password2": "short"}, "password", "Field must be between 8 and 256 characters long."),
+        ({"password": "x" * 257, "password2": "x" * 257}, "password", "Field must be between 8 and 256 characters long."),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_wrong_field_is_explained_under_it(
+    app: Quart, fields: dict[str, str], field: str, message: str
+) -> None:
+    good = {
+        "username": "susan",
+        "email": "susan@example.com",
+        "password": "correct horse",
+        "password2": "correct horse",
+    }
+    page = await Visitor(app).submit("/register", **(good | fields))
+    assert page.status == 200
+    assert page.errors(field) == [message]
+    assert await stored_users() == []
+
+
+@pytest.mark.parametrize("username", ["susan", "SUSAN", "ｓｕｓａｎ"])
+async def test_a_name_is_taken_whatever_its_case(app: Quart, username: str) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    page = await visitor.submit(
+        "/register",
+        username=username,
+        email="other@example.com",
+        password="correct horse",
+        password2="correct horse",
+    )
+    assert page.errors("username") == ["Please use a different username."]
+    assert page.errors("email") == []
+    assert 'value="other@example.com"' in page.text
+
+
+@pytest.mark.parametrize("email", ["susan@example.com", "Susan@EXAMPLE.com"])
+async def test_an_address_is_taken_whatever_its_case(app: Quart, email: str) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    page = await visitor.submit(
+        "/register",
+        username="other",
+        email=email,
+        password="correct horse",
+        password2="correct horse",
+    )
+    assert page.errors("username") == []
+    assert page.errors("email") == ["Please use a different email address."]
+
+
+async def test_fifty_at_once_make_one_account_and_forty_nine_polite_errors(app: Quart) -> None:
+    visitors = [Visitor(app) for _ in range(50)]
+    pages = await asyncio.gather(*(visitor.register("susan") for visitor in visitors))
+    assert sorted(page.status for page in pages) == [200] * 49 + [302]
+    refused = [page for page in pages if page.status == 200]
+    assert all(page.errors("username") == ["Please use a different username."] for page in refused)
+    assert await stored_users() == ["susan"]
+
+
+async def test_full_width_letters_are_the_letters_they_look_like(app: Quart) -> None:
+    await Visitor(app).register("ｓｕｓａｎ")
+    assert await stored_users() == ["susan"]
+
+
+async def test_a_logged_in_visitor_is_sent_to_the_timeline(app: Quart) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    await visitor.log_in("susan")
+    for path in ("/register", "/login", "/reset_password_request"):
+        page = await visitor.get(path)
+        assert (page.status, page.location) == (302, "/index")

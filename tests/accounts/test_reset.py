@@ -1,0 +1,222 @@
+"""Getting back in: the reset mail, its link, and everything that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+from quart import Quart
+from sqlalchemy import func, select, update
+
+from app import mail, outbox
+from app.accounts.models import LoginSession, User
+from app.database import reading, writing
+from app.quart_mail import Message
+from tests.visitor import Visitor
+
+LINK = re.compile(r"http://127\.0\.0\.1:8000(/reset_password/\S+)")
+NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
+CHECK_EMAIL = "Check your email for the instructions to reset your password"
+
+
+@pytest.fixture
+async def visitor(app: Quart) -> Visitor:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    return visitor
+
+
+async def request_reset(visitor: Visitor, address: str = "susan@example.com") -> list[Message]:
+    """Ask for a reset and return the mails that go out by it."""
+    with mail.record_messages() as sent:
+        page = await visitor.submit("/reset_password_request", email=address)
+        assert page.location == "/login"
+        assert (await visitor.get("/login")).flashes == [CHECK_EMAIL]
+        await outbox.drain()
+    return sent
+
+
+async def link_for(visitor: Visitor) -> str:
+    [message] = await request_reset(visitor)
+    return LINK.search(message.body)[1]
+
+
+async def choose(visitor: Visitor, link: str, password: str = "battery staple") -> str | None:
+    page = await visitor.submit(link, password=password, password2=password)
+    return page.location
+
+
+async def test_the_whole_way_back_in(visitor: Visitor) -> None:
+    [message] = await request_reset(visitor)
+    assert message.subject == "[Microblog] Reset Your Password"
+    assert message.recipients == ["susan@example.com"]
+    assert message.body.startswith("Dear susan,")
+    assert message.body.rstrip().endswith("Sincerely,\n\nThe Microblog Team")
+    link = LINK.search(message.body)[1]
+    assert link in message.html
+    page = await visitor.get(link)
+    assert (page.status, page.title) == (200, "Reset Your Password - Microblog")
+    assert await choose(visitor, link) == "/login"
+    assert (await visitor.get("/login")).flashes == ["Your password has been reset."]
+    assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
+    assert (await visitor.log_in("susan", "battery staple")).location == "/index"
+
+
+async def test_the_owner_is_told_of_the_change(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    with mail.record_messages() as sent:
+        await choose(visitor, link)
+        await outbox.drain()
+    [message] = sent
+    assert message.subject == "[Microblog] Your password was changed"
+    assert message.recipients == ["susan@example.com"]
+    assert "/reset_password/" not in message.body
+
+
+async def test_every_address_gets_the_same_answer(visitor: Visitor) -> None:
+    assert await request_reset(visitor, "nobody@example.com") == []
+
+
+@pytest.mark.parametrize("typed", ["SUSAN@Example.com", "ｓusan@example.com"])
+async def test_mail_goes_to_the_stored_address_only(visitor: Visitor, typed: str) -> None:
+    sent = await request_reset(visitor, typed)
+    assert [message.recipients for message in sent] in ([["susan@example.com"]], [])
+
+
+async def test_no_token_and_no_address_book_is_stored(visitor: Visitor) -> None:
+    await visitor.submit("/reset_password_request", email="susan@example.com")
+    async with reading() as connection:
+        rows = (await connection.exec_driver_sql("SELECT * FROM outbox")).all()
+    assert rows
+    assert "eyJ" not in repr(rows)
+
+
+async def test_a_link_works_once(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    assert await choose(visitor, link) == "/login"
+    page = await visitor.get(link)
+    assert page.location == "/reset_password_request"
+    assert (await visitor.get(page.location)).flashes[-1] == NOT_VALID
+
+
+async def test_looking_at_a_link_does_not_use_it_up(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    for _ in range(3):
+        assert (await visitor.get(link)).status == 200
+        assert (await visitor.client.head(link)).status_code == 200
+    assert await choose(visitor, link) == "/login"
+
+
+async def test_of_twenty_at_once_one_wins(visitor: Visitor, app: Quart) -> None:
+    link = await link_for(visitor)
+    visitors = [Visitor(app) for _ in range(20)]
+    tokens = [(await each.get(link)).token for each in visitors]
+    pages = await asyncio.gather(
+        *(
+            each.post(
+                link, csrf_token=token, password=f"password {n:02}", password2=f"password {n:02}"
+            )
+            for n, (each, token) in enumerate(zip(visitors, tokens, strict=True))
+        )
+    )
+    winners = [n for n, page in enumerate(pages) if page.location == "/login"]
+    assert len(winners) == 1
+    assert (await Visitor(app).log_in("susan", f"password {winners[0]:02}")).location == "/index"
+
+
+async def test_a_new_password_ends_every_session(visitor: Visitor, app: Quart) -> None:
+    elsewhere = Visitor(app)
+    await elsewhere.log_in("susan")
+    await choose(visitor, await link_for(visitor))
+    assert (await elsewhere.get("/index")).location == "/login?next=/index"
+    async with reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(LoginSession)) == 0
+
+
+async def test_a_link_opens_for_a_visitor_who_is_logged_in(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    await visitor.log_in("susan")
+    assert (await visitor.get(link)).status == 200
+    assert await choose(visitor, link) == "/login"
+
+
+async def test_another_change_of_credentials_ends_the_link(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    async with writing() as session:
+        user = await session.scalar(select(User))
+        await user.set_password("changed meanwhile")
+    assert (await visitor.get(link)).location == "/reset_password_request"
+
+
+async def test_time_counts_from_the_request_however_long_the_mail_waited(visitor: Visitor) -> None:
+    await visitor.submit("/reset_password_request", email="susan@example.com")
+    asked = datetime.now(UTC) - timedelta(minutes=8)
+    async with writing() as session:
+        await session.execute(
+            update(outbox.models.Delivery)
+            .where(outbox.models.Delivery.kind == "reset_password")
+            .values(created_at=asked)
+        )
+    with mail.record_messages() as sent:
+        await outbox.drain()
+    token = next(LINK.search(m.body)[1] for m in sent if "Reset" in m.subject).rpartition("/")[2]
+    expiry = jwt.decode(token, options={"verify_signature": False})["exp"]
+    assert abs(expiry - (asked + timedelta(minutes=10)).timestamp()) < 2
+
+
+def forge(app: Quart, key: str | None = None, **claims: object) -> str:
+    payload = {"reset_password": 1, "version": 0, "exp": datetime.now(UTC) + timedelta(minutes=5)}
+    payload = {k: v for k, v in (payload | claims).items() if v is not None}
+    return jwt.encode(payload, key or app.config["SECRET_KEY"], algorithm="HS256")
+
+
+async def test_a_true_token_is_accepted_so_that_the_forged_ones_prove_something(
+    visitor: Visitor, app: Quart
+) -> None:
+    assert (await visitor.get(f"/reset_password/{forge(app)}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"exp": None}, {"exp": datetime(2020, 1, 1, tzinfo=UTC)}, {"reset_password": "1"},
+     {"reset_password": True}, {"reset_password": None}, {"reset_password": 10**30}, {"version": 7},
+     {"version": None}, {"version": -(10**30)}, {"key": "another key of thirty-two bytes or more"}],
+)  # fmt: skip
+async def test_a_forged_or_expired_token_gets_the_ordinary_answer(
+    visitor: Visitor, app: Quart, claims: dict[str, object]
+) -> None:
+    page = await visitor.get(f"/reset_password/{forge(app, **claims)}")
+    assert page.location == "/reset_password_request"
+    assert (await visitor.get(page.location)).flashes == [NOT_VALID]
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "%00", "a.b.c", "%ff%fe", "x" * 5000, "١٢", "eyJhbGciOiJub25lIn0.e30."]
+)
+async def test_nonsense_for_a_token_gets_the_ordinary_answer(visitor: Visitor, token: str) -> None:
+    page = await visitor.get(f"/reset_password/{token}")
+    assert page.location == "/reset_password_request"
+
+
+async def test_the_old_key_still_opens_links_after_a_rotation(visitor: Visitor, app: Quart) -> None:
+    link = await link_for(visitor)
+    app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY"]]
+    app.config["SECRET_KEY"] = "a new key of at least thirty-two bytes"
+    assert await choose(visitor, link) == "/login"
+
+
+async def test_the_names_of_the_tutorial_work(visitor: Visitor) -> None:
+    async with reading() as connection:
+        user_id = await connection.scalar(select(User.id))
+    async with writing() as session:
+        user = await session.get_one(User, user_id)
+    token = user.get_reset_password_token(expires_in=60)
+    found = await User.verify_reset_password_token(token)
+    assert found is not None
+    assert found.id == user_id
+    assert await found.check_password("correct horse")
+    assert await User.verify_reset_password_token("nonsense") is None
+    assert found.avatar(128).endswith("?d=identicon&s=128")

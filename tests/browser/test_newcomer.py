@@ -1,0 +1,72 @@
+"""The newcomer's minute in a real Chromium: register, forget, find the mail, get back in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.site import running_site
+
+pytestmark = pytest.mark.browser
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """A page of a fresh Chromium; skips where the machine has none, but not in CI."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Chromium, and none is to be found")
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = await browser.new_page()
+        yield page
+        await browser.close()
+
+
+async def test_the_newcomers_minute(page: Page, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    async with running_site(tmp_path) as site:
+        await page.goto(site.url)
+        await expect(page).to_have_title("Sign In - Microblog")
+        await page.get_by_role("link", name="Register").first.click()
+        await page.get_by_label("Username").fill("susan")
+        await page.get_by_label("Email").fill("susan@example.com")
+        await page.get_by_label("Password", exact=True).fill("correct horse")
+        await page.get_by_label("Repeat Password").fill("correct horse")
+        await page.get_by_role("button", name="Register").click()
+        await expect(page.get_by_role("status")).to_contain_text("Congratulations")
+
+        await page.get_by_role("link", name="Click to Reset It").click()
+        await page.get_by_label("Email").fill("susan@example.com")
+        await page.get_by_role("button", name="Request Password Reset").click()
+        await expect(page.get_by_role("status")).to_contain_text("Check your email")
+
+        await page.goto(f"{site.url}/mailbox")
+        mail = page.get_by_role("link", name="[Microblog] Reset Your Password")
+        await expect(mail).to_be_visible(timeout=15_000)
+        await mail.click()
+        await page.get_by_role("link", name="/reset_password/").first.click()
+        await expect(page).to_have_title("Reset Your Password - Microblog")
+        await page.get_by_label("Password", exact=True).fill("battery staple")
+        await page.get_by_label("Repeat Password").fill("battery staple")
+        await page.get_by_role("button", name="Reset Password").click()
+        await expect(page.get_by_role("status")).to_contain_text("Your password has been reset.")
+
+        await page.get_by_label("Username").fill("susan")
+        await page.get_by_label("Password").fill("battery staple")
+        await page.get_by_role("button", name="Sign In").click()
+        await expect(page).to_have_title("Home - Microblog")
+        await expect(page.get_by_role("banner")).to_contain_text("susan")
+    assert complaints == []

@@ -1,0 +1,106 @@
+"""The `microblog` command: what operators and newcomers type, and the sentences they get."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.site import MICROBLOG, running_site
+
+PRODUCTION = {
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "BASE_URL": "http://127.0.0.1:8000",
+    "ADMINS": "admin@example.com",
+}
+
+
+def microblog(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [MICROBLOG, *arguments],
+        input=stdin, capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | PRODUCTION | environment,
+    )  # fmt: skip
+
+
+def test_an_operator_makes_the_database_and_an_account() -> None:
+    assert microblog("db", "upgrade").returncode == 0
+    assert microblog("db", "check").returncode == 0
+    made = microblog("user", "create", "susan", "susan@example.com", "--password", "correct horse")
+    assert (made.returncode, made.stdout) == (0, "Made the account susan.\n")
+    again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")
+    assert again.returncode == 1
+    assert "Somebody has this username already." in again.stderr
+    short = microblog("user", "create", "tom", "tom@example.com", "--password", "short")
+    assert "password: Field must be between 8 and 256 characters long." in short.stderr
+    assert "susan\tsusan@example.com" in microblog("user", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (("db", "upgrade"), {"SECRET_KEY": ""}, "SECRET_KEY is missing and DEBUG is off"),
+        (("db", "upgrade"), {"DATABASE_URL": "nonsense"}, "DATABASE_URL: the value given is not accepted"),
+        (("db", "upgrade"), {"DATABASE_URL": "postgresql://u:hidden@127.0.0.1:1/x"}, "DATABASE_URL: postgresql+asyncpg://u:***@127.0.0.1:1/x cannot be used"),
+        (("db", "upgrade", "no-such-revision"), {}, "Can't locate revision"),
+        (("user", "list"), {"DATABASE_URL": "sqlite:////proc/none/x.db"}, "DATABASE_URL: "),
+        (("dev", "--port", "0"), {"MAIL_PORT": "abc"}, "MAIL_PORT: 'abc' is not accepted"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_sentence(
+    arguments: tuple[str, ...], environment: dict[str, str], words: str
+) -> None:
+    done = microblog(*arguments, **environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(words), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "hidden" not in done.stderr
+
+
+def test_a_taken_port_is_said_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = microblog("dev", "--port", str(port))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Cannot listen on 127.0.0.1 port {port} (Address already in use)")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_console_awaits_and_has_the_site_at_hand() -> None:
+    microblog("db", "upgrade")
+    done = microblog(
+        "shell",
+        stdin="from app import outbox, email\n"
+        "handle = await email.send_email('test', None, ['x@example.com'], 'body', None)\n"
+        "print('subject', Message('hello', recipients=['x@example.com']).subject)\n"
+        "1 / 0\n"
+        "print('still here', app.name)\n",
+    )
+    assert "subject hello" in done.stdout
+    assert "ZeroDivisionError" in done.stderr
+    assert "still here app" in done.stdout
+    assert done.returncode == 0
+
+
+async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        assert f"{site.url}/mailbox" in site.greeting
+        host, port = site.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        assert " 200 " in answer.splitlines()[0]
+    assert site.process.returncode == 0
+    assert (tmp_path / "var" / "microblog.db").exists()
+
+
+async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:
+    async with running_site(tmp_path, MAIL_SERVER="mx.example.com") as site:
+        assert "/mailbox" not in site.greeting
+        assert "mx.example.com" in site.greeting

@@ -1,0 +1,119 @@
+"""Settings: where they come from, and the one line that a wrong one gets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import settings
+from app.settings import SettingsError, load
+
+GOOD: dict[str, Any] = {
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "BASE_URL": "https://example.com",
+    "ADMINS": "Admin <admin@example.com>, second@example.com",
+}
+
+
+def test_config_beats_environment_beats_dotenv_beats_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load(GOOD)["POSTS_PER_PAGE"] == 25
+    Path(".env").write_text("POSTS_PER_PAGE=3\n")
+    assert load(GOOD)["POSTS_PER_PAGE"] == 3
+    monkeypatch.setenv("POSTS_PER_PAGE", "4")
+    assert load(GOOD)["POSTS_PER_PAGE"] == 4
+    assert load({**GOOD, "POSTS_PER_PAGE": 5})["POSTS_PER_PAGE"] == 5
+
+
+def test_the_first_admin_is_the_default_sender() -> None:
+    assert load(GOOD)["MAIL_DEFAULT_SENDER"] == "Admin <admin@example.com>"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [("FLASKY_MAIL_SENDER", "MAIL_DEFAULT_SENDER", "x@example.com"), ("MAIL_HOSTNAME", "MAIL_SERVER", "mx"),
+     ("FLASKY_MAIL_SUBJECT_PREFIX", "MAIL_SUBJECT_PREFIX", "[Flasky]")],
+)  # fmt: skip
+def test_older_names_are_read_and_the_newer_wins(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str, value: str
+) -> None:
+    monkeypatch.setenv(old, value)
+    assert load(GOOD)[new] == value
+    monkeypatch.setenv(new, "y@example.com")
+    assert load(GOOD)[new] == "y@example.com"
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES", "On"])
+def test_words_for_yes(word: str) -> None:
+    assert load({**GOOD, "MAIL_USE_TLS": word})["MAIL_USE_TLS"] is True
+
+
+@pytest.mark.parametrize("word", ["0", "False", "no", "OFF", ""])
+def test_words_for_no(word: str) -> None:
+    assert load({**GOOD, "MAIL_USE_TLS": word})["MAIL_USE_TLS"] is False
+
+
+@pytest.mark.parametrize(
+    ("url", "understood"),
+    [
+        ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+    ],
+)
+def test_plain_database_addresses_are_understood(url: str, understood: str) -> None:
+    assert load({**GOOD, "DATABASE_URL": url})["DATABASE_URL"] == understood
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"MAIL_PORT": "abc"}, "MAIL_PORT: 'abc' is not accepted; give a whole number from 1 to 65535."),
+        ({"MAIL_PORT": "70000"}, "MAIL_PORT: '70000' is not accepted"),
+        ({"MAIL_PORT": "٢٥"}, "MAIL_PORT: '٢٥' is not accepted"),
+        ({"MAIL_USE_TLS": "maybe"}, "MAIL_USE_TLS: 'maybe' is not accepted; give 1, true, yes or on"),
+        ({"MAIL_USE_TLS": 1, "MAIL_USE_SSL": 1}, "MAIL_USE_TLS and MAIL_USE_SSL are both on"),
+        ({"BASE_URL": "example.com"}, "BASE_URL: 'example.com' is not accepted; give http:// or https://"),
+        ({"BASE_URL": "https://example.com/blog"}, "BASE_URL: "),
+        ({"BASE_URL": None}, "BASE_URL is missing and DEBUG is off"),
+        ({"SECRET_KEY": None}, "SECRET_KEY is missing and DEBUG is off"),
+        ({"ADMINS": None}, "MAIL_DEFAULT_SENDER is missing and DEBUG is off"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY: the value given is not accepted"),
+        ({"SECRET_KEY": "a" * 40}, "SECRET_KEY: the value given is not accepted"),
+        ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY: the value given is not accepted"),
+        ({"ADMINS": "nobody"}, "ADMINS: 'nobody' is not accepted; give e-mail addresses"),
+        ({"DATABASE_URL": "mysql://u:hidden@h/d"}, "DATABASE_URL: the value given is not accepted"),
+        ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
+        ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
+        ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),
+        ({"RESET_TOKEN_SECONDS": "nan"}, "RESET_TOKEN_SECONDS: 'nan' is not accepted"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_gets_one_line(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({**GOOD, **wrong})
+    line = str(error.value)
+    assert line.startswith(words)
+    assert "\n" not in line
+    for secret in ("hidden", "short", "a" * 40):
+        assert secret not in line.partition("(")[0]
+
+
+def test_a_wrong_setting_ends_a_program_with_its_line_alone() -> None:
+    program = "from app import create_app; create_app({'MAIL_PORT': 'abc'})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "MAIL_PORT: 'abc' is not accepted; give a whole number from 1 to 65535.\n"
+
+
+def test_debug_keeps_a_secret_of_its_own() -> None:
+    first = load({"DEBUG": True})["SECRET_KEY"]
+    assert load({"DEBUG": True})["SECRET_KEY"] == first
+    assert (settings.VAR / "secret_key").stat().st_mode & 0o077 == 0

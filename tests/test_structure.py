@@ -1,0 +1,116 @@
+"""The house keeps its shape: arrows point one way, everything is async, every room is typed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from quart import Quart
+
+import app as package
+
+ROOT = Path(package.__file__).parent
+FEATURES = {"accounts", "posts", "profiles", "greeting"}
+
+# What a room may import of the house, besides itself.
+ALLOWED = {
+    "quart_mail": set(),
+    "parsing": set(),
+    "settings": {"parsing"},
+    "commands": set(),
+    "database": set(),
+    "migrations": {"accounts", "posts", "greeting", "outbox", "database"},
+    "web": {"database", "migrations", "settings"},
+    "mailbox": {"web"},
+    "outbox": {"database", "quart_mail", "commands", "settings"},
+    "accounts": {"database", "web", "outbox", "commands"},
+    "posts": {"database", "web", "outbox", "accounts"},
+    "profiles": {"database", "web", "outbox", "accounts", "posts"},
+    "greeting": {"database", "web", "outbox"},
+    "email": {"database", "quart_mail", "outbox"} | FEATURES,
+}
+LAYERS = ["routes", "forms", "service", "queries", "models"]
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        if "versions" not in path.parts:
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield (
+                ".".join(part for part in parts if part != "__init__"),
+                ast.parse(path.read_text()),
+            )
+
+
+def imports_of(tree: ast.Module) -> set[str]:
+    """Return the modules of the house that a module imports, without the leading `app.`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "app":
+            base = node.module.removeprefix("app").removeprefix(".")
+            names = {f"{base}.{alias.name}".removeprefix(".") for alias in node.names}
+            found |= {name if is_module(name) else base for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("app.") for a in node.names if a.name.startswith("app.")}
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def test_rooms_import_only_the_rooms_below_them() -> None:
+    for name, tree in modules():
+        room = name.split(".")[0]
+        if room in ALLOWED:
+            others = {imported.split(".")[0] for imported in imports_of(tree)} - {room}
+            assert others <= ALLOWED[room], f"{name} imports {sorted(others - ALLOWED[room])}"
+
+
+def test_no_module_is_part_of_a_circle() -> None:
+    graph = {name: imports_of(tree) - {name, ""} for name, tree in modules()}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("feature", sorted(FEATURES))
+def test_within_a_feature_arrows_point_from_routes_to_models(feature: str) -> None:
+    for name, tree in modules():
+        room, _, layer = name.partition(".")
+        if room == feature and layer in LAYERS:
+            above = {f"{room}.{other}" for other in LAYERS[: LAYERS.index(layer)]}
+            assert not imports_of(tree) & (above - {f"{room}.forms"}), name
+
+
+def test_only_routes_touch_request_and_session() -> None:
+    for name, tree in modules():
+        room, _, layer = name.partition(".")
+        if room in FEATURES and layer not in {"routes", "authentication"}:
+            names = {
+                alias.name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.module == "quart"
+                for alias in node.names
+            }
+            assert not names & {"request", "session"}, name
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_every_view_hook_and_handler_is_async(app: Quart) -> None:
+    functions = [*app.view_functions.values(), *app.before_serving_funcs, *app.after_serving_funcs]
+    for hooks in (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.template_context_processors,
+    ):
+        functions += [function for listed in hooks.values() for function in listed]
+    for codes in app.error_handler_spec.values():
+        functions += [handler for handlers in codes.values() for handler in handlers.values()]
+    assert len(functions) > 15
+    for function in functions:
+        assert inspect.iscoroutinefunction(function), function

@@ -1,0 +1,94 @@
+"""CSRF: on every unsafe route, with words for people whose page was open too long."""
+
+from __future__ import annotations
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app.accounts.models import LoginSession, User
+from app.database import reading
+from app.web.csrf import STALE
+from tests.visitor import Visitor
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+REGISTRATION = {
+    "username": "susan",
+    "email": "susan@example.com",
+    "password": "correct horse",
+    "password2": "correct horse",
+}
+
+
+async def count(table: type) -> int:
+    async with reading() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+def unsafe_rules(app: Quart) -> list[str]:
+    return [
+        rule.rule for rule in app.url_map.iter_rules() if rule.methods and "POST" in rule.methods
+    ]
+
+
+async def test_every_post_route_refuses_a_request_without_a_token(app: Quart) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    await visitor.log_in("susan")
+    guest = Visitor(app)
+    rules = unsafe_rules(app)
+    assert len(rules) >= 5
+    for rule in rules:
+        path = (
+            rule.replace("<token>", "x")
+            .replace("<username>", "susan")
+            .replace("<path:username>", "susan")
+        )
+        answers = {(await who.post(path, **REGISTRATION)).status for who in (visitor, guest)}
+        assert answers <= {302, 400}, rule
+    assert await count(User) == 1
+    assert await count(LoginSession) == 1
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "1.2", "99999999999.x", "²²²." + "0" * 64, "9" * 400 + ".x"]
+)
+async def test_a_wrong_token_is_explained_and_what_was_typed_is_kept(
+    app: Quart, token: str
+) -> None:
+    visitor = Visitor(app)
+    await visitor.get("/register")
+    page = await visitor.post("/register", **REGISTRATION, csrf_token=token)
+    assert page.status == 400
+    assert page.flashes == [] or STALE in page.text
+    assert STALE in page.text
+    assert 'value="susan@example.com"' in page.text
+    assert "correct horse" not in page.text
+    assert await count(User) == 0
+
+
+async def test_the_token_of_another_visitor_is_no_token(app: Quart) -> None:
+    other = (await Visitor(app).get("/register")).token
+    visitor = Visitor(app)
+    await visitor.get("/register")
+    page = await visitor.post("/register", **REGISTRATION, csrf_token=other)
+    assert page.status == 400
+
+
+async def test_a_token_from_before_the_login_is_stale_after_it(app: Quart) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    before = (await visitor.get("/login")).token
+    await visitor.log_in("susan")
+    page = await visitor.post("/logout", csrf_token=before)
+    assert page.status == 400
+    assert await count(LoginSession) == 1
+
+
+async def test_a_token_is_stale_after_twelve_hours(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.csrf.TOKEN_SECONDS", -1)
+    page = await Visitor(app).submit("/register", **REGISTRATION)
+    assert page.status == 400

@@ -1,0 +1,106 @@
+"""What holds for every page: hosts, headers, errors, static files, health."""
+
+from __future__ import annotations
+
+import pytest
+from quart import Quart
+
+from app.web.headers import HEADERS
+from tests.visitor import Visitor
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil", "localhost:x"]
+)
+async def test_another_host_gets_400(app: Quart, host: str) -> None:
+    response = await app.test_client().get("/login", headers={"Host": host})
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:5000", "[::1]:8000"])
+async def test_our_own_hosts_are_answered(app: Quart, host: str) -> None:
+    response = await app.test_client().get("/login", headers={"Host": host})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_answers_any_host(app: Quart, path: str) -> None:
+    response = await app.test_client().get(path, headers={"Host": "10.0.0.7:8000"})
+    assert response.status_code == 200
+    assert (await response.get_json())["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/nothing", "/healthz", "/reset_password/x", "/static/none"]
+)
+async def test_every_answer_carries_the_security_headers(app: Quart, path: str) -> None:
+    response = await app.test_client().get(path)
+    for name, value in HEADERS.items():
+        assert response.headers[name] == value
+    assert "unsafe-inline" not in response.headers["Content-Security-Policy"]
+
+
+async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app: Quart) -> None:
+    page = await Visitor(app).get("/login")
+    url = page.text.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    response = await app.test_client().get(url)
+    assert response.status_code == 200
+    assert response.content_type == "text/css; charset=utf-8"
+    assert "immutable" in response.headers["Cache-Control"]
+    assert (await app.test_client().get("/static/site.css")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/nothing/here", 404, "Not Found"),
+        ("GET", "/%ff%fe/%00", 404, "Not Found"),
+        ("PUT", "/login", 405, "Method Not Allowed"),
+    ],
+)
+async def test_errors_have_pages_in_the_sites_own_look(
+    app: Quart, method: str, path: str, status: int, words: str
+) -> None:
+    response = await app.test_client().open(path, method=method)
+    text = await response.get_data(as_text=True)
+    assert response.status_code == status
+    assert words in text
+    assert 'class="brand"' in text
+
+
+async def test_405_says_which_methods_there_are(app: Quart) -> None:
+    response = await app.test_client().put("/login")
+    assert {"GET", "POST", "HEAD", "OPTIONS"} == set(response.headers["Allow"].split(", "))
+
+
+async def test_an_unhandled_error_is_answered_in_words_and_logged(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.get("/fault")
+    async def fault() -> str:
+        raise ZeroDivisionError
+
+    response = await app.test_client().get("/fault")
+    text = await response.get_data(as_text=True)
+    assert response.status_code == 500
+    assert "An unexpected error has occurred" in text
+    assert "The administrator has been notified. Sorry for the inconvenience!" in text
+    assert "ZeroDivisionError" not in text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_body_beyond_the_limit_gets_413(app: Quart) -> None:
+    visitor = Visitor(app)
+    page = await visitor.post("/login", username="x" * (17 * 1024 * 1024))
+    assert page.status == 413
+
+
+async def test_a_body_that_is_not_utf8_gets_400(app: Quart) -> None:
+    response = await app.test_client().post(
+        "/login",
+        data=b"username=\xff\xfe%ff&password=x",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert response.status_code == 400

@@ -19,7 +19,9 @@ PRODUCTION = {
 }
 
 
-def microblog(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def microblog(
+    *arguments: str, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [MICROBLOG, *arguments],
         input=stdin, capture_output=True, text=True, check=False, timeout=60,
@@ -66,7 +68,9 @@ def test_a_taken_port_is_said_in_one_sentence() -> None:
         port = other.getsockname()[1]
         done = microblog("dev", "--port", str(port))
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Cannot listen on 127.0.0.1 port {port} (Address already in use)")
+    assert done.stderr.startswith(
+        f"Cannot listen on 127.0.0.1 port {port} (Address already in use)"
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -91,7 +95,9 @@ async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: 
         assert f"{site.url}/mailbox" in site.greeting
         host, port = site.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(
+            f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()

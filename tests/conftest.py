@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from quart import Quart
+from quart.testing import QuartClient
 
 from app import create_app, settings
 from app.migrations import run as migrations
@@ -85,10 +88,19 @@ def config(database_url: str) -> dict[str, Any]:
     }
 
 
+class FreshContextClient(QuartClient):
+    """A test client whose requests do not see the app context, and its `g`, that the test runs in."""
+
+    async def open(self, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
+
+
 @pytest.fixture
 async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site, inside its app context, not serving."""
     site = create_app(config)
+    site.test_client_class = FreshContextClient
     async with site.app_context():
         yield site
+    await asyncio.gather(*site.background_tasks)
     await site.extensions["database"].dispose()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import MICROBLOG, running_site
+from tests.running import MICROBLOG, running_site
 
 PRODUCTION = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",

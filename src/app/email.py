@@ -42,7 +42,7 @@ def init_app(app: Quart) -> None:
         expiry=max(reset_expiry, 1),
         secret=True,
     )
-    outbox.register(app, "password_changed", password_changed, priority=Priority.ACCOUNT)
+    outbox.register(app, "password_changed", password_changed)
     outbox.register(app, "new_user", new_user)
 
 

@@ -26,6 +26,7 @@ CHECK_EMAIL = "Check your email for the instructions to reset your password"
 async def visitor(app: Quart) -> Visitor:
     visitor = Visitor(app)
     await visitor.register("susan")
+    await visitor.get("/login")  # where the congratulation is read
     return visitor
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.site import running_site
+from tests.running import running_site
 
 pytestmark = pytest.mark.browser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, flash, redirect, render_template, request
+from quart import flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, tokens
@@ -16,6 +16,7 @@ from app.accounts.forms import (
     ResetPasswordRequestForm,
 )
 from app.web import limits
+from app.web.blueprint import Blueprint
 from app.web.redirects import safe_path
 
 LOGINS_PER_PEER_AND_NAME = "10 per 5 minutes"

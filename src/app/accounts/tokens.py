@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeGuard
 
 import jwt
 from quart import current_app
 
 ALGORITHM = "HS256"
 LONGEST_TOKEN = 1024
+LARGEST_INTEGER = 2**31
 
 
 class InvalidToken(Exception):
@@ -65,6 +67,11 @@ def read_reset(token: str) -> ResetClaim:
 
 def _claim(payload: dict[str, object]) -> ResetClaim:
     user_id, version = payload.get("reset_password"), payload.get("version")
-    if type(user_id) is not int or type(version) is not int:
+    if not (_is_number(user_id) and _is_number(version)):
         raise InvalidToken("the token is not for resetting a password")
     return ResetClaim(user_id, version)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Return whether `value` is a number that a column of ours can hold."""
+    return type(value) is int and 0 <= value < LARGEST_INTEGER

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, redirect, render_template, session
+from quart import redirect, render_template, session
 from quart.typing import ResponseReturnValue
 
 from app.greeting import service
 from app.greeting.forms import NameForm
 from app.web import limits
+from app.web.blueprint import Blueprint
 
 NAMES_PER_PEER = "60 per hour"
 

@@ -10,10 +10,11 @@ import re
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from quart import Blueprint, Quart, Response, abort, current_app, jsonify, render_template, request
+from quart import Quart, Response, abort, current_app, jsonify, render_template, request
 
 from app.mailbox.letter import ATTACHED, Letter, read_letter, read_source
 from app.mailbox.store import CaughtMail, Mailbox
+from app.web.blueprint import Blueprint
 
 PATH = "/mailbox"
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"

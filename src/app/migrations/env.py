@@ -6,6 +6,7 @@ from alembic import context
 
 import app.accounts.models
 import app.greeting.models
+import app.outbox.models
 import app.posts.models  # noqa: F401 -- imported for the tables they declare
 from app.database import Base
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, current_app, flash, redirect, render_template, request
+from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts.authentication import login_required, visitor
 from app.posts import queries, service
 from app.posts.forms import PostForm
 from app.web import paging
+from app.web.blueprint import Blueprint
 
 POSTED = "Your post is now live!"
 

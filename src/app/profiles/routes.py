@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from quart import Blueprint, abort, current_app, flash, redirect, render_template, request
+from quart import abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts.addresses import person_path
@@ -15,6 +15,7 @@ from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
 from app.web import paging
+from app.web.blueprint import Blueprint
 
 SAVED = "Your changes have been saved."
 FOLLOWING = "You are following {}!"

@@ -24,8 +24,9 @@ def text_part(text: str, content_type: str, codec: Charset) -> bytes:
 
 
 def _bytes(text: str, codec: Charset) -> tuple[bytes, str]:
+    name = str(codec.get_output_charset())
     try:
-        return text.encode(codec.output_codec or "utf-8"), str(codec.get_output_charset())
+        return text.encode(codec.output_codec or name), name
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace"), "utf-8"
 
@@ -50,8 +51,13 @@ def transfer(raw: bytes) -> tuple[str, bytes]:
         short = len(lines) <= LINE_LIMIT or max(map(len, lines.split(b"\r\n"))) <= LINE_LIMIT
         if short and b"\0" not in raw:
             return "7bit", lines
-        return "quoted-printable", b2a_qp(lines)
+        return "quoted-printable", _quoted(lines)
     high = len(raw) - len(raw.translate(None, _HIGH))
     if high * _QP_PAYS > len(raw):
         return "base64", base64_lines(lines)
-    return "quoted-printable", b2a_qp(lines)
+    return "quoted-printable", _quoted(lines)
+
+
+def _quoted(lines: bytes) -> bytes:
+    # b2a_qp breaks long lines as the first line of its input is ended, and by LF when none is.
+    return b2a_qp(lines.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")

@@ -59,8 +59,11 @@ class Client(SMTP):
     last half a minute.
     """
 
+    was_connected = False  # what an error at the greeting is told from one at connecting by
+
     def close(self) -> None:
         """Close the connection without waiting for anything."""
+        self.was_connected = self.was_connected or self.protocol is not None
         if self.transport is not None:
             cast(asyncio.WriteTransport, self.transport).abort()
         super().close()
@@ -115,10 +118,11 @@ class Dialogue:
             async with asyncio.timeout(timeout):
                 outcome = await step
         except (OSError, SMTPException, ssl.SSLError, UnicodeError) as error:
-            at_greeting = stage == "connect" and self.client.protocol is not None
             self.abort()
+            if stage == "connect" and self.client.was_connected:
+                stage = self.progress.stage = "greeting"
             raise breakdown(
-                "greeting" if at_greeting else stage,
+                stage,
                 error,
                 server=f"{self.state.server}:{self.state.port}",
                 in_doubt=self.progress.in_doubt,

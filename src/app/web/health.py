@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, Quart, current_app
+from quart import Quart, current_app
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable, reading
 from app.migrations import run as migrations
+from app.web.blueprint import Blueprint
 
 blueprint = Blueprint("health", __name__)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from quart import Blueprint, Quart, Response, abort, current_app
+from quart import Quart, Response, abort, current_app
+
+from app.web.blueprint import Blueprint
 
 FOLDER = Path(__file__).parent.parent / "static"
 FOREVER = "public, max-age=31536000, immutable"
@@ -40,6 +42,8 @@ def _read(path: Path) -> StaticFile:
     content = path.read_bytes()
     digest = sha256(content).hexdigest()[:12]
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if media_type.startswith("text/"):
+        media_type += "; charset=utf-8"
     return StaticFile(content, media_type, f"{path.stem}.{digest}{path.suffix}")
 
 

@@ -1,7 +1,7 @@
 """Indexes that timelines and profiles are read by, and the greeting page's names.
 
 Revision ID: c3d81f6b2a07
-Revises: 5a0c7d1e9b34
+Revises: 7b3e9a4c2d10
 Create Date: 2026-11-20 07:00:00
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c3d81f6b2a07"
-down_revision = "5a0c7d1e9b34"
+down_revision = "7b3e9a4c2d10"
 branch_labels = None
 depends_on = None
 

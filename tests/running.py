@@ -11,6 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
+
+from tests.visitor import TOKEN
 
 MICROBLOG = str(Path(sys.executable).with_name("microblog"))
 ADDRESS = re.compile(r"http://[\w.:]+")
@@ -51,3 +55,28 @@ async def _read_greeting(process: asyncio.subprocess.Process) -> str:
         if "Ctrl-C" in line:
             return "".join(lines)
     raise AssertionError(f"microblog dev ended with {await process.wait()}: {''.join(lines)}")
+
+
+class Browser:
+    """A client of a running site that keeps cookies and sends forms, by the standard library."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.opener = build_opener(HTTPCookieProcessor())
+
+    async def submit(self, path: str, **fields: str) -> str:
+        """Open the form at `path`, send it with `fields`, follow the redirect, return the page."""
+        page = await self.get(path)
+        fields["csrf_token"] = TOKEN.findall(page)[-1]
+        return await self._open(path, urlencode(fields).encode())
+
+    async def get(self, path: str) -> str:
+        """Return the page at `path`."""
+        return await self._open(path, None)
+
+    async def _open(self, path: str, body: bytes | None) -> str:
+        def read() -> str:
+            with self.opener.open(self.url + path, body, timeout=10) as response:
+                return response.read().decode()  # type: ignore[no-any-return]
+
+        return await asyncio.to_thread(read)

@@ -1,0 +1,63 @@
+"""The outbox.
+
+Revision ID: 7b3e9a4c2d10
+Revises: 5a0c7d1e9b34
+Create Date: 2026-11-20 07:00:00
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "7b3e9a4c2d10"
+down_revision = "5a0c7d1e9b34"
+branch_labels = None
+depends_on = None
+
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "outbox_content",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("message", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("params", sa.JSON(), nullable=True),
+        sa.Column("content_id", ID, nullable=True),
+        sa.Column("recipient", sa.String(length=320), nullable=True),
+        sa.Column("message_id", sa.String(length=255), nullable=False),
+        sa.Column("unique_key", sa.String(length=255), nullable=True),
+        sa.Column("about", sa.String(length=255), nullable=True),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("in_doubt", sa.Boolean(), nullable=False),
+        sa.Column("claim_id", sa.String(length=32), nullable=True),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("due_at", sa.DateTime(), nullable=True),
+        sa.Column("expires_at", sa.DateTime(), nullable=True),
+        sa.Column("handed_at", sa.DateTime(), nullable=True),
+        sa.Column("done_at", sa.DateTime(), nullable=True),
+        sa.Column("last_code", sa.Integer(), nullable=True),
+        sa.Column("last_text", sa.String(length=500), nullable=True),
+        sa.ForeignKeyConstraint(["content_id"], ["outbox_content.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("unique_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_outbox_due", "outbox", ["priority", "due_at"])
+    op.create_index("ix_outbox_about", "outbox", ["about", "kind", "handed_at"])
+    op.create_index("ix_outbox_content_id", "outbox", ["content_id"])
+    op.create_index("ix_outbox_expires_at", "outbox", ["expires_at"])
+    op.create_index("ix_outbox_done_at", "outbox", ["done_at"])
+
+
+def downgrade() -> None:
+    op.drop_table("outbox")
+    op.drop_table("outbox_content")

@@ -1,0 +1,92 @@
+"""Durable delivery: a mail is a row in the transaction of what it reports, and a courier delivers it.
+
+    outbox.init_app(app)
+    outbox.register(app, "welcome", render_welcome)
+
+    async with writing() as session:
+        handle = await outbox.post(session, "welcome", name="susan")
+    await handle                          # only who must know waits: it goes out by itself
+
+See MAIL.md section 2, and the table in `rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Quart, current_app
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.outbox import post as _post
+from app.outbox.counting import count_since
+from app.outbox.extension import Outbox, init_app
+from app.outbox.handle import Handle, NotPosted
+from app.outbox.kinds import Kind, MailRequest, Rendered, Renderer
+from app.outbox.models import Priority, State
+from app.quart_mail import Message
+
+__all__ = [
+    "Handle",
+    "MailRequest",
+    "NotPosted",
+    "Priority",
+    "Rendered",
+    "State",
+    "count_since",
+    "drain",
+    "init_app",
+    "post",
+    "post_message",
+    "register",
+]
+
+
+def register(
+    app: Quart,
+    kind: str,
+    renderer: Renderer,
+    *,
+    priority: Priority = Priority.NORMAL,
+    expiry: float | None = None,
+    secret: bool = False,
+) -> None:
+    """Say who renders mails of `kind`, how urgent they are and after how many seconds they expire.
+
+    `secret`: parameters are shown to nobody. Rendering may be repeated, and happens in the app's context.
+    """
+    _outbox(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret)
+
+
+async def post(
+    session: AsyncSession, kind: str, *, unique: str | None = None, **params: Any
+) -> Handle:
+    """Store a mail of `kind` with JSON `params` by one INSERT into the transaction of `session`.
+
+    A mail with the same `unique` that still waits is not doubled: it is asked for anew, and its times start
+    again. Raises LookupError for a kind that nobody registered.
+    """
+    return await _post.post(_outbox(), session, kind, unique, params)
+
+
+async def post_message(
+    session: AsyncSession,
+    message: Message,
+    *,
+    priority: Priority = Priority.NORMAL,
+    expiry: float | None = None,
+) -> Handle:
+    """Store a ready-made message in the transaction of `session`: its content once, a delivery per recipient.
+
+    All copies carry the same headers and Message-ID. `expiry` in seconds. Raises MessageError.
+    """
+    return await _post.post_message(_outbox(), session, message, priority=priority, expiry=expiry)
+
+
+async def drain() -> None:
+    """Deliver all that is due and return: for tests and consoles. Raises DatabaseUnavailable."""
+    await _outbox().courier.drain()
+
+
+def _outbox(app: Quart | None = None) -> Outbox:
+    outbox: Outbox = (app or current_app).extensions["outbox"]
+    return outbox

@@ -1,0 +1,104 @@
+"""Ready-made messages at rest: their fields as JSON, from which the same bytes are made every time."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import KeysView
+from typing import Any
+
+from sqlalchemy import select
+
+from app.database import Database
+from app.outbox.claim import Claim
+from app.outbox.models import Content
+from app.quart_mail import Address, Attachment, BadHeaderError, Message, NoRecipientsError
+from app.quart_mail.address import as_text, envelope
+
+_PLAIN = ("subject", "sender", "date", "charset", "extra_headers", "mail_options", "rcpt_options")
+_ADDRESSES = ("recipients", "cc", "bcc")
+
+
+class StoredMessage(Message):
+    """A message with all its headers, on its way to one of its recipients."""
+
+    recipient: str = ""
+
+    @property
+    def send_to(self) -> KeysView[Address]:
+        """The one recipient of this delivery."""
+        only: dict[Address, None] = {self.recipient: None}
+        return only.keys()
+
+
+def recipients(message: Message) -> list[str]:
+    """Return the bare addresses `message` goes to, each once; raises NoRecipientsError."""
+    addresses = envelope(message.send_to)
+    if not addresses:
+        raise NoRecipientsError("No recipients have been added.")
+    return addresses
+
+
+def pack(message: Message) -> dict[str, Any]:
+    """Return `message` as JSON; raises MessageError for one that could never be sent."""
+    if message.date is None:
+        message.date = time.time()
+    if message.has_bad_headers():
+        raise BadHeaderError
+    message.as_bytes()
+    return {
+        **{name: getattr(message, name) for name in _PLAIN},
+        **{name: [as_text(one) for one in getattr(message, name)] for name in _ADDRESSES},
+        "subject": str(message.subject or ""),
+        "reply_to": [as_text(one) for one in message.reply_to_list],
+        "body": _text(message.body),
+        "alts": {kind: _text(text) for kind, text in message.alts.items()},
+        "msg_id": message.msgId,
+        "boundary": message.boundary,
+        "attachments": [_pack_attachment(attachment) for attachment in message.attachments],
+    }
+
+
+def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
+    """Return what was packed, addressed to `recipient` alone."""
+    fields = dict(packed)
+    boundary = fields.pop("boundary")
+    attachments = [_unpack_attachment(attachment) for attachment in fields.pop("attachments")]
+    message = StoredMessage(**fields, attachments=attachments)
+    message.boundary = boundary
+    message.recipient = recipient
+    return message
+
+
+async def load(database: Database, claim: Claim) -> StoredMessage:
+    """Return the message of a claimed row; raises LookupError when its content is gone."""
+    async with database.reading() as connection:
+        packed = await connection.scalar(
+            select(Content.message).where(Content.id == claim.content_id)
+        )
+    if packed is None or claim.recipient is None:
+        raise LookupError(f"mail {claim.id} has no content")
+    return unpack(packed, claim.recipient)
+
+
+def _text(text: Any) -> str | None:
+    if text is None:
+        return None
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
+def _pack_attachment(attachment: Attachment) -> dict[str, Any]:
+    data = attachment.data
+    return {
+        "filename": attachment.filename,
+        "content_type": attachment.content_type,
+        "data": base64.b64encode(
+            data.encode("utf-8", "replace") if isinstance(data, str) else data
+        ).decode(),
+        "disposition": attachment.disposition,
+        "headers": attachment.headers,
+    }
+
+
+def _unpack_attachment(packed: dict[str, Any]) -> Attachment:
+    return Attachment(**{**packed, "data": base64.b64decode(packed["data"])})

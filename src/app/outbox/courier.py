@@ -1,0 +1,209 @@
+"""The courier: claims what is due, delivers it over a bounded number of connections, and rests.
+
+It runs as asyncio tasks on one loop. `run` delivers until told to stop; `drain` delivers what is due and
+returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from app.database import DatabaseUnavailable
+from app.outbox import claim as claims
+from app.outbox import rules
+from app.outbox.agenda import look
+from app.outbox.claim import Claim
+from app.outbox.deliver import attempt
+from app.outbox.ledger import Ledger
+from app.outbox.pause import Pause
+from app.outbox.rules import Event, Outcome
+from app.outbox.slots import Slots
+
+if TYPE_CHECKING:
+    from app.outbox.extension import Outbox
+
+_log = logging.getLogger(__name__)
+AFTER_CANCEL_SECONDS = 2.0
+"""How long cancelled deliveries may take to write down that they were let go."""
+
+
+class Courier:
+    """One process's deliverer. `wake` is set when there may be something to do."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.ledger = Ledger(outbox.app, outbox.clock)
+        self.pause = Pause(outbox.times)
+        self.wake = asyncio.Event()
+        self._slots = Slots(outbox.connections)
+        self._held: dict[asyncio.Task[None], Claim] = {}
+        self._renewer: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def held(self) -> list[Claim]:
+        """The claims being delivered or settled."""
+        return list(self._held.values())
+
+    async def run(self) -> None:
+        """Deliver until `stop`; trouble with the database is waited out."""
+        self._stopping = False
+        while not self._stopping:
+            self.wake.clear()
+            try:
+                rest = await self._turn()
+            except (DatabaseUnavailable, DBAPIError) as error:
+                _log.warning("The outbox cannot be read: %s", type(error).__name__)
+                rest = self.outbox.poll
+            except Exception:
+                _log.exception("The courier stumbled and goes on")
+                rest = self.outbox.poll
+            await self._rest(rest)
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
+        self._stopping = True
+        self.wake.set()
+        if self._held:
+            await asyncio.wait(self._held, timeout=grace)
+        for _ in range(2):
+            if self._held:
+                for task in self._held:
+                    task.cancel()
+                await asyncio.wait(self._held, timeout=AFTER_CANCEL_SECONDS)
+        await self._leave_nothing()
+
+    async def _leave_nothing(self) -> None:
+        """See the end of the task that renews leases: nothing is held any more."""
+        if self._renewer is not None and not self._held:
+            await asyncio.wait([self._renewer])
+
+    async def drain(self) -> None:
+        """Deliver all that is due now and return; also when the mail server is in trouble."""
+        self._stopping = False
+        self.pause.lift()
+        while True:
+            await self._turn()
+            if self._held:
+                await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
+            elif self.pause or not await self._anything_due():
+                break
+        await self._leave_nothing()
+
+    async def _anything_due(self) -> bool:
+        now = self.outbox.clock()
+        due_at, _ = await look(self.outbox.database)
+        return due_at is not None and due_at <= now
+
+    async def _turn(self) -> float:
+        """Claim what there is room for and begin to deliver it; return how many seconds to rest."""
+        room = self._room()
+        if not room.total:
+            return self.outbox.poll
+        now = self.outbox.clock()
+        due_at, expires_at = await look(self.outbox.database)
+        if expires_at is not None and expires_at <= now:
+            await self._expire()
+        if due_at is None:
+            return self.outbox.poll
+        if due_at > now:
+            return min(self.outbox.poll, (due_at - now).total_seconds())
+        taken = await self._take(room)
+        return 0.0 if len(taken) == room.total and self._room().total else self.outbox.poll
+
+    def _room(self) -> claims.Room:
+        if self._stopping:
+            return claims.Room(0, 0)
+        if not self.pause:
+            return self._slots.room(self.held)
+        probing = any(claim.is_probe for claim in self.held)
+        return claims.Room(0, 0) if probing or self.pause.remaining() else claims.Room(1, 1)
+
+    async def _take(self, room: claims.Room) -> list[Claim]:
+        async with self.outbox.database.writing() as session:
+            await session.connection()
+            taken = await claims.take(
+                session, room, now=self.outbox.clock(), lease=self.outbox.lease
+            )
+        for claim in taken:
+            claim.is_probe = bool(self.pause)
+            task = asyncio.create_task(self._deliver(claim), name=f"mail {claim.id}")
+            self._held[task] = claim
+            task.add_done_callback(self._put_down)
+        if taken and (self._renewer is None or self._renewer.done()):
+            self._renewer = asyncio.create_task(self._keep_leases(), name="outbox leases")
+        return taken
+
+    def _put_down(self, task: asyncio.Task[None]) -> None:
+        claim = self._held.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Mail %d stumbled and is left to its lease", claim.id, exc_info=error)
+        if len(self._held) <= self._slots.size:
+            self.wake.set()
+
+    async def _deliver(self, claim: Claim) -> None:
+        try:
+            outcome = await self._attempt(claim)
+        except asyncio.CancelledError:
+            if claim.is_lost:
+                raise
+            outcome = Outcome(Event.LET_GO, in_doubt=claim.is_fenced)
+        settlement = rules.settle(
+            outcome,
+            attempts=claim.attempts,
+            in_doubt=claim.in_doubt,
+            priority=claim.priority,
+            times=self.outbox.times,
+            jitter=random.uniform(-1, 1),  # noqa: S311 -- it spreads load and keeps no secret
+        )
+        if await self.ledger.settle(claim, settlement):
+            self.outbox.tell_settled(claim, settlement)
+
+    async def _attempt(self, claim: Claim) -> Outcome:
+        async with self._slots.slot(claim.priority):
+            if self._stopping or (self.pause and not claim.is_probe):
+                return Outcome(Event.LET_GO)
+            async with self.outbox.app.app_context():
+                outcome = await attempt(self.outbox, claim)
+            if self.pause.learn(outcome, is_probe=claim.is_probe):
+                _log.warning("Mail waits for the mail server: %s", outcome.text)
+            return outcome
+
+    async def _expire(self) -> None:
+        async with self.outbox.database.writing() as session:
+            await session.connection()
+            expired = await claims.expire(session, now=self.outbox.clock())
+        if expired:
+            _log.warning("%d mails expired: %s", len(expired), expired)
+            self.outbox.ring()
+
+    async def _keep_leases(self) -> None:
+        """Renew what is held for as long as anything is; stop delivering what was lost."""
+        while self._held:
+            await asyncio.wait(self._held, timeout=self.outbox.renew)
+            if not self._held:
+                return
+            try:
+                lost = await self.ledger.renew(self.held, self.outbox.lease)
+            except (DatabaseUnavailable, DBAPIError):
+                now = self.outbox.clock()
+                lost = [claim for claim in self.held if claim.lease_end <= now]
+            for task, claim in self._held.items():
+                if claim in lost:
+                    claim.is_lost = True
+                    task.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        """Rest until woken, or `seconds` at most; a paused courier until its next probe."""
+        if self.pause:
+            seconds = min(seconds, self.pause.remaining() or seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+        except TimeoutError:
+            pass

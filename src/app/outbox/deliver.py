@@ -1,0 +1,114 @@
+"""One attempt to deliver one claimed row: render it, fence it, send it, and say what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from app.database import DatabaseUnavailable
+from app.outbox import content
+from app.outbox.claim import Claim
+from app.outbox.counting import rendering
+from app.outbox.kinds import READY_MADE, MailRequest, Rendered
+from app.outbox.rules import Event, Outcome
+from app.quart_mail import MailError, Message, SendResult, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from app.outbox.extension import Outbox
+
+_log = logging.getLogger(__name__)
+_OPENING = frozenset({None, "connect", "greeting", "ehlo", "starttls", "auth"})
+
+
+class NotOurs(Exception):  # noqa: N818 -- a state of the world, not a fault of ours
+    """DATA may not begin: the claim was lost, or the renderer must be asked again."""
+
+
+async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
+    """Try once to deliver `claim`; never raises but for cancellation."""
+    try:
+        message = await _message(outbox, claim)
+    except (DatabaseUnavailable, TimeoutError):
+        return Outcome(Event.DEFERRED, text="The database did not answer while it was rendered.")
+    except UnknownKind:
+        return Outcome(Event.DEFERRED, text=f"Nobody here renders mails of the kind {claim.kind}.")
+    except Exception as error:
+        return _unrendered(outbox, claim, error)
+    if message is None:
+        return Outcome(Event.NOTHING)
+    return await _send(outbox, claim, message)
+
+
+class UnknownKind(LookupError):  # noqa: N818 -- a newer process may know it
+    """No renderer is registered for the kind."""
+
+
+async def _message(outbox: Outbox, claim: Claim) -> Message | None:
+    if claim.kind == READY_MADE:
+        return await content.load(outbox.database, claim)
+    kind = outbox.kinds.get(claim.kind)
+    if kind is None:
+        raise UnknownKind(claim.kind)
+    request = MailRequest(claim.id, claim.kind, claim.params, claim.created_at)
+    with rendering(claim.id):
+        async with asyncio.timeout(outbox.deadline):
+            rendered = await kind.renderer(request)
+    if isinstance(rendered, Rendered):
+        claim.about = rendered.about
+        rendered = rendered.message
+    if rendered is not None:
+        rendered.msgId = claim.message_id
+    return rendered
+
+
+def _unrendered(outbox: Outbox, claim: Claim, error: Exception) -> Outcome:
+    kind = outbox.kinds.get(claim.kind)
+    _log.error(
+        "Mail %d (%s) could not be rendered: %s",
+        claim.id,
+        claim.kind,
+        type(error).__name__,
+        exc_info=None if kind is None or kind.secret else error,
+    )
+    return Outcome(Event.UNRENDERED, text=f"It could not be rendered: {type(error).__name__}.")
+
+
+async def _send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
+    async def fence() -> None:
+        if not await outbox.courier.ledger.fence(claim):
+            raise NotOurs
+
+    deadline = outbox.ready_deadline if claim.kind == READY_MADE else outbox.deadline
+    try:
+        result = await outbox.mail.send(message, before_data=fence, deadline=deadline)
+    except MailError as error:
+        return of_error(error)
+    except (NotOurs, DatabaseUnavailable):
+        return Outcome(Event.LET_GO)
+    except Exception as error:
+        _log.exception("Mail %d (%s) could not be sent", claim.id, claim.kind)
+        text = f"It could not be sent: {type(error).__name__}."
+        return Outcome(Event.REFUSED, text=text, in_doubt=claim.is_fenced)
+    return of_result(result)
+
+
+def of_error(error: MailError) -> Outcome:
+    """Return the outcome that `error` means."""
+    if error.scope == "server":
+        amid = isinstance(error, ServiceUnavailable) and error.stage not in _OPENING
+        event = Event.TROUBLE_AMID if amid else Event.TROUBLE
+    else:
+        event = Event.DEFERRED if error.retry else Event.REFUSED
+    return Outcome(event, error.code, error.text, error.in_doubt)
+
+
+def of_result(result: SendResult) -> Outcome:
+    """Return the outcome of a message that was taken; recipients that were refused stand in its text."""
+    if not result.refused:
+        return Outcome(Event.TAKEN, result.code, result.text)
+    refused = "; ".join(
+        f"{address}: {reply.code} {reply.text}" for address, reply in result.refused.items()
+    )
+    code = next(iter(result.refused.values())).code
+    return Outcome(Event.TAKEN, code, f"Sent, but not to all. Refused: {refused}")

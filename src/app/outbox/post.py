@@ -1,0 +1,88 @@
+"""Posting: a mail becomes a row in the transaction of what it reports."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.outbox import content
+from app.outbox.handle import Handle
+from app.outbox.kinds import READY_MADE
+from app.outbox.models import Content, Delivery, Priority, State
+from app.quart_mail import Message
+
+if TYPE_CHECKING:
+    from app.outbox.extension import Outbox
+
+
+async def post(
+    outbox: Outbox, session: AsyncSession, kind: str, unique: str | None, params: dict[str, Any]
+) -> Handle:
+    """Store a mail of `kind` by one INSERT; see `app.outbox.post`."""
+    registered = outbox.kind(kind)
+    now = outbox.clock()
+    row = _row(now, outbox.expiry(registered.expiry)) | {
+        "kind": kind,
+        "params": params,
+        "unique_key": unique,
+        "message_id": Message().msgId,
+        "priority": registered.priority,
+    }
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(Delivery).values(row)
+    if unique is not None:
+        asked_again = ("params", "created_at", "expires_at")
+        statement = statement.on_conflict_do_update(
+            index_elements=[Delivery.unique_key],
+            set_={name: statement.excluded[name] for name in asked_again},
+        )
+    found = await session.execute(statement.returning(Delivery.id, Delivery.message_id))
+    wake_after_commit(outbox, session)
+    return Handle(outbox, [tuple(found.one())])
+
+
+async def post_message(
+    outbox: Outbox,
+    session: AsyncSession,
+    message: Message,
+    *,
+    priority: Priority,
+    expiry: float | None,
+) -> Handle:
+    """Store a ready-made message: see `app.outbox.post_message`."""
+    recipients, packed = content.recipients(message), content.pack(message)
+    now = outbox.clock()
+    stored = insert(Content).values(message=packed, created_at=now).returning(Content.id)
+    row = _row(now, outbox.expiry(expiry)) | {
+        "kind": READY_MADE,
+        "content_id": (await session.execute(stored)).scalar_one(),
+        "message_id": message.msgId,
+        "priority": priority,
+    }
+    rows = [row | {"recipient": recipient} for recipient in recipients]
+    ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
+    wake_after_commit(outbox, session)
+    return Handle(outbox, [(id_, message.msgId) for id_ in ids.scalars()])
+
+
+def _row(now: datetime, expiry: float) -> dict[str, Any]:
+    return {
+        "state": State.QUEUED,
+        "attempts": 0,
+        "in_doubt": False,
+        "created_at": now,
+        "due_at": now,
+        "expires_at": now + timedelta(seconds=expiry),
+    }
+
+
+def wake_after_commit(outbox: Outbox, session: AsyncSession) -> None:
+    """Wake this process's courier once the rows can be seen; never, if they are rolled back."""
+    if "outbox" in session.info:
+        return
+    session.info["outbox"] = outbox
+    event.listen(session.sync_session, "after_commit", lambda _: outbox.wake(), once=True)

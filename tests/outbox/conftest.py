@@ -1,0 +1,38 @@
+"""Fixtures of the outbox's tests: a site with a few kinds of mail, and a faulty mail server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app.outbox.extension import Outbox
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import QUICK, make_site, take_down
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FaultySmtp]:
+    async with FaultySmtp() as server:
+        yield server
+
+
+@pytest.fixture
+def config(config: dict[str, Any], server: FaultySmtp) -> dict[str, Any]:
+    return config | QUICK | {"MAIL_PORT": server.port, "MAIL_SUPPRESS_SEND": False}
+
+
+@pytest.fixture
+async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
+    site = make_site(config)
+    async with site.app_context():
+        yield site
+        await take_down(site)
+
+
+@pytest.fixture
+def box(app: Quart) -> Outbox:
+    outbox: Outbox = app.extensions["outbox"]
+    return outbox

@@ -1,0 +1,183 @@
+"""The courier: what it delivers, in which order, how often, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import update
+
+from app import outbox
+from app.database import writing
+from app.outbox.extension import Outbox
+from app.outbox.models import Delivery
+from app.quart_mail import Message
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import make_site, post, rows
+
+
+async def change(**values: Any) -> None:
+    async with writing() as session:
+        await session.execute(update(Delivery).values(**values))
+
+
+async def test_a_served_site_delivers_by_itself(app: Quart, server: FaultySmtp) -> None:
+    async with app.test_app():
+        handle = await post()
+        async with asyncio.timeout(5):
+            assert await handle == "sent"
+    assert len(server.bodies) == 1
+    [row] = await rows()
+    assert (row.attempts, row.last_code, row.in_doubt) == (1, 250, False)
+
+
+async def test_a_refusal_for_now_is_tried_again_with_the_same_message_id(
+    app: Quart, server: FaultySmtp
+) -> None:
+    server.fail("dot", "451 later", times=2)
+    async with app.test_app():
+        assert await asyncio.wait_for(post_and_wait(), 5) == "sent"
+    [row] = await rows()
+    assert row.attempts == 3
+    assert server.arrivals == {row.message_id: 1}
+
+
+async def post_and_wait(**params: Any) -> outbox.State:
+    return await (await post(**params))
+
+
+async def test_a_refusal_for_good_fails_at_once_and_says_why(
+    app: Quart, server: FaultySmtp
+) -> None:
+    server.fail("dot", "554 looks like spam")
+    await post()
+    await outbox.drain()
+    [row] = await rows()
+    assert (row.state, row.attempts, row.last_code) == ("failed", 1, 554)
+    assert "looks like spam" in row.last_text
+
+
+async def test_a_mail_that_cannot_be_rendered_fails_alone(app: Quart, server: FaultySmtp) -> None:
+    await post(kind="urgent", fail=True)
+    await post()
+    await outbox.drain()
+    broken, good = await rows()
+    assert (broken.state, good.state) == ("failed", "sent")
+    assert "KeyError" in broken.last_text
+    assert "secret" not in broken.last_text
+
+
+async def test_nothing_to_send_is_skipped(app: Quart, server: FaultySmtp) -> None:
+    handle = await post(nothing=True)
+    await outbox.drain()
+    assert await handle == "skipped"
+    assert server.reached["connect"] == server.reached["greeting"] == 0
+
+
+async def test_a_mail_past_its_time_expires_unsent(app: Quart, server: FaultySmtp) -> None:
+    handle = await post()
+    await change(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    await outbox.drain()
+    assert await handle == "expired"
+    assert not server.bodies
+    assert await rows("last_text") == ["It was not sent in time."]
+
+
+async def test_a_kind_expires_by_its_own_time(app: Quart) -> None:
+    async def render(request: outbox.MailRequest) -> Message | None:
+        return None
+
+    outbox.register(app, "brief", render, expiry=7)
+    await post("brief")
+    [row] = await rows()
+    assert row.expires_at - row.created_at == timedelta(seconds=7)
+
+
+async def test_a_kind_only_a_newer_process_knows_waits(app: Quart, box: Outbox) -> None:
+    await post()
+    del box.kinds["note"]
+    await outbox.drain()
+    [row] = await rows()
+    assert row.state == "queued"
+    assert "note" in row.last_text
+
+
+async def test_resets_go_first(app: Quart, server: FaultySmtp) -> None:
+    for number in range(6):
+        await post("bulk", to=f"bulk{number}@example.com")
+    await post("note", to="note@example.com")
+    await post("urgent", to="urgent@example.com")
+    await outbox.drain()
+    order = [to for _, [to] in server.envelopes]
+    assert order[0] == "urgent@example.com"
+    assert order.index("note@example.com") < 4
+
+
+@pytest.fixture
+def pool_size() -> int:
+    return 4
+
+
+async def test_a_reset_passes_mails_that_hang(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    site = make_site(config | {"MAIL_TIMEOUT": 30, "OUTBOX_GRACE": 0})
+    for number in range(12):
+        server.fail("dot", "hang", to=f"slow{number}@example.com")
+    async with site.test_app(), site.app_context():
+        for number in range(12):
+            await post("bulk", to=f"slow{number}@example.com")
+        await server.until(lambda: server.reached["dot-kept"] == 3)
+        handle = await post("urgent", to="quick@example.com")
+        async with asyncio.timeout(5):
+            assert await handle == "sent"
+        assert server.most_open == 4
+
+
+async def test_a_down_server_pauses_without_spending_attempts(
+    app: Quart, server: FaultySmtp
+) -> None:
+    await server.close_port()
+    async with app.test_app():
+        handles = [await post(to=f"ann{number}@example.com") for number in range(9)]
+        await asyncio.sleep(0.3)
+        assert {row.attempts for row in await rows()} == {0}
+        await server.open_port()
+        async with asyncio.timeout(5):
+            assert {await handle for handle in handles} == {"sent"}
+    assert {row.attempts for row in await rows()} == {1}
+    assert set(server.arrivals.values()) == {1}
+
+
+async def test_another_process_waits_for_its_handle_by_polling(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    other = make_site(config)
+    handle = await post()
+    async with other.test_app():
+        async with asyncio.timeout(5):
+            assert await handle == "sent"
+
+
+async def test_drain_delivers_what_a_served_site_would(app: Quart, server: FaultySmtp) -> None:
+    for number in range(25):
+        await post(to=f"ann{number}@example.com")
+    await outbox.drain()
+    assert set(await rows("state")) == {"sent"}
+    assert len(server.arrivals) == 25
+    assert server.most_open <= 4
+
+
+async def test_drain_gives_up_on_a_server_that_is_down(app: Quart, server: FaultySmtp) -> None:
+    await server.close_port()
+    await post()
+    await outbox.drain()
+    [row] = await rows()
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert "refused" in row.last_text
+    await server.open_port()
+    await outbox.drain()
+    assert await rows("state") == ["sent"]

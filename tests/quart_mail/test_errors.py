@@ -1,0 +1,184 @@
+"""Every stage of the dialogue, every fault, and what the sender is told."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from app.quart_mail import (
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    DataRefused,
+    GreetingRefused,
+    LoginError,
+    Mail,
+    MailError,
+    Message,
+    NonsenseReply,
+    RecipientsRefused,
+    ReplyTimeout,
+    SenderRefused,
+    ServiceUnavailable,
+    UnknownHost,
+    errors,
+)
+
+from .conftest import MakeMail
+from .servers import ScriptedServer
+
+FAULTS = ("450 \x1bnot now", "550 5.1.1 never", "421 closing", "hang", "drip", "drop", "garbage")
+REFUSED: dict[str, type[MailError]] = {
+    "greeting": GreetingRefused,
+    "ehlo": GreetingRefused,
+    "auth": LoginError,
+    "mail": SenderRefused,
+    "rcpt": RecipientsRefused,
+    "data": DataRefused,
+    "dot": DataRefused,
+}
+BROKEN: dict[str, type[MailError]] = {
+    "hang": ReplyTimeout,
+    "drip": ReplyTimeout,
+    "drop": ConnectionLost,
+    "garbage": NonsenseReply,
+}
+OPENING = {"greeting", "ehlo", "auth"}
+
+
+def expected(stage: str, fault: str) -> tuple[type[MailError], bool, str, bool]:
+    """(type, retry, scope, in_doubt) as MAIL.md section 2 has it."""
+    scope = "server" if stage in OPENING else "message"
+    if fault.startswith("421"):
+        return ServiceUnavailable, True, "server", False
+    if fault in BROKEN:
+        return BROKEN[fault], True, scope, stage == "dot"
+    return REFUSED[stage], scope == "server" or fault.startswith("4"), scope, False
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stage", REFUSED)
+async def test_each_fault_at_each_stage_says_what_it_means(
+    make_mail: MakeMail, message: Message, stage: str, fault: str
+) -> None:
+    script: dict[str, str | list[str]] = {stage: fault}
+    if stage == "ehlo" and fault.startswith("5"):
+        script["helo"] = fault
+    async with ScriptedServer(script).running() as server:
+        mail = make_mail(server.port, MAIL_TIMEOUT=0.15, MAIL_DATA_TIMEOUT=0.15, **login_for(stage))
+        with pytest.raises(MailError) as caught:
+            await mail.send(message)
+    error = caught.value
+    kind, retry, scope, in_doubt = expected(stage, fault)
+    assert type(error) is kind
+    assert (error.retry, error.scope, error.in_doubt, error.stage) == (
+        retry,
+        scope,
+        in_doubt,
+        stage,
+    )
+    assert error.code == (int(fault[:3]) if fault[0].isdigit() else None)
+    assert error.text.isprintable()
+
+
+def login_for(stage: str) -> dict[str, str]:
+    return {"MAIL_USERNAME": "me", "MAIL_PASSWORD": "right"} if stage == "auth" else {}
+
+
+async def test_a_server_that_listens_nowhere_is_the_servers_trouble(
+    make_mail: MakeMail, message: Message
+) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        mail = make_mail(taken.getsockname()[1])
+        with pytest.raises(ConnectError) as caught:
+            await mail.send(message)
+    assert (caught.value.retry, caught.value.scope) == (True, "server")
+    assert "cannot be reached: connection refused" in caught.value.text
+    assert isinstance(caught.value, ConnectionError)
+
+
+async def test_a_name_that_does_not_resolve(make_mail: MakeMail, message: Message) -> None:
+    mail = make_mail(25, MAIL_SERVER="no-such-host.invalid")
+    with pytest.raises(UnknownHost, match=r"no-such-host\.invalid:25 does not resolve") as caught:
+        await mail.send(message)
+    assert (caught.value.retry, caught.value.scope) == (True, "server")
+
+
+@pytest.mark.parametrize("code", [530, 535])
+async def test_a_login_wanted_at_the_sender_is_the_servers_trouble(
+    make_mail: MakeMail, message: Message, code: int
+) -> None:
+    async with ScriptedServer({"mail": f"{code} log in first"}).running() as server:
+        with pytest.raises(LoginError) as caught:
+            await make_mail(server.port).send(message)
+    assert (caught.value.scope, caught.value.code) == ("server", code)
+
+
+async def test_helo_is_said_to_a_server_that_knows_no_ehlo(
+    make_mail: MakeMail, message: Message
+) -> None:
+    async with ScriptedServer({"ehlo": "502 what?"}).running() as server:
+        result = await make_mail(server.port).send(message)
+    assert (result.code, result.text) == (250, "taken")
+    assert server.commands[:2] == ["EHLO example.com", "HELO example.com"]
+
+
+async def test_mixed_refusals_of_all_recipients_can_be_tried_again(make_mail: MakeMail) -> None:
+    script: dict[str, str | list[str]] = {"rcpt": ["550 gone", "451 later"]}
+    async with ScriptedServer(script).running() as server:
+        with pytest.raises(RecipientsRefused) as caught:
+            await make_mail(server.port).send(Message("s", ["a@example.com", "b@example.com"], "b"))
+    assert caught.value.retry
+    assert caught.value.refused == {
+        "a@example.com": (550, "gone"),
+        "b@example.com": (451, "later"),
+    }
+
+
+async def test_a_servers_text_is_escaped_shortened_and_shows_no_password(
+    make_mail: MakeMail, message: Message
+) -> None:
+    reply = "535 \x1b[31m s3cret " + "x" * 5000
+    async with ScriptedServer({"auth": reply}).running() as server:
+        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_PASSWORD="s3cret")
+        with pytest.raises(LoginError) as caught:
+            await mail.send(message)
+    assert "\\x1b[31m *** x" in caught.value.text
+    assert len(caught.value.text) < 600
+
+
+async def test_a_reply_that_never_ends_is_nonsense(make_mail: MakeMail, message: Message) -> None:
+    endless = "\r\n".join(["250-more"] * 6000)
+    async with ScriptedServer({"mail": endless}).running() as server:
+        with pytest.raises(NonsenseReply):
+            await make_mail(server.port).send(message)
+
+
+async def test_a_message_that_cannot_be_sent_never_reaches_the_server(
+    scripted: ScriptedServer, make_mail: MakeMail
+) -> None:
+    mail = make_mail(scripted.port)
+    for bad in (Message("s", ["not an address"]), Message("s\n", ["a@b.de"]), Message("s")):
+        with pytest.raises(MailError) as caught:
+            await mail.send(bad)
+        assert (caught.value.retry, caught.value.scope) == (False, "message")
+    assert scripted.connections == 0
+
+
+def test_every_leaf_says_whether_to_try_again_and_whose_trouble_it_is() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    tree = [kind for kind in kinds if issubclass(kind, MailError)]
+    assert len(tree) > 20
+    for kind in tree:
+        assert isinstance(kind.retry, bool), kind
+        assert kind.scope in {"message", "server"}, kind
+        assert errors.__doc__ is not None
+        assert kind.__name__ in errors.__doc__, kind
+
+
+def test_a_configuration_error_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="MAIL_USE_TLS and MAIL_USE_SSL are both on"):
+        Mail().init_mail({"MAIL_USE_TLS": True, "MAIL_USE_SSL": "yes"})
+    assert issubclass(ConfigurationError, MailError)

@@ -1,0 +1,237 @@
+"""What Flask-Mail's own tests expect of a message."""
+
+from __future__ import annotations
+
+import base64
+import email
+import email.utils
+import re
+import time
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app.quart_mail import Attachment, BadHeaderError, Mail, Message
+
+from .conftest import SENDER, make_app
+
+
+class LazyText:
+    """A text that is only known when it is asked for, like a lazy translation."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def build(**given: Any) -> Message:
+    given = {"subject": "subject", "sender": "from@example.com"} | given
+    return Message(**({"recipients": ["to@example.com"]} | given))
+
+
+def test_the_default_sender_is_taken_when_none_is_given(app: Quart, mail: Mail) -> None:
+    message = Message(subject="subject", recipients=["to@example.com"])
+    assert message.sender == app.extensions["mail"].default_sender == SENDER
+    assert message.recipients == ["to@example.com"]
+
+
+def test_recipients_start_empty_and_can_be_added(app: Quart, mail: Mail) -> None:
+    message = Message(subject="subject")
+    assert message.recipients == []
+    message.add_recipient("somebody@example.com")
+    assert message.recipients == ["somebody@example.com"]
+
+
+def test_esmtp_options_start_empty_and_are_kept(app: Quart, mail: Mail) -> None:
+    assert (Message().mail_options, Message().rcpt_options) == ([], [])
+    assert Message(mail_options=["BODY=8BITMIME"]).mail_options == ["BODY=8BITMIME"]
+    assert Message(rcpt_options=["NOTIFY=SUCCESS"]).rcpt_options == ["NOTIFY=SUCCESS"]
+
+
+def test_send_to_holds_everybody_once_as_given(app: Quart, mail: Mail) -> None:
+    pair = ("Somebody", "somebody@example.com")
+    message = build(recipients=[pair], cc=["cc@example.com"], bcc=["bcc@example.com"])
+    assert message.send_to == {pair, "cc@example.com", "bcc@example.com"}
+    message.add_recipient("cc@example.com")
+    assert list(message.send_to) == [pair, "cc@example.com", "bcc@example.com"]
+
+
+@pytest.mark.parametrize(
+    "sender", [("tester", "tester@example.com"), ["tester", "tester@example.com"]]
+)
+async def test_a_default_sender_may_be_a_pair(sender: Any) -> None:
+    app = make_app(TESTING=True, MAIL_DEFAULT_SENDER=sender)
+    Mail(app)
+    async with app.app_context():
+        assert Message(subject="testing").sender == "tester <tester@example.com>"
+
+
+def test_a_sender_may_be_a_pair() -> None:
+    message = build(sender=("tester", "tester@example.com"))
+    assert message.sender == "tester <tester@example.com>"
+
+
+def test_reply_to_is_written() -> None:
+    message = build(reply_to="somebody <somebody@example.com>")
+    assert "\r\nReply-To: somebody <somebody@example.com>\r\n" in message.as_string()
+
+
+def test_cc_is_written_and_bcc_is_not() -> None:
+    text = build(cc=["cc@example.com"], bcc=["hidden@example.com"]).as_string()
+    assert "\r\nCc: cc@example.com\r\n" in text
+    assert "hidden" not in text
+
+
+def test_attach_keeps_what_it_is_given() -> None:
+    message = build()
+    message.attach(data=b"this is a test", content_type="text/plain")
+    attached = message.attachments[0]
+    assert (attached.filename, attached.disposition) == (None, "attachment")
+    assert (attached.content_type, attached.data) == ("text/plain", b"this is a test")
+
+
+def test_an_attachments_type_is_guessed() -> None:
+    assert Attachment("a.png", data=b"").content_type == "image/png"
+    assert Attachment(data="text").content_type == "text/plain"
+    assert Attachment(data=b"bytes").content_type == "application/octet-stream"
+
+
+def test_an_attachment_without_data_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="'data' argument is required"):
+        Attachment("a.png")
+    assert Attachment("empty.txt", data=b"").data == b""
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["testing\r\n", "testing\n\r", "testing\r\n testing\r\n ", "a\r\n b\r\n\t", "a\r\n b\r\n\n"],
+)
+async def test_a_subject_that_ends_its_field_is_not_sent(mail: Mail, subject: str) -> None:
+    message = build(subject=subject)
+    assert message.has_bad_headers()
+    with pytest.raises(BadHeaderError):
+        await mail.send(message)
+
+
+async def test_a_folded_subject_is_sent_as_it_is(mail: Mail) -> None:
+    message = build(subject="testing\r\n testing\r\n testing \r\n \ttesting")
+    await mail.send(message)
+    assert "testing\r\n testing\r\n testing \r\n \ttesting" in message.as_string()
+
+
+def test_line_breaks_are_taken_out_of_addresses_when_written() -> None:
+    message = build(
+        sender="from\r\n@example.com", reply_to="reply\r\n@example.com", recipients=["to\n@b.com\r"]
+    )
+    text = message.as_string()
+    assert "\r\nFrom: from@example.com\r\n" in text
+    assert "\r\nReply-To: reply@example.com\r\n" in text
+    assert "\r\nTo: to@b.com\r\n" in text
+    assert message.has_bad_headers()
+
+
+def test_a_plain_message_is_text() -> None:
+    message = build(body="Hello Joe,\nHow are you?")
+    assert message.body == "Hello Joe,\nHow are you?"
+    assert 'Content-Type: text/plain; charset="utf-8"' in message.as_string()
+    assert message.as_string() == str(message) == bytes(message).decode()
+
+
+def test_attachments_make_it_mixed() -> None:
+    message = build(body="hello")
+    message.attach(data=b"this is a test", content_type="text/plain", filename="test doc.txt")
+    assert "Content-Type: multipart/mixed" in message.as_string()
+    assert 'Content-Disposition: attachment; filename="test doc.txt"' in message.as_string()
+
+
+NAME = "ünicöde ←→ ✓.txt"
+
+
+def test_a_file_name_may_be_unicode() -> None:
+    message = build(body="hello")
+    message.attach(data=b"this is a test", content_type="text/plain", filename=NAME)
+    part = email.message_from_string(message.as_string()).get_payload()[1]
+    assert part["Content-Disposition"] == (
+        "attachment; filename*=UTF8''%C3%BCnic%C3%B6de%20%E2%86%90%E2%86%92%20%E2%9C%93.txt"
+    )
+    assert part.get_filename() == NAME
+
+
+async def test_file_names_may_be_forced_to_ascii() -> None:
+    app = make_app(MAIL_ASCII_ATTACHMENTS=True)
+    Mail(app)
+    message = build(body="hello")
+    message.attach(data=b"test", content_type="text/plain", filename="ünicödeß ←.→ ✓.txt")
+    async with app.app_context():
+        text = message.as_string()
+    assert 'Content-Disposition: attachment; filename="unicode . .txt"' in text
+
+
+@pytest.mark.parametrize("alternative", ["html", "json"])
+def test_alternatives_make_it_alternative(alternative: str) -> None:
+    message = build(alts={alternative: "content"})
+    assert message.alts[alternative] == "content"
+    assert "Content-Type: multipart/alternative" in message.as_string()
+    assert f'Content-Type: text/{alternative}; charset="utf-8"' in message.as_string()
+
+
+def test_html_with_attachments_is_alternative_within_mixed() -> None:
+    message = build(body="Hello World", html="<p>Hello World</p>")
+    message.attach(data=b"this is a test", content_type="text/plain")
+    body, attachment = email.message_from_string(message.as_string()).get_payload()
+    plain, html = body.get_payload()
+    assert (plain.get_payload(), html.get_payload()) == ("Hello World", "<p>Hello World</p>")
+    assert base64.b64decode(attachment.get_payload()) == b"this is a test"
+
+
+def test_html_can_be_set_read_and_taken_away() -> None:
+    message = build(html="<p>")
+    assert message.html == "<p>"
+    message.html = None
+    assert message.html is None
+    assert message.alts == {}
+
+
+def test_the_date_is_the_one_given() -> None:
+    message = build(date=time.time())
+    assert f"Date: {email.utils.formatdate(message.date, localtime=True)}" in message.as_string()
+
+
+def test_the_message_id_is_well_formed_written_and_kept() -> None:
+    message = build()
+    assert re.fullmatch(r"<\S+@example\.com>", message.msgId)
+    assert f"\r\nMessage-ID: {message.msgId}\r\n" in message.as_string()
+    assert message.msgId != build().msgId
+
+
+@pytest.mark.parametrize(
+    "sender", [("ÄÜÖ → ✓", "from@example.com>"), "ÄÜÖ → ✓ <from@example.com>>"]
+)
+def test_a_unicode_sender_is_encoded(sender: Any) -> None:
+    expected = "From: =?utf-8?b?w4TDnMOWIOKGkiDinJM=?= <from@example.com>"
+    assert expected in build(sender=sender).as_string()
+
+
+def test_unicode_names_and_subjects_are_encoded() -> None:
+    message = build(
+        subject=LazyText("sübject"),
+        recipients=["Ä <t1@example.com>", "Ü <t2@example.com>"],
+        cc=["Ö <cc@example.com>"],
+    )
+    text = message.as_string()
+    assert "Subject: =?utf-8?q?s=C3=BCbject?=" in text
+    assert "To: =?utf-8?b?w4Q=?= <t1@example.com>, =?utf-8?b?w5w=?= <t2@example.com>" in text
+    assert "Cc: =?utf-8?b?w5Y=?= <cc@example.com>" in text
+
+
+def test_extra_headers_are_written() -> None:
+    assert "\r\nX-Extra: Yes\r\n" in build(extra_headers={"X-Extra": "Yes"}).as_string()
+
+
+async def test_an_empty_subject_is_left_out(mail: Mail) -> None:
+    message = build(subject="", body="normal ascii text")
+    await mail.send(message)
+    assert "Subject:" not in message.as_string()

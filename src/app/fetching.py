@@ -17,11 +17,12 @@ from app.database import reading
 class Query:
     """A SELECT of columns, its variable parts `bindparam`s; make it once, at import."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self.statement = statement
 
 
 async def fetch(query: Query, **parameters: Any) -> Sequence[tuple[Any, ...]]:
     """Return the rows of `query`; raise DatabaseUnavailable when there are none in time."""
     async with reading() as connection:
-        return (await connection.execute(query.statement, parameters)).all()
+        rows = await connection.execute(query.statement, parameters)
+        return [tuple(row) for row in rows]

@@ -20,8 +20,8 @@ def init_app(app: Quart) -> None:
 def person_path(page: str, username: str) -> str:
     """Return the path of `page` ("user", "follow", "unfollow") for the person called `username`.
 
-    Names like ".." or "a//b", of old databases, do not survive in a path (RFC 3986 5.2.4): browsers take dots out,
-    servers merge slashes. They are named in the query.
+    Names like ".." or "a//b", of old databases, do not survive in a path: browsers take dots out (RFC 3986
+    5.2.4), servers merge slashes. They are named in the query.
     """
     if DOT_SEGMENTS.isdisjoint(username.split("/")):
         return f"/{page}/{quote(username)}"

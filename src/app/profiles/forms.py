@@ -16,6 +16,7 @@ class OwnUsernameField(UsernameField):
     """A name that may also stay what it is: old databases hold names that today's rules refuse."""
 
     own: str = ""
+    data: str | None
 
     def pre_validate(self, form: object) -> None:
         """Accept the name that the person has already, without asking the rules."""
@@ -31,7 +32,7 @@ class EditProfileForm(Form):
     username = OwnUsernameField()
     about_me = TextAreaField(
         "About me",
-        [storable, Length(min=0, max=ABOUT_ME_LENGTH)],
+        [storable, Length(max=ABOUT_ME_LENGTH)],
         filters=[unify_newlines],
     )
     submit = SubmitField("Submit")

@@ -119,5 +119,7 @@ async def _press(
 
 def _short(username: str) -> str:
     """Return a name that nobody has in a form that a cookie and a page can hold."""
-    sound = username.encode(errors="replace").decode()
+    sound = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in username
+    )
     return sound if len(sound) <= USERNAME_LENGTH else f"{sound[:USERNAME_LENGTH]}…"

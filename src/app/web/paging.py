@@ -32,7 +32,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page begins: at the newest row (no position), or next to `position`, on the `newer` side or not."""
+    """Where a page begins: at the newest row, or next to `position` on its newer or its older side."""
 
     position: Position | None = None
     newer: bool = False
@@ -75,8 +75,8 @@ def _read(text: str) -> Position | None:
 def cut(rows: Sequence[T], first: Sequence[Position], place: Place, size: int) -> Page[T] | None:
     """Return the page of `size` rows made of up to `size + 1` rows read from `place` on.
 
-    `rows` come in the order of reading, `first` holds their positions. None when the page would be short of rows
-    that the first page has: past the end, or back at the top.
+    `rows` come in the order of reading, `first` holds their positions. None when the page would be short
+    of rows that the first page has: past the end, or back at the top.
     """
     positions = list(first)
     more = len(rows) > size

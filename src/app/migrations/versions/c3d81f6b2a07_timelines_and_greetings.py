@@ -15,8 +15,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.drop_index("ix_post_timestamp", table_name="post")
-    op.drop_index("ix_post_user_id", table_name="post")
+    op.drop_index("ix_post_timestamp", table_name="post", if_exists=True)
+    op.drop_index("ix_post_user_id", table_name="post", if_exists=True)
     op.create_index("ix_post_timeline", "post", ["timestamp", "id", "user_id"])
     op.create_index("ix_post_author", "post", ["user_id", "timestamp", "id"])
     op.create_index("ix_followers_followed_id", "followers", ["followed_id"])

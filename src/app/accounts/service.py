@@ -61,7 +61,9 @@ async def request_reset(address: str) -> None:
     """
     key = canonical(address)
     async with writing() as session:
-        await outbox.post(session, "reset_password", unique=f"reset_password:{key}", address=key)
+        await outbox.post(
+            session, "reset_password", unique=f"reset_password:{key}", address=address
+        )
 
 
 async def check_reset(token: str) -> None:

@@ -69,6 +69,12 @@ class Client(SMTP):
         super().close()
 
 
+async def sockets_closed() -> None:
+    """Let the loop close the sockets of connections that were just closed: its next rounds do."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 class Dialogue:
     """A connection's commands and replies; any trouble closes the connection."""
 

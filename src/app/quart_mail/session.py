@@ -41,8 +41,8 @@ class Session(Dialogue):
 
     @property
     def is_open(self) -> bool:
-        """Say whether the connection can take another message, as far as one can know."""
-        return self.client.is_connected and not self.is_spent
+        """Say whether the server has not hung up, as far as one can know."""
+        return self.client.is_connected
 
     @property
     def is_spent(self) -> bool:

@@ -13,8 +13,10 @@ from app.accounts.cli import user
 from app.accounts.models import User
 from app.commands import inside_app
 from app.console import interact
-from app.database import DatabaseUnavailable
+from app.database import DatabaseUnavailable, reading
+from app.migrations import adoption
 from app.migrations import run as migrations
+from app.migrations.recognition import NotMicroblog
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
@@ -47,6 +49,8 @@ def db() -> None:
 async def upgrade(app: Quart, revision: str) -> None:
     """Bring the tables up to this version; a Microblog v0.10 file is adopted."""
     await migrations.upgrade(app.extensions["database"], revision)
+    if revision == "head":
+        await _tell()
 
 
 @db.command()
@@ -69,6 +73,14 @@ async def current(app: Quart) -> None:
 async def check(app: Quart) -> None:
     """Say whether the tables are those of this version."""
     await migrations.check(app.extensions["database"])
+    await _tell()
+
+
+async def _tell() -> None:
+    """Print which accounts want a look, if there are any."""
+    async with reading() as connection:
+        for line in await adoption.findings(connection):
+            click.echo(line)
 
 
 @microblog.command()
@@ -85,5 +97,5 @@ def main() -> None:
     """Run the command; what an operator can mend is said in one line, without a traceback."""
     try:
         microblog()
-    except (SettingsError, DatabaseUnavailable, CommandError) as error:
+    except (SettingsError, DatabaseUnavailable, NotMicroblog, CommandError) as error:
         raise SystemExit(str(error)) from None

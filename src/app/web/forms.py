@@ -9,6 +9,7 @@ from wtforms import Field
 from wtforms import Form as WTForm
 from wtforms.validators import StopValidation
 
+from app.database import is_storable
 from app.web.csrf import SessionCSRF
 
 UNSTORABLE = "This contains a character that cannot be stored."
@@ -50,6 +51,10 @@ class Form(WTForm):
 
 def storable(form: object, field: Field) -> None:
     """Refuse NUL and lone surrogates, which no database stores (a WTForms validator)."""
-    text = field.data or ""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_storable(field.data or ""):
         raise StopValidation(UNSTORABLE)
+
+
+def unify_newlines(value: str | None) -> str | None:
+    """Return what was typed with each line break as one character, as browsers count it (a filter)."""
+    return value and value.replace("\r\n", "\n").replace("\r", "\n")

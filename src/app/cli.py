@@ -90,6 +90,22 @@ def shell() -> None:
     interact(app, {"app": app, "mail": mail, "Message": Message, "User": User, "Post": Post})
 
 
+@microblog.group("mail")
+def mail_group() -> None:
+    """Try the mail settings out."""
+
+
+@mail_group.command("test")
+@click.argument("address")
+@inside_app
+async def mail_test(app: Quart, address: str) -> None:
+    """Send a test mail to ADDRESS at once, and say which settings were used and what came back."""
+    probe = await mail.probe(address)
+    click.echo("\n".join(probe.sentences))
+    if not probe.ok:
+        raise click.exceptions.Exit(1)
+
+
 microblog.add_command(user)
 
 

@@ -1,0 +1,94 @@
+"""The counters behind limits: moving windows, bounded, without a thread; and Redis, there or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.web import counters
+from app.web.counters import Counters
+from app.web.limits import Limiter
+
+RULE = "3 per 5 minutes"
+
+
+async def test_a_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
+    limiter = Limiter("memory")
+    for minute in (0, 1, 2):
+        now[0] = 1000 + 60 * minute
+        assert await limiter.hit(RULE, "k") == 0
+    now[0] = 1000 + 299
+    assert await limiter.hit(RULE, "k") == 1
+    assert await limiter.hit(RULE, "other") == 0
+    now[0] = 1000 + 301
+    assert await limiter.hit(RULE, "k") == 0
+    assert await limiter.hit(RULE, "k") == 59
+
+
+async def test_counting_starts_no_thread() -> None:
+    limiter, before = Limiter("memory"), threading.active_count()
+    for number in range(200):
+        await limiter.hit(RULE, f"k{number % 20}")
+    assert threading.active_count() == before
+
+
+async def test_keys_that_are_over_go_and_their_number_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
+    monkeypatch.setattr(counters, "MOST_KEYS", 50)
+    storage = Counters()
+    for number in range(200):
+        await storage.acquire_entry(f"k{number}", 3, 60)
+    assert len(storage.windows[60]) == 50
+    now[0] += 61
+    for _ in range(50):
+        await storage.acquire_entry("last", 1000, 60)
+    assert list(storage.windows[60]) == ["last"]
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a Redis server of this test's own, reached by a socket file."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    socket = f"/tmp/{tmp_path.parent.name}-{tmp_path.name}"[:90] + ".sock"
+    process = await asyncio.create_subprocess_exec(
+        program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(10):
+        while b"ready to accept" not in await process.stdout.readline():
+            pass
+    yield socket
+    if process.returncode is None:
+        process.terminate()
+    await process.wait()
+    Path(socket).unlink(missing_ok=True)
+
+
+async def test_processes_share_their_counts_in_redis(redis: str) -> None:
+    workers = [Limiter(f"redis+unix://{redis}") for _ in range(2)]
+    hits = [await workers[n % 2].hit(RULE, "k") for n in range(5)]
+    assert hits[:3] == [0, 0, 0]
+    assert all(290 < seconds <= 300 for seconds in hits[3:])
+
+
+async def test_without_redis_each_process_counts_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limiter = Limiter("redis://127.0.0.1:1")
+    hits = [await limiter.hit(RULE, "k") for _ in range(4)]
+    assert hits[:3] == [0, 0, 0]
+    assert hits[3] > 0
+    assert "limits are counted in this process only" in caplog.text

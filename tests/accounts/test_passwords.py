@@ -138,7 +138,9 @@ async def test_no_to_a_cheaper_hash_comes_no_sooner(app: Quart, hasher: Counting
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_an_old_hash_is_brought_up_only_by_the_right_password(app: Quart) -> None:
-    await make_user("susan", password_hash=generate_password_hash("battery staple", "pbkdf2:sha256:3"))
+    await make_user(
+        "susan", password_hash=generate_password_hash("battery staple", "pbkdf2:sha256:3")
+    )
     visitor = Visitor(app)
     async with reading() as connection:
         before = await connection.scalar(select(User.password_hash))

@@ -34,7 +34,7 @@ async def change_password(visitor: Visitor, current: str = PASSWORD, new: str = 
 
 
 async def test_the_password_is_changed_and_others_are_logged_out(app: Quart) -> None:
-    visitor, user_id = await logged_in(app, "susan")
+    visitor, _ = await logged_in(app, "susan")
     other = Visitor(app)
     await other.log_in("susan")
     await sent_by(app)

@@ -36,9 +36,9 @@ class Courier:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self.ledger = Ledger(outbox.app, outbox.clock)
         self.pause = Pause(outbox.times)
         self._slots = Slots(outbox.connections)
+        self.ledger = Ledger(outbox.app, outbox.clock, lambda: self._slots.sending.count)
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._stopping = False
@@ -109,7 +109,7 @@ class Courier:
             if rest:
                 return rest
         taken = await self._take(room)
-        self._is_behind = len(taken) == room.total
+        self._is_behind = len(taken) >= max(1, room.bulk)
         return self.outbox.poll
 
     async def _look(self) -> float:

@@ -26,6 +26,8 @@ from app.outbox.settle import settle
 
 AGAIN_SECONDS = 0.5
 """How long a settlement that could not be written waits for its next try."""
+COMPANY_SECONDS = 0.004
+"""How long a group waits for deliveries that are under way to join it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,9 +70,13 @@ class _Group:
 class Ledger:
     """Writes what one courier does, in groups; one task at a time does it."""
 
-    def __init__(self, app: Quart, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, app: Quart, clock: Callable[[], datetime], under_way: Callable[[], int] = lambda: 0
+    ) -> None:
         self._database: Database = app.extensions["database"]
         self._clock = clock
+        self._under_way = under_way
+        self._joined = asyncio.Event()
         self._waiting: list[_Entry] = []
         self._taking: _Taking | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -111,6 +117,7 @@ class Ledger:
     ) -> bool:
         entry = _Entry(claim, settlement, renew, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
+        self._joined.set()
         self._begin()
         return await entry.passed
 
@@ -120,7 +127,7 @@ class Ledger:
 
     async def _write_all(self) -> None:
         while self._waiting or self._taking is not None:
-            await asyncio.sleep(0)  # those who are about to ask too, ask now
+            await self._gather_company()
             group = self._next_group()
             try:
                 await self._commit(group)
@@ -129,6 +136,17 @@ class Ledger:
                 if not isinstance(error, Exception):
                     _Group(self._waiting, self._taking).fail(error)
                     raise
+
+    async def _gather_company(self) -> None:
+        """Wait a moment for as long as deliveries are under way that may join: commits are dear."""
+        await asyncio.sleep(0)  # those who are about to ask too, ask now
+        try:
+            async with asyncio.timeout(COMPANY_SECONDS):
+                while len(self._waiting) < self._under_way():
+                    self._joined.clear()
+                    await self._joined.wait()
+        except TimeoutError:
+            pass
 
     def _next_group(self) -> _Group:
         """Take one wish for each row, as a lost claim and a new one of the same row are no group."""
@@ -160,15 +178,15 @@ class Ledger:
         The time is taken inside the transaction, when the waiting for it is over.
         """
         now = self._clock()
-        held = await claims.held(connection, [entry.claim for entry in entries], now=now)
-        entries = [entry for entry in entries if entry.claim.key in held]
         settled = [(e.claim, e.settlement) for e in entries if e.settlement is not None]
-        renewed = [entry for entry in entries if entry.renew is not None]
+        renewed = [e.claim for e in entries if e.renew is not None]
         fenced = [e.claim for e in entries if e.settlement is None and e.renew is None]
+        passed: set[int] = set()
         if settled:
-            await settle(connection, settled, now=now)
+            passed |= await settle(connection, settled, now=now)
         if renewed:
-            lease = renewed[0].renew or 0.0
-            await claims.renew(connection, [e.claim for e in renewed], now=now, lease=lease)
-        passed = await fence(connection, fenced, now=now) if fenced else set()
-        return passed | {claim.id for claim, _ in settled} | {entry.claim.id for entry in renewed}
+            lease = max(entry.renew or 0.0 for entry in entries)
+            passed |= await claims.renew(connection, renewed, now=now, lease=lease)
+        if fenced:
+            passed |= await fence(connection, fenced, now=now)
+        return passed

@@ -19,16 +19,23 @@ class Gate:
     def __init__(self, size: int) -> None:
         self._all = asyncio.Semaphore(size)
         self._bulk = asyncio.Semaphore(max(1, size - 1))
+        self.count = 0
 
     @asynccontextmanager
     async def inside(self, priority: int) -> AsyncIterator[None]:
         """Wait for a place and hold it."""
         if priority == Priority.RESET:
-            async with self._all:
+            async with self._all, self:
                 yield
         else:
-            async with self._bulk, self._all:
+            async with self._bulk, self._all, self:
                 yield
+
+    async def __aenter__(self) -> None:
+        self.count += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.count -= 1
 
 
 class Slots:

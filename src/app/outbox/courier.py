@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
 
 from sqlalchemy.exc import DBAPIError
 
@@ -38,7 +37,7 @@ class Courier:
         self.outbox = outbox
         self.pause = Pause(outbox.times)
         self._slots = Slots(outbox.connections)
-        self.ledger = Ledger(outbox.app, outbox.clock, lambda: self._slots.sending.count)
+        self.ledger = Ledger(outbox.app, outbox.clock, self._slots.sending)
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._stopping = False
@@ -149,9 +148,8 @@ class Courier:
             self.outbox.posted.set()
 
     async def _deliver(self, claim: Claim) -> None:
-        async with AsyncExitStack() as stack:
+        try:
             try:
-                await stack.enter_async_context(self._slots.sending.inside(claim.priority))
                 outcome = await self._attempt(claim)
             except asyncio.CancelledError:
                 if claim.is_lost:
@@ -167,6 +165,8 @@ class Courier:
             )
             if await self.ledger.settle(claim, settlement):
                 self._tell(claim, settlement)
+        finally:
+            self.ledger.forget(claim)
 
     async def _attempt(self, claim: Claim) -> Outcome:
         """Compose, fence and send; `sending` is entered in groups, before a connection is free."""

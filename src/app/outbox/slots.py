@@ -19,23 +19,16 @@ class Gate:
     def __init__(self, size: int) -> None:
         self._all = asyncio.Semaphore(size)
         self._bulk = asyncio.Semaphore(max(1, size - 1))
-        self.count = 0
 
     @asynccontextmanager
     async def inside(self, priority: int) -> AsyncIterator[None]:
         """Wait for a place and hold it."""
         if priority == Priority.RESET:
-            async with self._all, self:
+            async with self._all:
                 yield
         else:
-            async with self._bulk, self._all, self:
+            async with self._bulk, self._all:
                 yield
-
-    async def __aenter__(self) -> None:
-        self.count += 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self.count -= 1
 
 
 class Slots:
@@ -43,7 +36,7 @@ class Slots:
 
     def __init__(self, connections: int) -> None:
         self.connections = Gate(connections)
-        self.sending = Gate(SENDING_PER_CONNECTION * connections)
+        self.sending = SENDING_PER_CONNECTION * connections
         self.claims = CLAIMS_PER_CONNECTION * connections
 
     def room(self, held: list[Claim]) -> Room:

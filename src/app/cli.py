@@ -15,6 +15,7 @@ from app.commands import inside_app
 from app.console import interact
 from app.database import DatabaseUnavailable
 from app.migrations import run as migrations
+from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
@@ -78,7 +79,8 @@ def shell() -> None:
     interact(app, {"app": app, "mail": mail, "Message": Message, "User": User, "Post": Post})
 
 
-microblog.add_command(user)
+for command in (user, outbox, courier):
+    microblog.add_command(command)
 
 
 def main() -> None:

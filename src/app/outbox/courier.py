@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 
 from sqlalchemy.exc import DBAPIError
 
@@ -23,10 +24,12 @@ from app.outbox.pause import Pause
 from app.outbox.rules import Event, Outcome
 from app.outbox.slots import Slots
 from app.outbox.state import Outbox
+from app.outbox.upkeep import purge
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write down that they were let go."""
+PURGE_SECONDS = 3600.0
 LET_GO = Outcome(Event.LET_GO)
 
 
@@ -49,11 +52,15 @@ class Courier:
         return list(self._held.values())
 
     async def run(self) -> None:
-        """Deliver until `stop`; trouble with the database is waited out."""
+        """Deliver until `stop`; trouble with the database is waited out. Purge now and then."""
         self._stopping = False
+        purge_at = 0.0
         while not self._stopping:
             self.outbox.posted.clear()
             try:
+                if not self._is_behind and time.monotonic() >= purge_at:
+                    purge_at = time.monotonic() + PURGE_SECONDS
+                    await purge(self.outbox)
                 rest = await self._turn()
             except (DatabaseUnavailable, DBAPIError) as error:
                 _log.warning("The outbox cannot be read: %s", type(error).__name__)

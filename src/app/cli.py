@@ -17,6 +17,7 @@ from app.database import DatabaseUnavailable, reading
 from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
+from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
@@ -106,7 +107,8 @@ async def mail_test(app: Quart, address: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-microblog.add_command(user)
+for command in (user, outbox, courier):
+    microblog.add_command(command)
 
 
 def main() -> None:

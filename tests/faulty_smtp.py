@@ -152,7 +152,7 @@ class FaultySmtp:
         while line := await reader.readline():
             verb, _, rest = line.decode("latin-1").strip().partition(" ")
             match verb.upper():
-                case "EHLO":
+                case "EHLO" | "HELO":
                     await self._answer("ehlo", writer, talk, self._extensions(secure))
                 case "STARTTLS":
                     assert self._tls is not None

@@ -169,7 +169,7 @@ def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
 
 
-async def _find(condition: Any, *order: Any) -> Row[tuple[int, str, str, int]] | None:
+async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
     """Return id, username, stored address and credentials version of the account, or None."""
     async with reading() as connection:
         found = await connection.execute(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from app.outbox.extension import Outbox
+from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import QUICK, make_site, take_down
 

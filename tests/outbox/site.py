@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from quart import Quart
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app import create_app, outbox
 from app.database import reading, writing
@@ -55,6 +56,17 @@ async def take_down(site: Quart) -> None:
 async def post(kind: str = "note", to: str = "susan@example.com", **params: Any) -> outbox.Handle:
     async with writing() as session:
         return await outbox.post(session, kind, to=to, **params)
+
+
+async def make_due() -> None:
+    """Let what waits for its next attempt be due now."""
+    async with writing() as session:
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.due_at.is_not(None))
+            .values(due_at=datetime.now(UTC))
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def rows(*columns: str) -> list[Any]:

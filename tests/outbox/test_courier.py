@@ -12,8 +12,8 @@ from sqlalchemy import update
 
 from app import outbox
 from app.database import writing
-from app.outbox.extension import Outbox
 from app.outbox.models import Delivery
+from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, post, rows

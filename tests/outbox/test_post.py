@@ -14,8 +14,8 @@ from sqlalchemy import event, func, select
 from app import outbox
 from app.accounts.models import User
 from app.database import reading, writing
-from app.outbox.extension import Outbox
 from app.outbox.models import Content
+from app.outbox.state import Outbox
 from app.quart_mail import BadHeaderError, Message, NoRecipientsError
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
@@ -68,8 +68,8 @@ async def test_the_courier_is_woken_by_the_commit_and_not_before(app: Quart, box
     async with writing() as session:
         await outbox.post(session, "note", to="susan@example.com")
         await outbox.post(session, "note", to="david@example.com")
-        assert not box.courier.wake.is_set()
-    assert box.courier.wake.is_set()
+        assert not box.posted.is_set()
+    assert box.posted.is_set()
 
 
 async def test_a_mail_that_still_waits_is_not_doubled_but_asked_for_anew(app: Quart) -> None:

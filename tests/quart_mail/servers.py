@@ -42,7 +42,7 @@ class Catcher:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
     ) -> AuthResult:
         self.logins.append((mechanism, data))
-        return AuthResult(success=data.password == b"right")
+        return AuthResult(success=data.password == b"right", handled=False)
 
     @property
     def contents(self) -> list[bytes]:
@@ -92,6 +92,9 @@ GOOD = {
 }
 
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class ScriptedServer:
     """A server that follows ``script``: stage to an answer, or to a list of answers in turn.
 
@@ -107,6 +110,7 @@ class ScriptedServer:
         self.commands: list[str] = []
         self.messages: list[bytes] = []
         self.at_dot = asyncio.Semaphore(0)  # released for every message that came in whole
+        self.hanging = asyncio.Semaphore(0)  # released for every answer that does not come
         self.closed = asyncio.Semaphore(0)  # released for every connection that ended
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -116,35 +120,36 @@ class ScriptedServer:
             return planned
         return planned.pop(0) if len(planned) > 1 else planned[0]
 
-    async def _say(self, writer: asyncio.StreamWriter, stage: str) -> bool:
+    async def _say(self, streams: Streams, stage: str) -> bool:
         """Answer at ``stage``; False when the connection is to end."""
+        reader, writer = streams
         answer = self._answer(stage)
         if answer == "hang":
-            await asyncio.Event().wait()
-        if answer == "drip":
-            while True:
-                writer.write(b"2")
-                await asyncio.sleep(0.02)
-        if answer == "drop":
+            self.hanging.release()
+            await reader.read()  # until the client goes
+        while answer == "drip" and not reader.at_eof():
+            writer.write(b"2")
+            await asyncio.sleep(0.02)
+        if answer in {"hang", "drip", "drop"}:
             return False
         writer.write(b"\x00\xff nonsense\r\n" if answer == "garbage" else answer.encode() + b"\r\n")
         await writer.drain()
         return not answer.startswith("421")
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        going = await self._say(writer, "greeting")
+        going = await self._say((reader, writer), "greeting")
         while going and (line := await reader.readline()):
             command = line.decode().strip()
             self.commands.append(command)
             verb = command.split(" ")[0].lower()
-            going = await self._say(writer, verb) and verb != "quit"
+            going = await self._say((reader, writer), verb) and verb != "quit"
             if verb == "data" and going and "data" not in self.script:
                 going = await self._take(reader, writer)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
         self.at_dot.release()
-        return await self._say(writer, "dot")
+        return await self._say((reader, writer), "dot")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -163,8 +168,8 @@ class ScriptedServer:
             self._tasks.discard(task)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ScriptedServer]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def running(self, host: str = "127.0.0.1") -> AsyncIterator[ScriptedServer]:
+        server = await asyncio.start_server(self._serve, host, 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -14,6 +14,7 @@ import flask
 import flask_mail
 import pytest
 
+from app import quart_mail
 from app.quart_mail import Message
 
 from .conftest import SENDER, MakeMail

@@ -130,6 +130,15 @@ def test_long_address_lists_are_folded_between_addresses() -> None:
         assert found == many
 
 
+def test_a_name_too_long_for_any_line_is_folded() -> None:
+    message = build(sender=("n" * 3000, "from@example.com"))
+    assert max(map(len, message.as_bytes().split(b"\r\n"))) <= 998
+    (address,) = parse(message)["From"].addresses
+    # The standard library puts a space between encoded words of a name; RFC 2047 6.2 wants none.
+    assert address.display_name.replace(" ", "") == "n" * 3000
+    assert address.addr_spec == "from@example.com"
+
+
 @pytest.mark.parametrize(
     "name", ['quo"te\\.txt', "a;b=c.txt", "文" * 40 + ".txt", "é" * 300 + ".txt", "x" * 700]
 )

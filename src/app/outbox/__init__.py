@@ -19,10 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.outbox import post as _post
 from app.outbox.counting import count_since
-from app.outbox.extension import Outbox, init_app
+from app.outbox.courier import Courier
+from app.outbox.extension import init_app
 from app.outbox.handle import Handle, NotPosted
 from app.outbox.kinds import Kind, MailRequest, Rendered, Renderer
 from app.outbox.models import Priority, State
+from app.outbox.state import Outbox
 from app.quart_mail import Message
 
 __all__ = [
@@ -84,7 +86,8 @@ async def post_message(
 
 async def drain() -> None:
     """Deliver all that is due and return: for tests and consoles. Raises DatabaseUnavailable."""
-    await _outbox().courier.drain()
+    courier: Courier = current_app.extensions["outbox_courier"]
+    await courier.drain()
 
 
 def _outbox(app: Quart | None = None) -> Outbox:

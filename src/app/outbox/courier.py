@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,33 +17,32 @@ from app.database import DatabaseUnavailable
 from app.outbox import claim as claims
 from app.outbox import rules
 from app.outbox.agenda import look
-from app.outbox.claim import Claim
-from app.outbox.deliver import attempt
+from app.outbox.claim import Claim, Room
+from app.outbox.deliver import compose, send
 from app.outbox.ledger import Ledger
 from app.outbox.pause import Pause
 from app.outbox.rules import Event, Outcome
 from app.outbox.slots import Slots
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
+from app.outbox.state import Outbox
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write down that they were let go."""
+LET_GO = Outcome(Event.LET_GO)
 
 
 class Courier:
-    """One process's deliverer. `wake` is set when there may be something to do."""
+    """One process's deliverer. The events it waits for are its outbox's."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.ledger = Ledger(outbox.app, outbox.clock)
         self.pause = Pause(outbox.times)
-        self.wake = asyncio.Event()
         self._slots = Slots(outbox.connections)
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._stopping = False
+        self._is_behind = False
 
     @property
     def held(self) -> list[Claim]:
@@ -54,7 +53,7 @@ class Courier:
         """Deliver until `stop`; trouble with the database is waited out."""
         self._stopping = False
         while not self._stopping:
-            self.wake.clear()
+            self.outbox.posted.clear()
             try:
                 rest = await self._turn()
             except (DatabaseUnavailable, DBAPIError) as error:
@@ -68,7 +67,7 @@ class Courier:
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
         self._stopping = True
-        self.wake.set()
+        self.outbox.posted.set()
         if self._held:
             await asyncio.wait(self._held, timeout=grace)
         for _ in range(2):
@@ -105,31 +104,34 @@ class Courier:
         room = self._room()
         if not room.total:
             return self.outbox.poll
+        if not self._is_behind:
+            rest = await self._look()
+            if rest:
+                return rest
+        taken = await self._take(room)
+        self._is_behind = len(taken) == room.total
+        return self.outbox.poll
+
+    async def _look(self) -> float:
+        """Return how many seconds there is nothing due; let expire what is too late."""
         now = self.outbox.clock()
         due_at, expires_at = await look(self.outbox.database)
         if expires_at is not None and expires_at <= now:
             await self._expire()
         if due_at is None:
             return self.outbox.poll
-        if due_at > now:
-            return min(self.outbox.poll, (due_at - now).total_seconds())
-        taken = await self._take(room)
-        return 0.0 if len(taken) == room.total and self._room().total else self.outbox.poll
+        return min(self.outbox.poll, max(0.0, (due_at - now).total_seconds()))
 
-    def _room(self) -> claims.Room:
+    def _room(self) -> Room:
         if self._stopping:
-            return claims.Room(0, 0)
+            return Room(0, 0)
         if not self.pause:
             return self._slots.room(self.held)
         probing = any(claim.is_probe for claim in self.held)
-        return claims.Room(0, 0) if probing or self.pause.remaining() else claims.Room(1, 1)
+        return Room(0, 0) if probing or self.pause.remaining() else Room(1, 1)
 
-    async def _take(self, room: claims.Room) -> list[Claim]:
-        async with self.outbox.database.writing() as session:
-            await session.connection()
-            taken = await claims.take(
-                session, room, now=self.outbox.clock(), lease=self.outbox.lease
-            )
+    async def _take(self, room: Room) -> list[Claim]:
+        taken = await self.ledger.take(room, self.outbox.lease)
         for claim in taken:
             claim.is_probe = bool(self.pause)
             task = asyncio.create_task(self._deliver(claim), name=f"mail {claim.id}")
@@ -143,44 +145,66 @@ class Courier:
         claim = self._held.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("Mail %d stumbled and is left to its lease", claim.id, exc_info=error)
-        if len(self._held) <= self._slots.size:
-            self.wake.set()
+        if self._slots.wants_more(len(self._held)):
+            self.outbox.posted.set()
 
     async def _deliver(self, claim: Claim) -> None:
-        try:
-            outcome = await self._attempt(claim)
-        except asyncio.CancelledError:
-            if claim.is_lost:
-                raise
-            outcome = Outcome(Event.LET_GO, in_doubt=claim.is_fenced)
-        settlement = rules.settle(
-            outcome,
-            attempts=claim.attempts,
-            in_doubt=claim.in_doubt,
-            priority=claim.priority,
-            times=self.outbox.times,
-            jitter=random.uniform(-1, 1),  # noqa: S311 -- it spreads load and keeps no secret
-        )
-        if await self.ledger.settle(claim, settlement):
-            self.outbox.tell_settled(claim, settlement)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._slots.sending.inside(claim.priority))
+                outcome = await self._attempt(claim)
+            except asyncio.CancelledError:
+                if claim.is_lost:
+                    raise
+                outcome = Outcome(Event.LET_GO, in_doubt=claim.is_at_data)
+            settlement = rules.settle(
+                outcome,
+                attempts=claim.attempts,
+                in_doubt=claim.in_doubt,
+                priority=claim.priority,
+                times=self.outbox.times,
+                jitter=random.uniform(-1, 1),  # noqa: S311 -- it spreads load and keeps no secret
+            )
+            if await self.ledger.settle(claim, settlement):
+                self._tell(claim, settlement)
 
     async def _attempt(self, claim: Claim) -> Outcome:
-        async with self._slots.slot(claim.priority):
-            if self._stopping or (self.pause and not claim.is_probe):
-                return Outcome(Event.LET_GO)
-            async with self.outbox.app.app_context():
-                outcome = await attempt(self.outbox, claim)
-            if self.pause.learn(outcome, is_probe=claim.is_probe):
-                _log.warning("Mail waits for the mail server: %s", outcome.text)
-            return outcome
+        """Compose, fence and send; `sending` is entered in groups, before a connection is free."""
+        async with self.outbox.app.app_context():
+            if self._is_closed_to(claim):
+                return LET_GO
+            message = await compose(self.outbox, claim)
+            if isinstance(message, Outcome):
+                return message
+            try:
+                if not await self.ledger.fence(claim):
+                    return LET_GO
+            except (DatabaseUnavailable, DBAPIError):
+                return LET_GO
+            async with self._slots.connections.inside(claim.priority):
+                if self._is_closed_to(claim):
+                    return LET_GO
+                outcome = await send(self.outbox, claim, message)
+                if self.pause.learn(outcome, is_probe=claim.is_probe):
+                    _log.warning("Mail waits for the mail server: %s", outcome.text)
+                return outcome
+
+    def _is_closed_to(self, claim: Claim) -> bool:
+        return self._stopping or (bool(self.pause) and not claim.is_probe)
+
+    def _tell(self, claim: Claim, settlement: rules.Settlement) -> None:
+        said = f" ({settlement.text})" if settlement.text else ""
+        _log.info("Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
+        if settlement.state.is_done:
+            self.outbox.tell_done([claim.id])
 
     async def _expire(self) -> None:
         async with self.outbox.database.writing() as session:
-            await session.connection()
-            expired = await claims.expire(session, now=self.outbox.clock())
+            connection = await session.connection()
+            expired = await claims.expire(connection, now=self.outbox.clock())
         if expired:
             _log.warning("%d mails expired: %s", len(expired), expired)
-            self.outbox.ring()
+            self.outbox.tell_done(expired)
 
     async def _keep_leases(self) -> None:
         """Renew what is held for as long as anything is; stop delivering what was lost."""
@@ -204,6 +228,6 @@ class Courier:
             seconds = min(seconds, self.pause.remaining() or seconds)
         try:
             async with asyncio.timeout(seconds):
-                await self.wake.wait()
+                await self.outbox.posted.wait()
         except TimeoutError:
             pass

@@ -1,10 +1,9 @@
-"""One attempt to deliver one claimed row: render it, fence it, send it, and say what came of it."""
+"""One attempt to deliver one claimed row: compose its message, send it, and say what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from app.database import DatabaseUnavailable
 from app.outbox import content
@@ -12,21 +11,23 @@ from app.outbox.claim import Claim
 from app.outbox.counting import rendering
 from app.outbox.kinds import READY_MADE, MailRequest, Rendered
 from app.outbox.rules import Event, Outcome
+from app.outbox.state import Outbox
 from app.quart_mail import MailError, Message, SendResult, ServiceUnavailable
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
 
 _log = logging.getLogger(__name__)
 _OPENING = frozenset({None, "connect", "greeting", "ehlo", "starttls", "auth"})
 
 
-class NotOurs(Exception):  # noqa: N818 -- a state of the world, not a fault of ours
-    """DATA may not begin: the claim was lost, or the renderer must be asked again."""
+class NotOurs(Exception):
+    """DATA may not begin: the claim is lost, or about to be."""
 
 
-async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
-    """Try once to deliver `claim`; never raises but for cancellation."""
+class UnknownKind(LookupError):
+    """No renderer is registered for the kind; a newer process may have one."""
+
+
+async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
+    """Return the message of `claim`, or the outcome when there is none to send."""
     try:
         message = await _message(outbox, claim)
     except (DatabaseUnavailable, TimeoutError):
@@ -35,13 +36,7 @@ async def attempt(outbox: Outbox, claim: Claim) -> Outcome:
         return Outcome(Event.DEFERRED, text=f"Nobody here renders mails of the kind {claim.kind}.")
     except Exception as error:
         return _unrendered(outbox, claim, error)
-    if message is None:
-        return Outcome(Event.NOTHING)
-    return await _send(outbox, claim, message)
-
-
-class UnknownKind(LookupError):  # noqa: N818 -- a newer process may know it
-    """No renderer is registered for the kind."""
+    return Outcome(Event.NOTHING) if message is None else message
 
 
 async def _message(outbox: Outbox, claim: Claim) -> Message | None:
@@ -50,7 +45,7 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | None:
     kind = outbox.kinds.get(claim.kind)
     if kind is None:
         raise UnknownKind(claim.kind)
-    request = MailRequest(claim.id, claim.kind, claim.params, claim.created_at)
+    request = MailRequest(claim.id, claim.kind, claim.params or {}, claim.created_at)
     with rendering(claim.id):
         async with asyncio.timeout(outbox.deadline):
             rendered = await kind.renderer(request)
@@ -74,22 +69,25 @@ def _unrendered(outbox: Outbox, claim: Claim, error: Exception) -> Outcome:
     return Outcome(Event.UNRENDERED, text=f"It could not be rendered: {type(error).__name__}.")
 
 
-async def _send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
-    async def fence() -> None:
-        if not await outbox.courier.ledger.fence(claim):
+async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
+    """Send the message of a fenced claim, and say what came of it."""
+
+    async def before_data() -> None:
+        if claim.is_lost or outbox.clock() >= claim.lease_end - outbox.margin:
             raise NotOurs
+        claim.is_at_data = True
 
     deadline = outbox.ready_deadline if claim.kind == READY_MADE else outbox.deadline
     try:
-        result = await outbox.mail.send(message, before_data=fence, deadline=deadline)
+        result = await outbox.mail.send(message, before_data=before_data, deadline=deadline)
     except MailError as error:
         return of_error(error)
-    except (NotOurs, DatabaseUnavailable):
+    except NotOurs:
         return Outcome(Event.LET_GO)
     except Exception as error:
         _log.exception("Mail %d (%s) could not be sent", claim.id, claim.kind)
         text = f"It could not be sent: {type(error).__name__}."
-        return Outcome(Event.REFUSED, text=text, in_doubt=claim.is_fenced)
+        return Outcome(Event.REFUSED, text=text, in_doubt=claim.is_at_data)
     return of_result(result)
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
 from app.outbox.models import Delivery, State
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
+from app.outbox.state import Outbox
 
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
-class NotPosted(LookupError):  # noqa: N818 -- a state of the world, not a fault of ours
+class NotPosted(LookupError):
     """The mail is not in the outbox: its transaction is still open or was rolled back, or it was purged."""
 
 
@@ -40,16 +38,17 @@ class Handle:
 
     async def wait(self) -> State:
         """Return the final state, looking when this process's courier settles and at every poll."""
-        while True:
-            settled = self._outbox.settled
-            states = await self.states()
-            if all(state.is_done for state in states.values()):
-                return min(states.values(), key=_WORST_FIRST.index)
-            try:
-                async with asyncio.timeout(self._outbox.poll):
-                    await settled.wait()
-            except TimeoutError:
-                continue
+        with self._outbox.awaiting(self._rows) as done:
+            while True:
+                done.clear()
+                states = await self.states()
+                if all(state.is_done for state in states.values()):
+                    return min(states.values(), key=_WORST_FIRST.index)
+                try:
+                    async with asyncio.timeout(self._outbox.poll):
+                        await done.wait()
+                except TimeoutError:
+                    continue
 
     async def states(self) -> dict[int, State]:
         """Return the state of each delivery by its id, as committed now."""

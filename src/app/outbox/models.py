@@ -41,8 +41,9 @@ class Priority(enum.IntEnum):
     """What goes first; one connection is kept for RESET."""
 
     RESET = 0
-    NORMAL = 1
-    LOW = 2
+    ACCOUNT = 1
+    NORMAL = 2
+    LOW = 3
 
 
 class Content(Base):

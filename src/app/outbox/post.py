@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import event, insert
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,10 +13,8 @@ from app.outbox import content
 from app.outbox.handle import Handle
 from app.outbox.kinds import READY_MADE
 from app.outbox.models import Content, Delivery, Priority, State
+from app.outbox.state import Outbox
 from app.quart_mail import Message
-
-if TYPE_CHECKING:
-    from app.outbox.extension import Outbox
 
 
 async def post(

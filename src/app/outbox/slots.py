@@ -1,4 +1,4 @@
-"""The connections that deliveries share, one of them kept for resets."""
+"""What deliveries share, a part of it kept for resets: claims, places in `sending`, and connections."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from contextlib import asynccontextmanager
 from app.outbox.claim import Claim, Room
 from app.outbox.models import Priority
 
+SENDING_PER_CONNECTION = 2
+CLAIMS_PER_CONNECTION = 4
 
-class Slots:
-    """At most `size` deliveries at once, of which at most `size - 1` are no resets (but one at least)."""
+
+class Gate:
+    """At most `size` inside at once, of which at most `size - 1` are no resets (but one at least)."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.bulk = max(1, size - 1)
         self._all = asyncio.Semaphore(size)
-        self._bulk = asyncio.Semaphore(self.bulk)
+        self._bulk = asyncio.Semaphore(max(1, size - 1))
 
     @asynccontextmanager
-    async def slot(self, priority: int) -> AsyncIterator[None]:
-        """Wait for a slot and hold it."""
+    async def inside(self, priority: int) -> AsyncIterator[None]:
+        """Wait for a place and hold it."""
         if priority == Priority.RESET:
             async with self._all:
                 yield
@@ -29,8 +30,21 @@ class Slots:
             async with self._bulk, self._all:
                 yield
 
+
+class Slots:
+    """The shares of a courier with `connections`: enough claims that no connection ever stands idle."""
+
+    def __init__(self, connections: int) -> None:
+        self.connections = Gate(connections)
+        self.sending = Gate(SENDING_PER_CONNECTION * connections)
+        self.claims = CLAIMS_PER_CONNECTION * connections
+
     def room(self, held: list[Claim]) -> Room:
-        """Return how many more rows may be claimed: twice as many as slots, so that none stands idle."""
-        total = 2 * self.size - len(held)
-        bulk = 2 * self.size - 1 - sum(claim.priority != Priority.RESET for claim in held)
+        """Return how many more rows may be claimed."""
+        total = self.claims - len(held)
+        bulk = self.claims - 1 - sum(claim.priority != Priority.RESET for claim in held)
         return Room(max(0, total), max(0, min(total, bulk)))
+
+    def wants_more(self, held: int) -> bool:
+        """Return whether it is time to claim more, in one go rather than one by one."""
+        return 2 * held <= self.claims

@@ -20,6 +20,9 @@ For a queue that delivers by it:
   ``await mail.close()`` closes the idle ones and lets those in use finish their message; the app's
   ``after_serving`` does it as well. A pool begins anew on another event loop.
 
+``await mail.probe(address)`` tries the settings out and returns a Probe: ``ok``, ``error``, and
+``sentences`` that say which settings were used and what the server answered.
+
 Nothing here starts a thread, except asyncio's resolver for a server given by a name that is not
 this machine's.
 """
@@ -47,7 +50,6 @@ from .errors import (
     NoSenderError,
     RecipientsRefused,
     RefusedError,
-    Reply,
     ReplyTimeout,
     SenderRefused,
     ServerError,
@@ -60,6 +62,8 @@ from .errors import (
 from .mail import Mail
 from .message import Message
 from .pool import Pool
+from .probe import Probe
+from .reply import Reply
 from .session import SendResult
 from .settings import MailState
 from .signals import email_dispatched, signals
@@ -89,6 +93,7 @@ __all__ = [
     "NoSenderError",
     "NonsenseReply",
     "Pool",
+    "Probe",
     "RecipientsRefused",
     "RefusedError",
     "Reply",

@@ -26,13 +26,13 @@ from .errors import (
     MailError,
     NonsenseReply,
     RecipientsRefused,
-    Reply,
     ReplyTimeout,
     SenderRefused,
     ServiceUnavailable,
     TlsError,
     UnknownHost,
 )
+from .reply import Reply
 from .tls import handshake_error
 
 CLOSING = 421
@@ -77,7 +77,8 @@ def nonsense(stage: str, reply: Reply) -> NonsenseReply:
     """Return the error for an answer that is no SMTP reply or does not fit."""
     shown = reply.text if reply.code < 0 else f"{reply.code} {reply.text}"
     return NonsenseReply(
-        f"The mail server's answer to {STAGES[stage]} makes no sense: {shown}",
+        f"The mail server's answer to {STAGES[stage]} makes no sense, or was not the only one: "
+        f"{shown}",
         code=reply.code if reply.code > 0 else None,
         stage=stage,
         in_doubt=stage == "dot",

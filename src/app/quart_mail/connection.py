@@ -28,6 +28,7 @@ class Connection:
         self.app = app
         self.state = state
         self._line = Line(state)
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Connection:
         """Connect, greet and log in; raises MailError."""
@@ -65,4 +66,5 @@ class Connection:
         return await self.send(Message(*args, **kwargs))
 
     async def _send_job(self, job: Job) -> SendResult:
-        return await self._line.send(job)
+        async with self._turn:  # one after the other, also for tasks that share the connection
+            return await self._line.send(job)

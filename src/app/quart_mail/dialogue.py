@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
 
 from .classify import breakdown, nonsense, refusal
-from .errors import Reply, printable
+from .reply import Reply, printable
 from .settings import MailState
 
 BeforeData = Callable[[], Awaitable[object]]
@@ -76,6 +76,7 @@ class Dialogue:
         self.state = state
         self.client = client
         self.progress = progress
+        self.hidden = state.secrets()  # never stored, shown or logged, even if the server says it
 
     async def command(
         self, stage: str, *words: bytes, timeout: float, wanted: Set[int] = DONE
@@ -93,13 +94,28 @@ class Dialogue:
     def received(self, stage: str, response: tuple[int, str]) -> Reply:
         """Return a reply fit to be stored and shown; raises NonsenseReply for what is none."""
         code, text = response
-        for secret in self.state.secrets():
-            text = text.replace(secret, "***")
-        reply = Reply(code, printable(text))
-        if not 200 <= code < 600:
+        reply = Reply(code, self.shown(text))
+        in_step = not self._is_out_of_step()
+        if not in_step or not 200 <= code < 600:
             self.abort()
+        # The answer to the final dot counts even if, say, a "421 enough" comes along with it.
+        if not 200 <= code < 600 or not (in_step or stage == "dot"):
             raise nonsense(stage, reply)
         return reply
+
+    def shown(self, text: str) -> str:
+        """Return what the server said, printable and without secrets."""
+        for secret in self.hidden:
+            text = text.replace(secret, "***")
+        return printable(text)
+
+    def _is_out_of_step(self) -> bool:
+        """Say whether the server said more than it was asked.
+
+        aiosmtplib would take the rest for the answer to the next command, at worst a "250" for a
+        message that was never taken; it has no public way to look.
+        """
+        return bool(getattr(self.client.protocol, "_buffer", b""))
 
     def expect(self, stage: str, reply: Reply, wanted: Set[int] = DONE) -> Reply:
         """Return the reply when its code is wanted; raises the MailError for it otherwise."""
@@ -128,8 +144,8 @@ class Dialogue:
                 in_doubt=self.progress.in_doubt,
             ) from error
         if self.state.debug:
-            shown = " ".join(map(str, cast(tuple[int, str], outcome)))
-            _log.info("<- [%s] %s", stage, printable(shown))
+            said = " ".join(map(str, cast(tuple[int, str], outcome)))
+            _log.info("<- [%s] %s", stage, self.shown(said))
         return outcome
 
     def abort(self) -> None:

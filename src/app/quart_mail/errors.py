@@ -36,17 +36,11 @@ so the message may have arrived although nobody said so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from .reply import Reply, is_transient, printable
 
 Scope = Literal["message", "server"]
-LONGEST_TEXT = 500  # characters of an error's sentence that are kept
-
-
-class Reply(NamedTuple):
-    """What an SMTP server answered: a three-digit code and its words."""
-
-    code: int
-    text: str
 
 
 class MailError(Exception):
@@ -207,14 +201,3 @@ class CleartextLoginError(LoginError):
 
 
 OPENING_STAGES = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
-
-
-def is_transient(code: int) -> bool:
-    """Say whether a reply code means "not now" (4yz, RFC 5321 4.2.1)."""
-    return 400 <= code < 500
-
-
-def printable(text: str) -> str:
-    """Return ``text`` on one line, shortened, with escapes for what is not printable."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:LONGEST_TEXT])
-    return shown if len(text) <= LONGEST_TEXT else shown + "..."

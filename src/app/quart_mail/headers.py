@@ -90,6 +90,11 @@ def encoded(text: str, codec: Charset, *, name: str = "") -> str:
     """Return ``text`` in ASCII: as it is, or as encoded words of at most 75 characters."""
     if text.isascii():
         return text
+    return words(text, codec, name=name)
+
+
+def words(text: str, codec: Charset, *, name: str = "") -> str:
+    """Return ``text`` as encoded words on folded lines, in UTF-8 if ``codec`` cannot hold it."""
     text = _UNFOLD.sub("", _SURROGATE.sub("\ufffd", text))
     try:
         return Header(text, codec, header_name=name).encode(linesep="\r\n")
@@ -103,10 +108,10 @@ def text_field(name: str, value: str, codec: Charset) -> str:
     List-* fields hold URLs and are never encoded, however long (RFC 2369). Raises BadHeaderError
     when such a one cannot be brought under 998 characters a line.
     """
-    line = f"{name}: {clean(value)}"
+    value = clean(value)
+    line = f"{name}: {value}"
     if len(line) <= LINE_WANTED and line.isascii():
         return line
-    value = clean(value)
     if not value.isascii():
         return f"{name}: {encoded(value, codec, name=name)}"
     urls = name.lower().startswith("list-")
@@ -115,22 +120,30 @@ def text_field(name: str, value: str, codec: Charset) -> str:
         return folded
     if urls:
         raise BadHeaderError(f"{name} holds an address of more than {LINE_LIMIT} characters.")
-    words = Header(_UNFOLD.sub("", value), charset("utf-8"), header_name=name)
-    return f"{name}: {words.encode(linesep=chr(13) + chr(10))}"
+    return f"{name}: {words(value, charset('utf-8'), name=name)}"
 
 
 def fold(name: str, value: str) -> str:
     """Return ``name: value`` broken before white space into lines of 78 characters if possible."""
-    lines: list[str] = []
-    for given in value.split("\r\n"):
-        line = f"{name}:" if not lines else ""
-        for piece in _PIECES.findall(given if lines else f" {given}"):
-            if line.strip() and len(line) + len(piece) > LINE_WANTED and line != f"{name}:":
-                lines.append(line)
-                line = ""
-            line += piece
-        lines.append(line)
+    first, *given = f" {value}".split("\r\n")
+    lines = [f"{name}:"]
+    for piece in _PIECES.findall(first):
+        if len(lines) == 1 and lines[0] == f"{name}:":  # never a name without any value
+            lines[0] += piece
+        else:
+            _append(lines, piece)
+    for folded in given:
+        lines.append("")
+        for piece in _PIECES.findall(folded):
+            _append(lines, piece)
     return "\r\n".join(lines)
+
+
+def _append(lines: list[str], piece: str) -> None:
+    if lines[-1] and len(lines[-1]) + len(piece) > LINE_WANTED:
+        lines.append(piece)
+    else:
+        lines[-1] += piece
 
 
 def address_field(name: str, addresses: Iterable[Address], codec: Charset) -> str:
@@ -156,6 +169,6 @@ def formatted(address: Address, codec: Charset) -> str:
     name, spec = mailbox(address)
     if not name:
         return spec
-    if name.isascii():
+    if name.isascii() and len(name) <= LINE_WANTED * 2:
         return f"{phrase(name)} <{spec}>"
-    return f"{encoded(name, codec)} <{spec}>"
+    return f"{words(name, codec if not name.isascii() else charset('utf-8'))} <{spec}>"

@@ -10,7 +10,8 @@ from aiosmtplib import SMTPAuthenticationError, SMTPResponse
 
 from .classify import refusal
 from .dialogue import Dialogue
-from .errors import CleartextLoginError, LoginError, Reply
+from .errors import CleartextLoginError, LoginError
+from .reply import Reply
 from .settings import TokenSource
 
 _ACCEPTED = 235
@@ -70,10 +71,11 @@ async def _with_token(
     if "xoauth2" not in offered:
         raise _not_offered(offered, "XOAUTH2 (MAIL_OAUTH2_TOKEN is set)")
     token = await _token(source)
+    session.hidden.append(token)
     step = session.client.auth_xoauth2(str(session.state.username), token, timeout=None)
     reply = await _attempt(session, step, timeout)
     if reply.code != _ACCEPTED:
-        raise refusal("auth", Reply(reply.code, reply.text.replace(token, "***")))
+        raise refusal("auth", reply)
     return "XOAUTH2"
 
 

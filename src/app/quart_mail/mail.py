@@ -15,6 +15,9 @@ from .dialogue import BeforeData
 from .dispatch import Order, dispatch
 from .message import Message
 from .pool import Pool
+from .probe import BODY as PROBE_BODY
+from .probe import SUBJECT as PROBE_SUBJECT
+from .probe import Probe, probe
 from .session import SendResult
 from .settings import MailState, read_settings
 from .signals import email_dispatched
@@ -77,6 +80,12 @@ class Mail:
     async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
         """Send a Message made of the arguments."""
         return await self.send(Message(*args, **kwargs))
+
+    async def probe(self, recipient: Address, message: Message | None = None) -> Probe:
+        """Try the settings out with a test mail; the result tells in sentences how it went."""
+        app = self._current()
+        message = message or Message(PROBE_SUBJECT, [recipient], PROBE_BODY)
+        return await probe(app.extensions["mail"], message)
 
     def connect(self) -> Connection:
         """Return a connection of one's own, for ``async with``."""

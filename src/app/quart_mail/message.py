@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, KeysView
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from quart import current_app, has_app_context
 
@@ -15,11 +15,17 @@ from .headers import is_bad_address, is_bad_field, is_bad_line, is_bad_text
 from .render import render
 
 if TYPE_CHECKING:
-    from .connection import Connection
     from .session import SendResult
     from .settings import MailState
 
 _T = TypeVar("_T")
+
+
+class Sender(Protocol):
+    """What can send a message: a Connection, or the Mail itself."""
+
+    async def send(self, message: Message) -> SendResult:
+        """Send it."""
 
 
 class Message:
@@ -161,7 +167,7 @@ class Message:
         if self.date is None:
             self.date = time.time()
 
-    async def send(self, connection: Connection) -> SendResult:
+    async def send(self, connection: Sender) -> SendResult:
         """Send this message over an open connection."""
         return await connection.send(self)
 
@@ -182,8 +188,10 @@ class Message:
 
 
 def _as_list(given: Iterable[_T] | None) -> list[Any]:
-    """Return a list; one text alone is one entry, not its letters."""
-    return [given] if isinstance(given, str) else list(given or [])
+    """Return a list; one text alone is one entry, not its letters, and a pair may be a list."""
+    if isinstance(given, str):
+        return [given]
+    return [tuple(one) if isinstance(one, list) else one for one in given or ()]
 
 
 def _current_state() -> MailState | None:

@@ -23,11 +23,12 @@ async def open_session(state: MailState, progress: Progress, timeout: float) -> 
     """
     session = Session(state, _client(state), progress)
     try:
-        await session.ask("connect", _connect(session.client, state), timeout)
+        greeting = await session.ask("connect", _connect(session.client, state), timeout)
+        session.greeting = session.shown(f"{greeting.code} {greeting.message}")
         await _hello(session, timeout)
         if state.use_tls:
             await _start_tls(session, timeout)
-        await log_in(session, timeout)
+        session.mechanism = await log_in(session, timeout)
     except BaseException:
         session.abort()
         raise

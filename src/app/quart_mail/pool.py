@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from .dialogue import Job, Progress
-from .errors import ConnectionLost, SenderRefused, ServiceUnavailable
+from .errors import ConnectionLost, MailError, ReplyTimeout, ServiceUnavailable
 from .opening import open_session
 from .session import SendResult, Session
 from .settings import MailState
-
-_BEFORE_MESSAGE = frozenset({"reset", "mail"})
 
 
 class Line:
@@ -20,6 +18,7 @@ class Line:
         self.state = state
         self.session: Session | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.is_kept = True  # after its message, unless the pool was closed meanwhile
 
     @property
     def is_open(self) -> bool:
@@ -40,10 +39,8 @@ class Line:
         if self.session is not None and self.is_open:
             try:
                 return await self._over(self.session, job)
-            except (ConnectionLost, ServiceUnavailable, SenderRefused) as error:
-                # The server tired of an idle connection, or of RSET. No message was begun.
-                wants_new = error.stage == "reset" or not isinstance(error, SenderRefused)
-                if error.stage not in _BEFORE_MESSAGE or not wants_new:
+            except MailError as error:
+                if not _was_left(error, job.progress):
                     raise
                 self.abort()
         return await self._over(await self.open(job.progress, job.timeout), job)
@@ -69,6 +66,13 @@ class Line:
         if self.session is not None:
             self.session.quit()
             self.session = None
+
+
+def _was_left(error: MailError, progress: Progress) -> bool:
+    """Say whether a server had tired of a kept connection: no message was begun then."""
+    if progress.stage == "reset":
+        return not isinstance(error, ReplyTimeout)
+    return progress.stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))
 
 
 class Pool:
@@ -136,16 +140,13 @@ class Pool:
 
     def _give_back(self, line: Line) -> None:
         """Keep an open connection for a while, unless the pool was closed in the meantime."""
-        if line not in self._in_use:
-            line.quit()
-            return
         self._in_use.discard(line)
-        if line.is_open:
+        if line.is_open and line.is_kept:
             loop = asyncio.get_running_loop()
             line.expiry = loop.call_later(self.state.pool_idle, self._expire, line)
             self._idle.append(line)
         else:
-            line.abort()
+            line.quit()
 
     def _expire(self, line: Line) -> None:
         if line in self._idle:
@@ -160,7 +161,8 @@ class Pool:
         if self._loop is not asyncio.get_running_loop():
             return
         idle, self._idle = self._idle, []
-        self._in_use = set()
+        for line in self._in_use:
+            line.is_kept = False
         for line in idle:
             line.quit()
         # Transports close their sockets in the loop's next rounds.

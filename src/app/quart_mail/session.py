@@ -8,7 +8,8 @@ from aiosmtplib import SMTPServerDisconnected
 
 from .classify import refusal
 from .dialogue import Client, Dialogue, Job, Progress
-from .errors import RecipientsRefused, RefusedError, Reply, Smtputf8Error
+from .errors import RecipientsRefused, RefusedError, Smtputf8Error
+from .reply import Reply
 from .settings import MailState
 
 _RECIPIENT_TAKEN = frozenset({250, 251, 252})
@@ -34,6 +35,8 @@ class Session(Dialogue):
     def __init__(self, state: MailState, client: Client, progress: Progress) -> None:
         super().__init__(state, client, progress)
         self.messages = 0
+        self.greeting = ""
+        self.mechanism: str | None = None
         self._begun = False  # the server may hold a begun transaction: RSET before the next one
 
     @property

@@ -95,7 +95,12 @@ def read_settings(
     )
     _check(state)
     if state.use_tls or state.use_ssl:
-        state.tls_context = build_context(state)
+        state.tls_context = build_context(
+            validate=state.validate_certs,
+            ca_file=state.ca_file,
+            client_cert=state.client_cert,
+            client_key=state.client_key,
+        )
     return state
 
 

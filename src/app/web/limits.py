@@ -19,7 +19,7 @@ def init_app(app: Quart) -> None:
     """Give `app` its counters, kept where RATELIMIT_STORAGE_URI says."""
     address = app.config["RATELIMIT_STORAGE_URI"]
     uri = "async+memory://" if address == "memory" else f"async+{address.removeprefix('async+')}"
-    app.extensions["limits"] = MovingWindowRateLimiter(storage_from_string(uri))  # type: ignore[arg-type]
+    app.extensions["limits"] = MovingWindowRateLimiter(storage_from_string(uri))
 
 
 async def count(*limits: tuple[str, str]) -> None:

@@ -1,0 +1,323 @@
+"""Claims: taken once, lost with their lease, and of no use to who lost them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import insert, update
+
+from app import outbox
+from app.database import writing
+from app.outbox import claim as claims
+from app.outbox.claim import Claim, Room
+from app.outbox.ledger import Ledger
+from app.outbox.models import Delivery, Priority, State
+from app.outbox.rules import Event, Outcome, Settlement, Times, settle
+from app.outbox.state import Outbox
+from app.quart_mail import Message
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import make_site, post, rows
+
+LEASE = 30.0
+SOON = timedelta(seconds=LEASE + 1)
+PLENTY = Room(100, 100)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
+    async with writing() as session:
+        return await claims.take(await session.connection(), room, now=at, lease=LEASE)
+
+
+def ledger_at(app: Quart, at: datetime) -> Ledger:
+    return Ledger(app, lambda: at)
+
+
+def sent(claim: Claim) -> Settlement:
+    return settle(
+        Outcome(Event.TAKEN, 250, "OK"),
+        attempts=claim.attempts,
+        in_doubt=claim.in_doubt,
+        priority=claim.priority,
+        times=Times(),
+        jitter=0,
+    )
+
+
+async def test_what_is_claimed_is_not_claimed_again_while_its_lease_runs(app: Quart) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    assert await take(at + timedelta(seconds=LEASE - 1)) == []
+    [other] = await take(at + SOON)
+    assert (other.id, other.in_doubt) == (claim.id, False)
+    assert other.claim_id != claim.claim_id
+
+
+async def test_twenty_claimers_at_once_share_without_overlap(app: Quart) -> None:
+    for _ in range(40):
+        await post()
+    at = now()
+    batches = await asyncio.gather(*(take(at, Room(3, 3)) for _ in range(20)))
+    ids = [claim.id for batch in batches for claim in batch]
+    assert len(ids) == len(set(ids))
+    remaining = await take(at)
+    assert len(ids) + len(remaining) == 40
+
+
+async def test_a_renewed_lease_runs_longer(app: Quart, box: Outbox) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    later = at + timedelta(seconds=20)
+    assert await ledger_at(app, later).renew([claim], LEASE) == []
+    assert await take(at + SOON) == []
+    assert await take(later + SOON) != []
+
+
+async def test_a_lost_claim_can_neither_be_renewed_nor_fenced_nor_settled(app: Quart) -> None:
+    await post()
+    at = now()
+    [old] = await take(at)
+    [new] = await take(at + SOON)
+    ledger = ledger_at(app, at + SOON)
+    assert await ledger.renew([old, new], LEASE) == [old]
+    old.lease_end = at + 2 * SOON
+    assert not await ledger.fence(old)
+    assert not await ledger.settle(old, sent(old))
+    assert await rows("state", "claim_id") == [("queued", new.claim_id)]
+    assert await ledger.fence(new)
+    assert await ledger.settle(new, sent(new))
+    assert await rows("state") == ["sent"]
+
+
+async def test_a_claim_past_its_lease_is_worth_nothing_even_if_nobody_took_it(app: Quart) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    ledger = ledger_at(app, at + SOON)
+    assert await ledger.renew([claim], LEASE) == [claim]
+    assert not await ledger.fence(claim)
+    assert not await ledger.settle(claim, sent(claim))
+    assert await rows("state", "claim_id") == [("queued", claim.claim_id)]
+
+
+async def test_what_its_holder_had_fenced_is_flagged_for_the_next_one(app: Quart) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    assert await ledger_at(app, at).fence(claim)
+    assert await rows("state") == ["sending"]
+    [next_] = await take(at + SOON)
+    assert next_.in_doubt
+    assert next_.message_id == claim.message_id
+    assert await rows("state", "in_doubt") == [("queued", True)]
+
+
+async def test_no_row_is_fenced_twice_by_one_claim(app: Quart) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    assert await ledger_at(app, at).fence(claim)
+    assert not await ledger_at(app, at).fence(claim)
+
+
+async def test_an_expired_row_is_not_claimed_and_a_held_one_not_expired(app: Quart) -> None:
+    await post()
+    await post()
+    at = now()
+    [held] = await take(at, Room(1, 1))
+    async with writing() as session:
+        await session.execute(update(Delivery).values(expires_at=at + timedelta(seconds=1)))
+    async with writing() as session:
+        expired = await claims.expire(await session.connection(), now=at + timedelta(seconds=2))
+    assert len(expired) == 1
+    assert held.id not in expired
+    assert await take(at + SOON) == []
+    async with writing() as session:
+        assert await claims.expire(await session.connection(), now=at + SOON) == [held.id]
+
+
+async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    await ledger_at(app, at).fence(claim)
+    async with writing() as session:
+        await session.execute(update(Delivery).values(expires_at=at))
+    async with writing() as session:
+        await claims.expire(await session.connection(), now=at + SOON)
+    assert await rows("state", "in_doubt") == [("expired", True)]
+
+
+async def test_asked_anew_while_it_is_sent_it_is_a_second_mail(app: Quart) -> None:
+    await post(unique="k")
+    at = now()
+    [claim] = await take(at)
+    await post(unique="k")
+    assert len(await rows()) == 1
+    await ledger_at(app, at).fence(claim)
+    await post(unique="k")
+    assert await rows("state", "unique_key") == [("sending", None), ("queued", "k")]
+    deferred = settle(
+        Outcome(Event.DEFERRED), attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
+    )
+    assert await ledger_at(app, at).settle(claim, deferred)
+    assert await rows("state", "unique_key") == [("queued", None), ("queued", "k")]
+
+
+async def test_what_many_settle_at_once_is_one_commit(app: Quart) -> None:
+    for _ in range(8):
+        await post()
+    at = now()
+    taken = await take(at)
+    ledger = ledger_at(app, at)
+    assert all(await asyncio.gather(*map(ledger.fence, taken)))
+    assert all(await asyncio.gather(*(ledger.settle(claim, sent(claim)) for claim in taken)))
+    assert ledger.commits <= 4
+    assert set(await rows("state")) == {"sent"}
+
+
+async def test_room_for_resets_alone_takes_resets_alone(app: Quart) -> None:
+    for kind in ("bulk", "note", "urgent", "urgent", "note"):
+        await post(kind)
+    at = now()
+    assert [claim.kind for claim in await take(at, Room(1, 0))] == ["urgent"]
+    assert [claim.kind for claim in await take(at, Room(3, 2))] == ["urgent", "note", "note"]
+    assert [claim.kind for claim in await take(at, Room(3, 2))] == ["bulk"]
+
+
+# How many mails about somebody went out lately.
+
+
+async def limited(request: outbox.MailRequest) -> outbox.Rendered | None:
+    """Render a mail about somebody, of whom one mail a minute is enough."""
+    about = request.params["about"]
+    minute_ago = now() - timedelta(minutes=1)
+    if await outbox.count_since("limited", about, minute_ago):
+        return None
+    return outbox.Rendered(Message("Hi", ["ann@example.com"], "Hi!"), about=about)
+
+
+async def post_limited(about: str) -> outbox.Handle:
+    async with writing() as session:
+        return await outbox.post(session, "limited", about=about)
+
+
+async def test_one_of_two_mails_about_the_same_account_goes_out(
+    app: Quart, server: FaultySmtp
+) -> None:
+    outbox.register(app, "limited", limited)
+    for about in ("user:7", "user:7", "user:8", "user:7"):
+        await post_limited(about)
+    await outbox.drain()
+    assert sorted(await rows("state", "about")) == [
+        ("sent", "user:7"),
+        ("sent", "user:8"),
+        ("skipped", None),
+        ("skipped", None),
+    ]
+    assert len(server.bodies) == 2
+
+
+async def test_two_couriers_that_render_at_once_send_one_mail(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    """Both renderers count nobody; the database lets one of them through."""
+    both = asyncio.Barrier(2)
+    rendered = 0
+
+    async def meet(request: outbox.MailRequest) -> outbox.Rendered | None:
+        nonlocal rendered
+        rendered += 1
+        message = await limited(request)
+        if rendered <= 2:
+            await both.wait()
+        return message
+
+    sites = [app, make_site(config)]
+    for site in sites:
+        outbox.register(site, "limited", meet)
+    handles = [await post_limited("user:7") for _ in sites]
+    async with sites[0].test_app(), sites[1].test_app():
+        async with asyncio.timeout(10):
+            assert sorted([await handle for handle in handles]) == ["sent", "skipped"]
+    assert len(server.bodies) == 1
+    assert rendered == 3
+
+
+async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: FaultySmtp) -> None:
+    outbox.register(app, "limited", limited)
+    server.fail("dot", "drop", times=1)
+    handle = await post_limited("user:7")
+    async with app.test_app():
+        async with asyncio.timeout(5):
+            assert await handle == "sent"
+    [row] = await rows()
+    assert row.in_doubt
+    assert server.arrivals == {row.message_id: 2}
+
+
+async def test_a_refused_mail_does_not_count(app: Quart, server: FaultySmtp) -> None:
+    outbox.register(app, "limited", limited)
+    server.fail("dot", "554 no", times=1)
+    await post_limited("user:7")
+    await outbox.drain()
+    await post_limited("user:7")
+    await outbox.drain()
+    assert await rows("state") == ["failed", "sent"]
+
+
+# Finding what is due among very many.
+
+
+async def fill(count: int, **values: Any) -> None:
+    at = now()
+    row = {
+        "kind": "bulk",
+        "message_id": "<x@example.com>",
+        "priority": Priority.LOW,
+        "state": State.QUEUED,
+        "attempts": 0,
+        "in_doubt": False,
+        "created_at": at,
+        "due_at": at,
+        "expires_at": at + timedelta(days=5),
+    }
+    async with writing() as session:
+        for _ in range(count // 2000):
+            await session.execute(insert(Delivery), [row | values] * 2000)
+
+
+@pytest.mark.parametrize("priority", [Priority.LOW, Priority.RESET])
+@pytest.mark.parametrize("hours", [0, 1])
+async def test_a_claim_is_cheap_before_a_crowd(app: Quart, hours: int, priority: Priority) -> None:
+    """Neither a crowd of waiting rows nor one that is due later is walked through."""
+    await fill(20_000, priority=priority, due_at=now() + timedelta(hours=hours))
+    await post("urgent")
+    began = asyncio.get_running_loop().time()
+    for _ in range(5):
+        await take(now(), Room(8, 7))
+    assert asyncio.get_running_loop().time() - began < 0.5
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
+    async with writing() as session:
+        connection = await session.connection()
+        compiled = claims.TAKE.compile(dialect=connection.dialect)
+        explained = await connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {compiled}", tuple("1" for _ in compiled.positiontup or ())
+        )
+        plans = [row[3] for row in explained]
+    searches = [line for line in plans if "outbox" in line]
+    by_index = [line for line in searches if "ix_outbox_due (priority=? AND due_at<?)" in line]
+    assert len(by_index) == len(Priority)
+    assert not [line for line in searches if "SCAN" in line]

@@ -1,0 +1,142 @@
+"""The whole matrix: every stage of the dialogue x every fault, and what becomes of the mail.
+
+Written beside each: the state after the first attempt, the attempts it spent, whether it is in doubt, and how
+often the mail arrived when the server was well again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trustme
+from quart import Quart
+
+from app import outbox
+from app.outbox.courier import Courier
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import make_due, make_site, post, rows, take_down
+
+FAULTS = {
+    "4xx": "451 4.3.0 not now",
+    "421": "421 4.3.2 closing",
+    "5xx": "554 5.0.0 never",
+    "hang": "hang",
+    "drip": "drip",
+    "drop": "drop",
+    "garbage": "garbage",
+}
+
+
+class Expected(NamedTuple):
+    state: str
+    attempts: int
+    in_doubt: bool
+    pauses: bool
+    arrives: int
+
+
+PAUSED = Expected("queued", 0, False, True, 1)
+LATER = Expected("queued", 1, False, False, 1)
+FAILED = Expected("failed", 1, False, False, 0)
+DOUBT = Expected("queued", 1, True, False, 2)
+SENT = Expected("sent", 1, False, False, 1)
+
+BROKEN = ("hang", "drip", "drop", "garbage")
+OPENING = dict.fromkeys(FAULTS, PAUSED)
+MESSAGE = {"4xx": LATER, "421": PAUSED, "5xx": FAILED} | dict.fromkeys(BROKEN, LATER)
+MATRIX = {
+    "port": {"refuse": PAUSED},
+    "connect": {"drop": PAUSED},
+    "greeting": OPENING,
+    "ehlo": OPENING,
+    "starttls": OPENING,
+    "auth": OPENING,
+    "mail": MESSAGE,
+    "rcpt": MESSAGE,
+    "data": MESSAGE,
+    "dot": MESSAGE | dict.fromkeys(BROKEN, DOUBT) | {"lost": DOUBT._replace(arrives=1)},
+    "quit": dict.fromkeys(FAULTS, SENT),
+}
+CELLS = [(stage, fault) for stage, faults in MATRIX.items() for fault in faults]
+
+
+@pytest.fixture
+async def server(stage: str, tmp_path: Path) -> AsyncIterator[FaultySmtp]:
+    if stage not in ("starttls", "auth"):
+        async with FaultySmtp() as server:
+            yield server
+        return
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with FaultySmtp(tls=context, login="PLAIN") as server:
+        yield server
+
+
+@pytest.fixture
+async def app(config: dict[str, Any], stage: str, tmp_path: Path) -> AsyncIterator[Quart]:
+    config = config | {"MAIL_TIMEOUT": 0.25, "MAIL_DATA_TIMEOUT": 0.25, "OUTBOX_RETRY_FIRST": 60}
+    if stage in ("starttls", "auth"):
+        config |= {"MAIL_USE_TLS": True, "MAIL_CA_FILE": str(tmp_path / "ca.pem")}
+        config |= {"MAIL_USERNAME": "microblog", "MAIL_PASSWORD": "correct horse"}
+    site = make_site(config)
+    async with site.app_context():
+        yield site
+        await take_down(site)
+
+
+async def inflict(server: FaultySmtp, stage: str, fault: str, **only: Any) -> None:
+    if stage == "port":
+        await server.close_port()
+    else:
+        server.fail(stage, FAULTS.get(fault, fault), **only)
+
+
+@pytest.mark.parametrize(("stage", "fault"), CELLS)
+async def test_every_fault_at_every_stage(
+    app: Quart, server: FaultySmtp, stage: str, fault: str
+) -> None:
+    expected = MATRIX[stage][fault]
+    courier: Courier = app.extensions["outbox_courier"]
+    await inflict(server, stage, fault)
+    handle = await post()
+    await outbox.drain()
+    [row] = await rows()
+    assert (row.state, row.attempts, row.in_doubt) == expected[:3]
+    assert bool(courier.pause) is expected.pauses
+    assert (row.last_text is None) is False
+    if row.state == "queued":
+        await get_well(app, server, stage, handle)
+    assert server.arrivals == ({row.message_id: expected.arrives} if expected.arrives else {})
+
+
+async def get_well(app: Quart, server: FaultySmtp, stage: str, handle: outbox.Handle) -> None:
+    """Let the server recover, and the mail go out by itself; doubt is not taken back."""
+    [before] = await rows("in_doubt")
+    await make_due()
+    if stage == "port":
+        await server.open_port()
+    server.heal()
+    async with app.test_app(), asyncio.timeout(5):
+        assert await handle == "sent"
+    assert await rows("in_doubt") == [before]
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault"), [cell for cell in CELLS if cell[0] in ("rcpt", "data", "dot")]
+)
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_one_bad_message_never_stops_the_others(
+    app: Quart, server: FaultySmtp, stage: str, fault: str
+) -> None:
+    await inflict(server, stage, fault, to="bad@example.com")
+    await post("urgent", to="bad@example.com")
+    good = [await post(to=f"good{number}@example.com") for number in range(8)]
+    async with app.test_app(), asyncio.timeout(5):
+        assert {await handle for handle in good} == {"sent"}

@@ -1,0 +1,93 @@
+"""The rules, exhaustively: every event x attempts x doubt x priority against the table."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from app.outbox.models import Priority, State
+from app.outbox.rules import Event, Outcome, Settlement, Times, probe_wait, retry_wait, settle
+
+TIMES = Times(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
+
+TABLE = {  # event: state, is there a next attempt, attempts spent, pauses
+    Event.TAKEN: (State.SENT, False, 1, False),
+    Event.NOTHING: (State.SKIPPED, False, 0, False),
+    Event.UNRENDERED: (State.FAILED, False, 1, False),
+    Event.REFUSED: (State.FAILED, False, 1, False),
+    Event.DEFERRED: (State.QUEUED, True, 1, False),
+    Event.TROUBLE: (State.QUEUED, True, 0, True),
+    Event.TROUBLE_AMID: (State.QUEUED, True, 0, True),
+    Event.LET_GO: (State.QUEUED, True, 0, False),
+}
+
+
+def decide(
+    outcome: Outcome, attempts: int = 0, in_doubt: bool = False, priority: int = Priority.NORMAL
+) -> Settlement:
+    return settle(
+        outcome, attempts=attempts, in_doubt=in_doubt, priority=priority, times=TIMES, jitter=0
+    )
+
+
+def test_the_table_knows_every_event() -> None:
+    assert set(TABLE) == set(Event)
+
+
+@pytest.mark.parametrize("event", Event)
+def test_what_follows_from_what(event: Event) -> None:
+    state, goes_on, spent, pauses = TABLE[event]
+    for attempts, was, now, priority in itertools.product(
+        range(12), (False, True), (False, True), Priority
+    ):
+        settlement = decide(Outcome(event, 451, "words", now), attempts, was, priority)
+        assert settlement.state is state
+        assert (settlement.wait is not None) is goes_on
+        assert settlement.attempts == attempts + spent
+        assert settlement.pauses is pauses
+        assert settlement.in_doubt is (was or now)
+        assert (settlement.code, settlement.text) == (451, "words")
+
+
+@pytest.mark.parametrize("event", Event)
+def test_done_states_are_exactly_those_without_a_next_attempt(event: Event) -> None:
+    settlement = decide(Outcome(event))
+    assert settlement.state.is_done is (settlement.wait is None)
+
+
+def test_waits_double_up_to_the_longest() -> None:
+    waits = [decide(Outcome(Event.DEFERRED), attempts).wait for attempts in range(9)]
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_a_reset_never_waits_longer_than_a_minute() -> None:
+    waits = [
+        decide(Outcome(Event.DEFERRED), attempts, priority=Priority.RESET).wait
+        for attempts in range(9)
+    ]
+    assert waits == [5, 10, 20, 40, 60, 60, 60, 60, 60]
+
+
+def test_waits_stay_finite_after_any_number_of_attempts() -> None:
+    assert retry_wait(10**9, Priority.NORMAL, TIMES, 1.0) == 360
+    assert probe_wait(10**9, TIMES) == 15
+
+
+def test_jitter_is_a_fifth_either_way() -> None:
+    assert retry_wait(1, Priority.NORMAL, TIMES, -1.0) == 4
+    assert retry_wait(1, Priority.NORMAL, TIMES, 1.0) == 6
+
+
+def test_probes_grow_by_half() -> None:
+    assert [probe_wait(probes, TIMES) for probes in range(7)] == [2, 3, 4.5, 6.75, 10.125, 15, 15]
+
+
+def test_let_go_or_in_trouble_it_is_due_at_once() -> None:
+    assert decide(Outcome(Event.LET_GO)).wait == decide(Outcome(Event.TROUBLE)).wait == 0
+
+
+def test_who_met_trouble_amid_its_own_mail_lets_others_probe_first() -> None:
+    wait = decide(Outcome(Event.TROUBLE_AMID)).wait
+    assert wait is not None
+    assert wait > probe_wait(100, TIMES)

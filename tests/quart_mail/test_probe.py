@@ -1,0 +1,54 @@
+"""Trying the settings out: what is told to the operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .certificates import Authority
+from .conftest import MakeMail
+from .servers import ScriptedServer, catching
+
+
+async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with catching(tls=authority.server(), auth=True) as catcher:
+        mail = make_mail(
+            catcher.port,
+            MAIL_USE_TLS=True,
+            MAIL_CA_FILE=str(authority.file),
+            MAIL_USERNAME="me",
+            MAIL_PASSWORD="right",
+            MAIL_SUPPRESS_SEND=True,
+        )
+        probe = await mail.probe("ann@example.com")
+    told = "\n".join(probe.sentences)
+    assert probe.ok
+    assert f"The server is localhost, port {catcher.port} (MAIL_SERVER, MAIL_PORT)." in told
+    assert "encrypted by STARTTLS (MAIL_USE_TLS); the certificate is checked against" in told
+    assert "The login is me (MAIL_USERNAME) with MAIL_PASSWORD." in told
+    assert "MAIL_SUPPRESS_SEND is on" in told
+    assert "Connected to 127.0.0.1; the server greeted: 220 test" in told
+    assert "Encrypted by TLSv1.3" in told
+    assert "Logged in by PLAIN." in told
+    assert probe.sentences[-1].endswith("the server answered: 250 OK number 1")
+    assert "right" not in told
+    assert catcher.envelopes[0].rcpt_tos == ["ann@example.com"]
+    assert catcher.parsed()["Subject"] == "Test of the mail settings"
+
+
+async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
+    async with ScriptedServer({"rcpt": "550 no such user"}).running() as server:
+        probe = await make_mail(server.port).probe("ann@example.com")
+    assert not probe.ok
+    assert "The connection is not encrypted" in probe.sentences[1]
+    assert "There is no login" in probe.sentences[2]
+    assert probe.sentences[-1].startswith("Not sent: The mail server answered the recipient")
+    assert "550 no such user" in probe.sentences[-1]
+
+
+async def test_a_server_that_is_not_there_is_told(make_mail: MakeMail) -> None:
+    async with ScriptedServer({"greeting": "554 not you"}).running() as server:
+        probe = await make_mail(server.port).probe("ann@example.com")
+    assert probe.error is not None
+    assert probe.error.scope == "server"
+    assert "554 not you" in probe.sentences[-1]

@@ -1,0 +1,106 @@
+"""Every MAIL_* setting: its default, its notations, and what a wrong one says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.quart_mail import ConfigurationError, MailState, Message
+from app.quart_mail.settings import read_settings
+
+from .conftest import MakeMail
+from .servers import ScriptedServer
+
+
+def test_the_defaults() -> None:
+    assert read_settings({}) == MailState(
+        server="localhost",
+        port=25,
+        timeout=60,
+        data_timeout=600,
+        deadline=600,
+        pool_size=4,
+        pool_idle=10,
+        validate_certs=True,
+    )
+    assert read_settings({}, debug=True).debug
+    assert read_settings({}, testing=True).suppress
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES", "On", True, 1])
+def test_true_in_its_notations(word: Any) -> None:
+    assert read_settings({"MAIL_ASCII_ATTACHMENTS": word}).ascii_attachments
+
+
+@pytest.mark.parametrize("word", ["0", "False", "no", "OFF", "", False, 0, None])
+def test_false_in_its_notations(word: Any) -> None:
+    state = read_settings({"MAIL_USE_TLS": word, "MAIL_SUPPRESS_SEND": word})
+    assert (state.use_tls, state.suppress) == (False, False)
+
+
+def test_mail_hostname_is_an_alias_and_mail_server_wins() -> None:
+    assert read_settings({"MAIL_HOSTNAME": "a.example"}).server == "a.example"
+    both = {"MAIL_HOSTNAME": "a.example", "MAIL_SERVER": "b.example"}
+    assert read_settings(both).server == "b.example"
+
+
+def test_text_from_the_environment_is_read_as_numbers() -> None:
+    state = read_settings({"MAIL_PORT": "587", "MAIL_TIMEOUT": "2.5", "MAIL_MAX_EMAILS": "7"})
+    assert (state.port, state.timeout, state.max_emails) == (587, 2.5, 7)
+    assert read_settings({"MAIL_MAX_EMAILS": None}).max_emails is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("MAIL_PORT", "smtp", "a whole number from 1 to 65535 is wanted"),
+        ("MAIL_PORT", 70000, "a whole number from 1 to 65535"),
+        ("MAIL_USE_TLS", "maybe", "1/true/yes/on or 0/false/no/off"),
+        ("MAIL_TIMEOUT", "soon", "seconds are wanted"),
+        ("MAIL_DEADLINE", 0, "more than 0 seconds"),
+        ("MAIL_POOL_SIZE", 0, "a whole number from 1"),
+        ("MAIL_POOL_IDLE", "nan", "more than 0 seconds"),
+        ("MAIL_DEFAULT_SENDER", "not an address", "is not a mail address"),
+        ("MAIL_LOCAL_HOSTNAME", "a b", "is not a domain name"),
+        ("MAIL_MESSAGE_ID_DOMAIN", "a\nb", "is not a domain name"),
+    ],
+)
+def test_a_wrong_value_names_the_key_the_value_and_what_is_wanted(
+    key: str, value: Any, wanted: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=wanted) as caught:
+        read_settings({key: value})
+    assert caught.value.text.startswith(key)
+    assert str(value).split("\n")[0] in caught.value.text
+
+
+def test_a_state_never_shows_its_secrets() -> None:
+    shown = repr(read_settings({"MAIL_PASSWORD": "s3cret", "MAIL_USERNAME": "me"}))
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "example.com"),
+        ({"MAIL_LOCAL_HOSTNAME": "web1.example.net"}, "web1.example.net"),
+        ({"MAIL_DEFAULT_SENDER": None}, "localhost"),
+        ({"MAIL_DEFAULT_SENDER": ("Ä", "a@bücher.example")}, "xn--bcher-kva.example"),
+    ],
+)
+async def test_the_name_given_at_ehlo(
+    make_mail: MakeMail, message: Message, given: dict[str, Any], name: str
+) -> None:
+    async with ScriptedServer().running() as server:
+        await make_mail(server.port, **given).send(message)
+    assert server.commands[0] == f"EHLO {name}"
+
+
+async def test_the_message_ids_domain(make_mail: MakeMail) -> None:
+    mail = make_mail(TESTING=True, MAIL_MESSAGE_ID_DOMAIN="ids.example")
+    message = Message("s", ["to@example.com"])
+    await mail.send(message)
+    assert message.msgId.endswith("@ids.example>")
+    given = Message("s", ["to@example.com"], sender="me@other.example")
+    assert given.msgId.endswith("@other.example>")

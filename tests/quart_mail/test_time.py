@@ -1,0 +1,157 @@
+"""Deadlines, cancellation, before_data, and the threads that are not started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from app.quart_mail import (
+    ConnectError,
+    DeadlineExceeded,
+    Message,
+    ReplyTimeout,
+)
+
+from .conftest import MakeMail
+from .servers import ScriptedServer
+
+TO = ["to@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "scope", "in_doubt"),
+    [("greeting", "server", False), ("mail", "message", False), ("dot", "message", True)],
+)
+async def test_the_deadline_holds_over_all_of_it(
+    make_mail: MakeMail, message: Message, stage: str, scope: str, in_doubt: bool
+) -> None:
+    async with ScriptedServer({stage: "hang"}).running() as server:
+        mail = make_mail(server.port)
+        begun = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.1 seconds") as caught:
+            await mail.send(message, deadline=0.1)
+        assert time.monotonic() - begun < 2
+        assert (mail.pool.idle, mail.pool.in_use) == (0, 0)
+        await asyncio.wait_for(server.closed.acquire(), 5)
+    error = caught.value
+    assert (error.retry, error.scope, error.in_doubt) == (True, scope, in_doubt)
+    assert isinstance(error, TimeoutError)
+
+
+async def test_replies_that_are_each_in_time_may_be_too_late_together(make_mail: MakeMail) -> None:
+    async with ScriptedServer({"mail": "drip"}).running() as server:
+        mail = make_mail(server.port, MAIL_DEADLINE=0.15)
+        with pytest.raises(DeadlineExceeded):
+            await mail.send(Message("s", TO))
+
+
+async def test_waiting_for_a_connection_counts(make_mail: MakeMail, message: Message) -> None:
+    async with ScriptedServer({"dot": "hang"}).running() as server:
+        mail = make_mail(server.port, MAIL_POOL_SIZE=1)
+        first = asyncio.create_task(mail.send(message))
+        await server.at_dot.acquire()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await mail.send(message, deadline=0.05)
+        assert caught.value.stage is None
+        assert not caught.value.in_doubt
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+async def test_the_final_dot_has_a_longer_time_of_its_own(
+    make_mail: MakeMail, message: Message
+) -> None:
+    async with ScriptedServer({"dot": "hang"}).running() as server:
+        mail = make_mail(server.port, MAIL_TIMEOUT=0.05, MAIL_DATA_TIMEOUT=0.3)
+        begun = time.monotonic()
+        with pytest.raises(ReplyTimeout) as caught:
+            await mail.send(message)
+        assert time.monotonic() - begun >= 0.3
+        assert caught.value.in_doubt
+        with pytest.raises(ReplyTimeout):
+            await mail.send(message, timeout=0.01)
+        assert time.monotonic() - begun < 2
+
+
+async def test_a_server_that_does_not_take_connections_in_time(
+    make_mail: MakeMail, message: Message
+) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as sockets:
+        full = sockets.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(2):  # the kernel holds one or two connections for it, and then none
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loop.sock_connect(filler, full.getsockname()), 0.1)
+        with pytest.raises(ConnectError, match="could not be reached in time") as caught:
+            await make_mail(full.getsockname()[1]).send(message, timeout=0.05)
+    assert (caught.value.retry, caught.value.scope) == (True, "server")
+    assert (caught.value.stage, caught.value.code) == ("connect", None)
+
+
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "mail", "rcpt", "dot"])
+async def test_a_cancelled_sending_closes_its_connection(
+    make_mail: MakeMail, message: Message, stage: str
+) -> None:
+    async with ScriptedServer({stage: "hang"}).running() as server:
+        mail = make_mail(server.port)
+        task = asyncio.create_task(mail.send(message))
+        await asyncio.wait_for(server.hanging.acquire(), 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(server.closed.acquire(), 5)
+        assert (mail.pool.idle, mail.pool.in_use, server.open) == (0, 0, 0)
+
+
+async def test_a_cancellation_that_meets_the_reply_is_not_lost(make_mail: MakeMail) -> None:
+    async with ScriptedServer().running() as server:
+        mail = make_mail(server.port)
+
+        async def cancel_myself() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+        task = asyncio.create_task(mail.send(Message("s", TO), before_data=cancel_myself))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (mail.pool.idle, len(server.messages)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "LOCALHOST.", "smtp.localhost"])
+async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
+    make_mail: MakeMail, name: str
+) -> None:
+    async with ScriptedServer({"dot": "hang"}).running() as server:
+        before = set(threading.enumerate())
+        mail = make_mail(server.port, MAIL_SERVER=name, MAIL_POOL_SIZE=50)
+        sends = [asyncio.create_task(mail.send(Message(str(n), TO, "b"))) for n in range(50)]
+        for _ in sends:
+            await asyncio.wait_for(server.at_dot.acquire(), 10)
+        assert server.open == 50
+        assert set(threading.enumerate()) == before
+        for send in sends:
+            send.cancel()
+        await asyncio.gather(*sends, return_exceptions=True)
+
+
+async def test_localhost_is_reached_on_ipv6_when_ipv4_refuses(
+    make_mail: MakeMail, message: Message
+) -> None:
+    scripted = ScriptedServer()
+    try:
+        async with scripted.running("::1"):
+            await make_mail(scripted.port).send(message)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert len(scripted.messages) == 1

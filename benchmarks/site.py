@@ -29,6 +29,7 @@ PEOPLE, POSTS, FOLLOWS = 200, 5000, 30
 NAMES = [f"person{number}" for number in range(1, PEOPLE + 1)]
 PASSWORD = "correct horse"
 CONFIG = Path(__file__).parent.parent / "hypercorn.toml"
+HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -105,9 +106,9 @@ async def start(
     """Serve the app `target` by hypercorn until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hypercorn", "--config", str(config),
+            HYPERCORN, "--config", str(config),
             "--bind", f"fd://{listener.fileno()}", target,
-            cwd=folder, env=os.environ | settings, pass_fds=[listener.fileno()],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)} | settings, pass_fds=[listener.fileno()],
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:

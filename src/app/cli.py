@@ -97,5 +97,7 @@ def main() -> None:
     """Run the command; what an operator can mend is said in one line, without a traceback."""
     try:
         microblog()
-    except (SettingsError, DatabaseUnavailable, NotMicroblog, CommandError) as error:
+    except DatabaseUnavailable as error:
+        raise SystemExit(f"DATABASE_URL: {str(error).removeprefix('DATABASE_URL: ')}") from None
+    except (SettingsError, NotMicroblog, CommandError) as error:
         raise SystemExit(str(error)) from None

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import Quart, current_app
@@ -99,8 +98,6 @@ class Database:
         self.url = make_url(url)
         options: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "pool_size": pool_size}
         if self.is_sqlite:
-            assert self.url.database is not None  # noqa: S101 -- settings refuse a database in memory
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": WAIT_SECONDS, "isolation_level": None}
         else:
             options["connect_args"] = {"timeout": WAIT_SECONDS, "command_timeout": WAIT_SECONDS}

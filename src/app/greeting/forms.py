@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from wtforms import StringField, SubmitField
+from wtforms import SubmitField
 from wtforms.validators import DataRequired, Length
 
 from app.greeting.models import NAME_LENGTH
+from app.web.fields import StringField
 from app.web.forms import Form, storable
 
 

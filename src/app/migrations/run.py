@@ -53,6 +53,8 @@ async def _run(database: Database, action: Callable[[Config], None]) -> None:
 
     engine = _engine(database)
     try:
+        if database.is_sqlite:
+            Path(database.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         async with engine.connect() as connection:
             await connection.run_sync(run)
     except (OperationalError, InterfaceError, OSError) as error:

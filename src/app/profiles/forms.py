@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from wtforms import SubmitField, TextAreaField
+from wtforms import SubmitField
 from wtforms.validators import Length, StopValidation
 
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH
+from app.web.fields import TextAreaField
 from app.web.forms import Form, storable, unify_newlines
 
 
@@ -16,7 +17,6 @@ class OwnUsernameField(UsernameField):
     """A name that may also stay what it is: old databases hold names that today's rules refuse."""
 
     own: str = ""
-    data: str | None
 
     def pre_validate(self, form: object) -> None:
         """Accept the name that the person has already, without asking the rules."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from quart import current_app
-from sqlalchemy import String, bindparam, delete, select, update
+from sqlalchemy import String, bindparam, delete, or_, select, update
 
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User, avatar_url
 from app.database import UtcDateTime, writing
@@ -106,12 +106,25 @@ async def touch(visitor: Visitor) -> None:
         current_app.config, created_at=visitor.created_at, now=now, remember=visitor.remember
     )
     async with writing() as session:
-        await session.execute(
+        noted = await session.scalar(
             update(LoginSession)
-            .where(LoginSession.id == visitor.session_id)
+            .where(LoginSession.id == visitor.session_id, LoginSession.seen_at == visitor.seen_at)
             .values(seen_at=now, expires_at=expires_at)
+            .returning(LoginSession.id)
         )
-        await session.execute(update(User).where(User.id == visitor.id).values(last_seen=now))
+        if noted is None:  # another request of this session was quicker
+            return
+        await session.execute(
+            update(User)
+            .where(
+                User.id == visitor.id,
+                or_(
+                    User.last_seen.is_(None),
+                    User.last_seen <= now - timedelta(seconds=TOUCH_SECONDS),
+                ),
+            )
+            .values(last_seen=now)
+        )
 
 
 async def end(token: str) -> None:

@@ -28,7 +28,7 @@ class Form(WTForm):
         csrf = True
         csrf_class = SessionCSRF
 
-        def render_field(self, field: Field, render_kw: dict[str, Any]) -> Markup:
+        def render_field(self, field: Field, render_kw: Any) -> Markup:
             """Return the tag of `field`."""
             quick = tag(field, render_kw)
             return super().render_field(field, render_kw) if quick is None else quick

@@ -5,10 +5,10 @@ A page with a form spends as long in `wtforms.widgets.html_params` as in everyth
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup, escape
-from wtforms import Field
 from wtforms.widgets import (
     CheckboxInput,
     EmailInput,
@@ -22,7 +22,7 @@ from wtforms.widgets import (
 INPUTS = frozenset({CheckboxInput, EmailInput, HiddenInput, PasswordInput, SubmitInput, TextInput})
 
 
-def tag(field: Field, given: dict[str, Any]) -> Markup | None:
+def tag(field: Any, given: Mapping[str, Any]) -> Markup | None:
     """Return the tag of `field` with the attributes `given` by a template; None for an unusual widget.
 
     `data_` and `aria_` stand for `data-` and `aria-`; an attribute that is False or None is left out.
@@ -36,10 +36,10 @@ def tag(field: Field, given: dict[str, Any]) -> Markup | None:
     fixed = {"type": widget.input_type, "value": _value(field)}
     if isinstance(widget, CheckboxInput):
         fixed["checked"] = bool(field.data)
-    return Markup(f"<input{_attributes(field, fixed | given)}>")  # noqa: S704 -- escaped
+    return Markup(f"<input{_attributes(field, {**fixed, **given})}>")  # noqa: S704 -- escaped
 
 
-def _value(field: Field) -> str:
+def _value(field: Any) -> str:
     if isinstance(field.widget, PasswordInput):
         return ""
     if isinstance(field.widget, SubmitInput):
@@ -47,7 +47,7 @@ def _value(field: Field) -> str:
     return str(field._value())
 
 
-def _attributes(field: Field, given: dict[str, Any]) -> str:
+def _attributes(field: Any, given: Mapping[str, Any]) -> str:
     flags = {name: getattr(field.flags, name) for name in field.widget.validation_attrs}
     attributes = {"id": field.id, "name": field.name, **flags, **(field.render_kw or {}), **given}
     parts = []

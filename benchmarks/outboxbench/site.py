@@ -21,7 +21,7 @@ from app.outbox.models import Delivery, Priority, State
 from app.quart_mail import Message
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests import postgres  # noqa: E402 -- found only now
+from tests import postgres
 
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT
@@ -66,9 +66,8 @@ def postgresql() -> Iterator[str]:
     binaries = postgres.find_binaries()
     if binaries is None:
         raise SystemExit("PostgreSQL is not installed.")
-    with tempfile.TemporaryDirectory() as folder:
-        with postgres.Server(binaries, Path(folder)) as server:
-            yield server.url("postgres")
+    with tempfile.TemporaryDirectory() as folder, postgres.Server(binaries, Path(folder)) as server:
+        yield server.url("postgres")
 
 
 async def fill(count: int, *, kind: str = "letter", priority: Priority = Priority.NORMAL) -> None:

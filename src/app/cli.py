@@ -13,8 +13,10 @@ from app.accounts.cli import user
 from app.accounts.models import User
 from app.commands import inside_app
 from app.console import interact
-from app.database import DatabaseUnavailable
+from app.database import DatabaseUnavailable, reading
+from app.migrations import adoption
 from app.migrations import run as migrations
+from app.migrations.recognition import NotMicroblog
 from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
@@ -48,6 +50,8 @@ def db() -> None:
 async def upgrade(app: Quart, revision: str) -> None:
     """Bring the tables up to this version; a Microblog v0.10 file is adopted."""
     await migrations.upgrade(app.extensions["database"], revision)
+    if revision == "head":
+        await _tell()
 
 
 @db.command()
@@ -70,6 +74,14 @@ async def current(app: Quart) -> None:
 async def check(app: Quart) -> None:
     """Say whether the tables are those of this version."""
     await migrations.check(app.extensions["database"])
+    await _tell()
+
+
+async def _tell() -> None:
+    """Print which accounts want a look, if there are any."""
+    async with reading() as connection:
+        for line in await adoption.findings(connection):
+            click.echo(line)
 
 
 @microblog.command()
@@ -77,6 +89,22 @@ def shell() -> None:
     """Open a Python console inside the site, in which `await` works."""
     app = create_app()
     interact(app, {"app": app, "mail": mail, "Message": Message, "User": User, "Post": Post})
+
+
+@microblog.group("mail")
+def mail_group() -> None:
+    """Try the mail settings out."""
+
+
+@mail_group.command("test")
+@click.argument("address")
+@inside_app
+async def mail_test(app: Quart, address: str) -> None:
+    """Send a test mail to ADDRESS at once, and say which settings were used and what came back."""
+    probe = await mail.probe(address)
+    click.echo("\n".join(probe.sentences))
+    if not probe.ok:
+        raise click.exceptions.Exit(1)
 
 
 for command in (user, outbox, courier):
@@ -87,5 +115,7 @@ def main() -> None:
     """Run the command; what an operator can mend is said in one line, without a traceback."""
     try:
         microblog()
-    except (SettingsError, DatabaseUnavailable, CommandError) as error:
+    except DatabaseUnavailable as error:
+        raise SystemExit(f"DATABASE_URL: {str(error).removeprefix('DATABASE_URL: ')}") from None
+    except (SettingsError, NotMicroblog, CommandError) as error:
         raise SystemExit(str(error)) from None

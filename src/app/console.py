@@ -46,9 +46,9 @@ def interact(app: Quart, names: dict[str, Any]) -> None:
     banner = BANNER.format(names=", ".join(sorted(names)))
     # A runner runs everything in one context of variables: what is entered once stays entered.
     with asyncio.Runner() as runner:
-        runner.run(context.__aenter__())
+        runner.run(context.push())
         try:
             AsyncConsole(dict(names), runner).interact(banner=banner, exitmsg="")
         finally:
             runner.run(app.extensions["database"].dispose())
-            runner.run(context.__aexit__(None, None, None))
+            runner.run(context.pop(None))

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import Quart, current_app
-from sqlalchemy import URL, DateTime, Dialect, event, make_url
+from sqlalchemy import URL, DateTime, Dialect, String, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.leases import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT_SECONDS = 2.0
 """How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
+
+AT_ONCE_SECONDS = WAIT_SECONDS / 4
+"""A read that failed in less is worth a second try."""
 
 T = TypeVar("T")
 
@@ -58,6 +62,31 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value and value.replace(tzinfo=UTC)
 
 
+class StoredTime(TypeDecorator[str]):
+    """A timestamp as text, exactly as the database holds it: what a position in a timeline is made of.
+
+    SQLite compares timestamps as the text that was stored, which rows of other programs write with or
+    without fractions of a second; turned into a datetime and back they would not find themselves.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return text on SQLite, a timestamp elsewhere."""
+        return dialect.type_descriptor(String() if dialect.name == "sqlite" else DateTime())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Return what the driver takes; ValueError for text that is no ISO 8601 time."""
+        if value is None or dialect.name == "sqlite":
+            return value
+        return datetime.fromisoformat(value).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the stored `value` as text."""
+        return None if value is None else str(value)
+
+
 class Database:
     """The two engines of one app: `reader` in autocommit, `writer` in transactions.
 
@@ -69,8 +98,6 @@ class Database:
         self.url = make_url(url)
         options: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "pool_size": pool_size}
         if self.is_sqlite:
-            assert self.url.database is not None  # noqa: S101 -- settings refuse a database in memory
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": WAIT_SECONDS, "isolation_level": None}
         else:
             options["connect_args"] = {"timeout": WAIT_SECONDS, "command_timeout": WAIT_SECONDS}
@@ -82,6 +109,7 @@ class Database:
         self.writer = create_async_engine(self.url, **options)
         if self.is_sqlite:
             _tune_sqlite(self.reader, self.writer)
+        self.leases = Leases(self.reader, count=pool_size, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )
@@ -118,8 +146,28 @@ class Database:
                     self._open.set(outer)
                 await to_the_end(session.commit())
 
+    async def read(self, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows of one SELECT by one exchange with the driver (see `app.fetching`).
+
+        When that fails at once, as on a connection whose server has restarted, it is asked once more over
+        SQLAlchemy, which connects anew and knows every driver's errors; a slow failure is an answer.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with _unavailable():
+            try:
+                return await self.leases.read(sql, arguments)
+            except PoolTimeoutError:
+                raise
+            except Exception as error:  # of any driver: what it means is found out below
+                if loop.time() - begun > AT_ONCE_SECONDS:
+                    raise DatabaseUnavailable(str(error)) from error
+        async with self.reading() as connection:
+            return (await connection.exec_driver_sql(sql, tuple(arguments))).all()
+
     async def dispose(self) -> None:
         """Close every connection."""
+        await self.leases.close()
         await self.reader.dispose()
         await self.writer.dispose()
 
@@ -144,6 +192,11 @@ def writing() -> AbstractAsyncContextManager[AsyncSession]:
     """Give a session of the current app's database in a transaction (see `Database.writing`)."""
     database: Database = current_app.extensions["database"]
     return database.writing()
+
+
+def is_storable(text: str) -> bool:
+    """Return whether every database stores `text`: NUL and lone surrogates are refused."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

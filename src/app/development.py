@@ -38,6 +38,7 @@ async def run(*, host: str, port: int) -> None:
     config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
     with listen(host, port) as listener:
         config["BASE_URL"] = given.get("BASE_URL") or f"http://{host}:{listener.getsockname()[1]}"
+        settings.load(config)  # what the catcher replaces is checked as well
         async with AsyncExitStack() as stack:
             catcher = None
             if not (given.get("MAIL_SERVER") or given.get("MAIL_HOSTNAME")):

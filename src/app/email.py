@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from quart import Quart, current_app
-from sqlalchemy import Row, select
+from sqlalchemy import Row, case, or_, select
 
 from app import outbox
 from app.accounts import tokens
+from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.database import reading, writing
 from app.outbox import Handle, MailRequest, Priority, Rendered
@@ -85,7 +86,7 @@ async def send_password_reset_email(user: User) -> Handle:
     async with writing() as session:
         key = user.email_canonical or user.email
         return await outbox.post(
-            session, "reset_password", unique=f"reset_password:{key}", address=key
+            session, "reset_password", unique=f"reset_password:{key}", address=user.email
         )
 
 
@@ -106,7 +107,10 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
     The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
-    user = await _find(User.email_canonical == request.params["address"])
+    asked = request.params["address"]
+    # Old databases may hold addresses that differ only by case; each is reached by its exact form.
+    same = or_(User.email == asked, User.email_canonical == canonical(asked))
+    user = await _find(same, case((User.email == asked, 0), else_=1))
     if user is None or not await _is_spaced(user.id):
         return None
     seconds = current_app.config["RESET_TOKEN_SECONDS"]
@@ -165,11 +169,14 @@ def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
 
 
-async def _find(condition: Any) -> Row[tuple[int, str, str, int]] | None:
+async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
     """Return id, username, stored address and credentials version of the account, or None."""
     async with reading() as connection:
         found = await connection.execute(
-            select(User.id, User.username, User.email, User.credentials_version).where(condition)
+            select(User.id, User.username, User.email, User.credentials_version)
+            .where(condition)
+            .order_by(*order)
+            .limit(1)
         )
         return found.first()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.quart_mail import Message
+from app.quart_mail import ConnectionLost, Message
 
 from .conftest import MakeMail
 from .servers import ScriptedServer
@@ -57,3 +57,21 @@ async def test_before_data_is_not_called_when_all_recipients_are_refused(
     async with ScriptedServer({"rcpt": "550 no"}).running() as server:
         with pytest.raises(Exception, match="550 no"):
             await make_mail(server.port).send(message, before_data=never)
+
+
+async def test_a_mail_error_of_before_data_is_not_taken_for_one_of_this_connection(
+    make_mail: MakeMail,
+) -> None:
+    calls = 0
+
+    async def nested_trouble() -> None:
+        nonlocal calls
+        calls += 1
+        raise ConnectionLost("another server hung up", stage="mail")
+
+    async with ScriptedServer().running() as server:
+        mail = make_mail(server.port)
+        await mail.send(Message("one", TO))
+        with pytest.raises(ConnectionLost, match="another server"):
+            await mail.send(Message("two", TO), before_data=nested_trouble)
+    assert (calls, server.connections, len(server.messages)) == (1, 1, 1)

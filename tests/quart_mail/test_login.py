@@ -105,11 +105,16 @@ async def test_xoauth2_sends_the_token(make_mail: MakeMail, message: Message, to
     assert base64.b64decode(data) == b"user=me@example.com\x01auth=Bearer t0ken\x01\x01"
 
 
-async def test_a_refused_token_is_not_shown(make_mail: MakeMail, message: Message) -> None:
+async def test_a_refused_token_is_not_shown(
+    make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with ScriptedServer({"auth": "535 token t0ken has expired"}).running() as server:
-        mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN=fresh_token)
+        given = {"MAIL_USERNAME": "me", "MAIL_OAUTH2_TOKEN": fresh_token, "MAIL_DEBUG": True}
         with pytest.raises(LoginError, match=r"535 token \*\*\* has expired"):
-            await mail.send(message)
+            await make_mail(server.port, **given).send(message)
+    assert "535 token *** has expired" in caplog.text
+    assert "t0ken" not in caplog.text
 
 
 async def test_the_challenge_after_a_refused_token_is_answered_by_an_empty_line(

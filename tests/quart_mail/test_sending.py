@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -70,6 +71,16 @@ async def test_a_hundred_messages_go_over_one_connection(make_mail: MakeMail) ->
         assert server.connections == 1
     assert len(outbox) == len(server.messages) == 100
     assert f"Subject: {99}".encode() in server.messages[-1]
+
+
+async def test_tasks_that_share_a_connection_take_turns(make_mail: MakeMail) -> None:
+    async with ScriptedServer().running() as server:
+        async with make_mail(server.port).connect() as connection:
+            messages = [Message(str(number), ["to@example.com"]) for number in range(20)]
+            await asyncio.gather(*(connection.send(message) for message in messages))
+        assert (server.connections, len(server.messages)) == (1, 20)
+    verbs = [command.split()[0] for command in server.commands[1:61]]
+    assert verbs == ["MAIL", "RCPT", "DATA"] * 20
 
 
 @pytest.mark.parametrize("over", ["mail", "connection"])

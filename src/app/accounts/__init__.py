@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Quart
 
-from app.accounts import authentication, passwords, routes
+from app.accounts import addresses, authentication, passwords, routes
 from app.web import errors
 
 
@@ -12,5 +12,6 @@ def init_app(app: Quart) -> None:
     """Give `app` its hashing processes, its auth cookie and the pages of accounts."""
     passwords.init_app(app)
     authentication.init_app(app)
+    addresses.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_error_handler(passwords.Busy, errors.unavailable)

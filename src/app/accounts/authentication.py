@@ -74,14 +74,29 @@ async def log_out() -> None:
 def login_required(view: View[P]) -> View[P]:
     """Send visitors who are not logged in to the login page, and from there back."""
 
-    @wraps(view)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if (await visitor()).is_authenticated:
-            return await view(*args, **kwargs)
-        await flash(PLEASE_LOG_IN)
-        return redirect(url_for("accounts.login", next=_way_back()))
+    def here(*args: P.args, **kwargs: P.kwargs) -> str:
+        return request.full_path if request.query_string else request.path
 
-    return guarded
+    return login_required_from(here)(view)
+
+
+def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[P]]:
+    """Send visitors who are not logged in to the login page, and from there to what `way_back` returns.
+
+    For views that only take a POST: a browser comes back with a GET.
+    """
+
+    def guard(view: View[P]) -> View[P]:
+        @wraps(view)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if (await visitor()).is_authenticated:
+                return await view(*args, **kwargs)
+            await flash(PLEASE_LOG_IN)
+            return redirect(url_for("accounts.login", next=way_back(*args, **kwargs)))
+
+        return guarded
+
+    return guard
 
 
 def guests_only(view: View[P]) -> View[P]:
@@ -100,11 +115,6 @@ async def _end_current() -> None:
     token = _extension().load_user().auth_id
     if token:
         await sessions.end(token)
-
-
-def _way_back() -> str:
-    """Return the path, with its query, that the visitor wanted to see."""
-    return request.full_path if request.query_string else request.path
 
 
 def _extension() -> Authentication:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from quart import Quart
 from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
 
 from app.accounts import service
 from app.accounts.forms import RegistrationForm
@@ -25,18 +26,9 @@ def user() -> None:
 @inside_app
 async def create(app: Quart, username: str, email: str, password: str) -> None:
     """Make an account called USERNAME with the address EMAIL."""
-    async with app.test_request_context("/"):
-        form = RegistrationForm(
-            data={
-                "username": username,
-                "email": email,
-                "password": password,
-                "password2": password,
-            },
-            meta={"csrf": False},
-        )
-        sound = form.validate()
-    if not sound:
+    fields = {"username": username, "email": email, "password": password, "password2": password}
+    form = RegistrationForm(MultiDict(fields), meta={"csrf": False})
+    if not form.validate():
         raise click.ClickException(
             " ".join(f"{name}: {error}" for name, errors in form.errors.items() for error in errors)
         )

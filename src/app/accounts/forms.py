@@ -6,11 +6,13 @@ import unicodedata
 from typing import Any
 
 from quart import current_app
-from wtforms import BooleanField, EmailField, PasswordField, StringField, SubmitField
+from wtforms import BooleanField, SubmitField
+from wtforms.form import BaseForm
 from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Length, Regexp
 
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
+from app.web.fields import EmailField, PasswordField, StringField
 from app.web.forms import Form, storable
 
 REQUIRED = "This field is required."
@@ -29,7 +31,7 @@ def _normalise(value: str | None) -> str | None:
     return value and unicodedata.normalize("NFKC", value).strip()
 
 
-def _long_enough(form: object, field: PasswordField) -> None:
+def _long_enough(form: BaseForm, field: PasswordField) -> None:
     Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=LONGEST_PASSWORD)(form, field)
 
 

@@ -28,7 +28,7 @@ followers = Table(
     "followers",
     Base.metadata,
     Column("follower_id", Integer, ForeignKey("user.id"), primary_key=True),
-    Column("followed_id", Integer, ForeignKey("user.id"), primary_key=True),
+    Column("followed_id", Integer, ForeignKey("user.id"), primary_key=True, index=True),
 )
 
 

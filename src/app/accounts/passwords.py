@@ -19,7 +19,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 LONGEST_PASSWORD = 256
 QUEUE_PER_PROCESS = 16
-WARMING_METHOD = "scrypt:2:1:1"
+WARMING_METHOD = "pbkdf2:sha256:1"  # OpenSSL refuses scrypt this small: "memory limit exceeded"
 
 T = TypeVar("T")
 
@@ -113,7 +113,19 @@ def _hasher() -> Hasher:
 def _watch_children_without_threads() -> None:
     """Choose 3.12's default child watcher on 3.11, whose own default starts a thread per child."""
     if sys.version_info < (3, 12):
-        policy = asyncio.get_event_loop_policy()
-        watcher = asyncio.PidfdChildWatcher()
+        watcher = _Watcher()
         watcher.attach_loop(asyncio.get_running_loop())
-        policy.set_child_watcher(watcher)
+        asyncio.get_event_loop_policy().set_child_watcher(watcher)
+
+
+if sys.version_info < (3, 12):
+
+    class _Watcher(asyncio.PidfdChildWatcher):
+        """A watcher that sees every child to its end.
+
+        anyio asks the watcher to forget its killed workers when the main task ends, and then waits
+        for their ends: for ever with the plain one, so that no process of ours would stop.
+        """
+
+        def remove_child_handler(self, pid: int) -> bool:
+            return False

@@ -61,7 +61,9 @@ async def request_reset(address: str) -> None:
     """
     key = canonical(address)
     async with writing() as session:
-        await outbox.post(session, "reset_password", unique=f"reset_password:{key}", address=key)
+        await outbox.post(
+            session, "reset_password", unique=f"reset_password:{key}", address=address
+        )
 
 
 async def check_reset(token: str) -> None:
@@ -113,7 +115,7 @@ async def _taken(username: str, email: str) -> frozenset[str]:
         )
 
 
-async def _find_by_name(username: str) -> Row[tuple[int, str | None]] | None:
+async def _find_by_name(username: str) -> Row[int, str | None] | None:
     """Return id and hash of the account called `username`: as written before as folded.
 
     Old databases may hold names that differ only by case; each is reached by its exact form.

@@ -140,7 +140,7 @@ def _headers(message: Message) -> Iterator[tuple[str, str]]:
 def _decoded(value: str) -> str:
     """Decode the encoded words of RFC 2047; what cannot be decoded is shown as it was sent."""
     try:
-        return _one_line(str(make_header(decode_header(value)))) if "=?" in value else value
+        return (_one_line(str(make_header(decode_header(value)))) if "=?" in value else "") or value
     except (MessageError, ValueError, LookupError):
         return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 import app.accounts.models
+import app.greeting.models
 import app.outbox.models
 import app.posts.models  # noqa: F401 -- imported for the tables they declare
 from app.database import Base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.database import Database, DatabaseUnavailable
+from app.migrations.recognition import NotMicroblog, recognise
 
 FOLDER = Path(__file__).parent
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema of `database` up to `revision`."""
+    """Bring the schema of `database` up to `revision`; raises NotMicroblog, and leaves others' alone."""
     await _run(database, lambda config: command.upgrade(config, revision))
 
 
@@ -45,18 +47,32 @@ async def _run(database: Database, action: Callable[[Config], None]) -> None:
 
     def run(connection: Connection) -> None:
         config.attributes["connection"] = connection
+        recognise(connection, revisions())
+        connection.rollback()
         action(config)
 
     engine = _engine(database)
     try:
+        if database.is_sqlite:
+            Path(database.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         async with engine.connect() as connection:
             await connection.run_sync(run)
     except (OperationalError, InterfaceError, OSError) as error:
-        place = database.url.render_as_string(hide_password=True)
         reason = getattr(error, "orig", error)
-        raise DatabaseUnavailable(f"DATABASE_URL: {place} cannot be used ({reason}).") from error
+        raise DatabaseUnavailable(_sentence(database, "cannot be used", reason)) from error
+    except (DatabaseError, NotMicroblog) as error:
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
+        if code not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        reason = getattr(error, "orig", error)
+        raise NotMicroblog(_sentence(database, "is no Microblog", reason)) from error
     finally:
         await engine.dispose()
+
+
+def _sentence(database: Database, verdict: str, reason: object) -> str:
+    place = database.url.render_as_string(hide_password=True)
+    return f"DATABASE_URL: {place} {verdict} ({reason}); nothing was changed."
 
 
 def _engine(database: Database) -> AsyncEngine:
@@ -72,6 +88,11 @@ def _engine(database: Database) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def revisions() -> frozenset[str]:
+    """Return the revisions that this version of the site knows."""
+    return frozenset(script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions())
 
 
 def head() -> str:

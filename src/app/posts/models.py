@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, UtcDateTime
@@ -16,13 +16,15 @@ class Post(Base):
     """Something that somebody said, at most 140 characters."""
 
     __tablename__ = "post"
+    __table_args__ = (
+        Index("ix_post_timeline", "timestamp", "id", "user_id"),
+        Index("ix_post_author", "user_id", "timestamp", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str] = mapped_column(String(BODY_LENGTH))
-    timestamp: Mapped[datetime] = mapped_column(
-        UtcDateTime, index=True, default=lambda: datetime.now(UTC)
-    )
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    timestamp: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
 
     def __repr__(self) -> str:
         return f"<Post {self.body}>"

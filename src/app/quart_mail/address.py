@@ -15,7 +15,7 @@ Address = str | tuple[str, str]
 """``"ann@example.com"``, ``"Ann <ann@example.com>"`` or ``("Ann", "ann@example.com")``."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ANGLE = re.compile(r"^(?P<name>.*?)\s*<(?P<spec>[^<>]*)>[\s>]*$", re.DOTALL)
+_ANGLE = re.compile(r"^(?P<name>.*?)\s*<(?P<spec>[^<>]*)>[\s>]*(?:\([^()]*\))?$", re.DOTALL)
 _COMMENT = re.compile(r"^(?P<spec>\S+@\S+)\s+\((?P<name>[^()]*)\)$")
 _QUOTED = re.compile(r'^"(?P<inner>(?:[^"\\]|\\.)*)"$', re.DOTALL)
 _SPECIALS = re.compile(r'[][\\()<>@,:;".]')

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .address import Address
-from .dialogue import BeforeData, Job
+from .dialogue import BeforeData, Job, sockets_closed
 from .dispatch import Order, dispatch
 from .message import Message
 from .pool import Line
@@ -28,6 +28,7 @@ class Connection:
         self.app = app
         self.state = state
         self._line = Line(state)
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Connection:
         """Connect, greet and log in; raises MailError."""
@@ -43,9 +44,7 @@ class Connection:
     ) -> None:
         """Say QUIT and close; nothing can go wrong with the messages sent any more."""
         self._line.quit()
-        # Transports close their sockets in the loop's next rounds.
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await sockets_closed()
 
     async def send(
         self,
@@ -65,4 +64,5 @@ class Connection:
         return await self.send(Message(*args, **kwargs))
 
     async def _send_job(self, job: Job) -> SendResult:
-        return await self._line.send(job)
+        async with self._turn:  # one after the other, also for tasks that share the connection
+            return await self._line.send(job)

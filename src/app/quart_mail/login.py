@@ -71,10 +71,11 @@ async def _with_token(
     if "xoauth2" not in offered:
         raise _not_offered(offered, "XOAUTH2 (MAIL_OAUTH2_TOKEN is set)")
     token = await _token(source)
+    session.hidden.append(token)
     step = session.client.auth_xoauth2(str(session.state.username), token, timeout=None)
     reply = await _attempt(session, step, timeout)
     if reply.code != _ACCEPTED:
-        raise refusal("auth", Reply(reply.code, reply.text.replace(token, "***")))
+        raise refusal("auth", reply)
     return "XOAUTH2"
 
 

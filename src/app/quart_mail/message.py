@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, KeysView
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from quart import current_app, has_app_context
 
@@ -15,11 +15,17 @@ from .headers import is_bad_address, is_bad_field, is_bad_line, is_bad_text
 from .render import render
 
 if TYPE_CHECKING:
-    from .connection import Connection
     from .session import SendResult
     from .settings import MailState
 
 _T = TypeVar("_T")
+
+
+class Sender(Protocol):
+    """What can send a message: a Connection, or the Mail itself."""
+
+    async def send(self, message: Message) -> SendResult:
+        """Send it."""
 
 
 class Message:
@@ -161,7 +167,7 @@ class Message:
         if self.date is None:
             self.date = time.time()
 
-    async def send(self, connection: Connection) -> SendResult:
+    async def send(self, connection: Sender) -> SendResult:
         """Send this message over an open connection."""
         return await connection.send(self)
 

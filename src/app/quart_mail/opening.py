@@ -10,7 +10,6 @@ from aiosmtplib import SMTPHeloError, SMTPResponse
 from .dialogue import Client, Progress
 from .errors import TlsNotOffered
 from .login import log_in
-from .reply import printable
 from .session import Session
 from .settings import MailState
 
@@ -25,7 +24,7 @@ async def open_session(state: MailState, progress: Progress, timeout: float) -> 
     session = Session(state, _client(state), progress)
     try:
         greeting = await session.ask("connect", _connect(session.client, state), timeout)
-        session.greeting = printable(f"{greeting.code} {greeting.message}")
+        session.greeting = session.shown(f"{greeting.code} {greeting.message}")
         await _hello(session, timeout)
         if state.use_tls:
             await _start_tls(session, timeout)

@@ -15,14 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from email.charset import Charset
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from .address import Address
 from .attachment import Attachment
 from .body import text_part
 from .headers import address_field, charset, clean, is_bad_field, text_field
-
-if TYPE_CHECKING:
-    from .message import Message
 
 # These describe the body and belong to the message itself; Bcc is nobody's business.
 _NEVER_FROM_OUTSIDE = frozenset(
@@ -30,7 +28,31 @@ _NEVER_FROM_OUTSIDE = frozenset(
 )
 
 
-def render(message: Message, *, ascii_attachments: bool = False) -> bytes:
+class Letter(Protocol):
+    """What is rendered; a Message is one."""
+
+    subject: str
+    sender: Address | None
+    recipients: list[Address]
+    cc: list[Address]
+    date: float | None
+    body: str | None
+    alts: dict[str, str]
+    attachments: list[Attachment]
+    charset: str | None
+    extra_headers: dict[str, str] | None
+    boundary: str
+
+    @property
+    def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
+        """The Message-ID."""
+
+    @property
+    def reply_to_list(self) -> list[Address]:
+        """The addresses of Reply-To."""
+
+
+def render(message: Letter, *, ascii_attachments: bool = False) -> bytes:
     """Return the whole message: CRLF lines of at most 998 bytes, not dot-stuffed, in 7 bits.
 
     Only addresses that need SMTPUTF8 put UTF-8 into header fields. Raises MessageError or
@@ -41,7 +63,7 @@ def render(message: Message, *, ascii_attachments: bool = False) -> bytes:
     return head + b"\r\n" + _root(message, codec, ascii_attachments)
 
 
-def fields(message: Message, codec: Charset) -> list[str]:
+def fields(message: Letter, codec: Charset) -> list[str]:
     """Return the header fields in order; one from ``extra_headers`` stands in for ours."""
     own = _own_fields(message, codec)
     extra: dict[str, str] = {}
@@ -55,7 +77,7 @@ def fields(message: Message, codec: Charset) -> list[str]:
     return [*own.values(), *extra.values(), "MIME-Version: 1.0"]
 
 
-def _own_fields(message: Message, codec: Charset) -> dict[str, str]:
+def _own_fields(message: Letter, codec: Charset) -> dict[str, str]:
     own: dict[str, str] = {}
     if message.subject:
         own["subject"] = text_field("Subject", str(message.subject), codec)
@@ -69,14 +91,14 @@ def _own_fields(message: Message, codec: Charset) -> dict[str, str]:
     own["message-id"] = f"Message-ID: {clean(message.msgId)}"
     if message.cc:
         own["cc"] = address_field("Cc", message.cc, codec)
-    if message.reply_to:
+    if message.reply_to_list:
         own["reply-to"] = address_field("Reply-To", message.reply_to_list, codec)
     own["auto-submitted"] = "Auto-Submitted: auto-generated"
     return own
 
 
-def _root(message: Message, codec: Charset, ascii_attachments: bool) -> bytes:
-    inline = [a for a in message.attachments if a.is_inline and message.html is not None]
+def _root(message: Letter, codec: Charset, ascii_attachments: bool) -> bytes:
+    inline = [a for a in message.attachments if a.is_inline and "html" in message.alts]
     others = [a for a in message.attachments if a not in inline]
     text = text_part(as_str(message.body), "text/plain", codec)
     if message.alts:
@@ -90,7 +112,7 @@ def _root(message: Message, codec: Charset, ascii_attachments: bool) -> bytes:
 
 
 def _with(
-    part: bytes, kind: str, files: Sequence[Attachment], message: Message, ascii_filenames: bool
+    part: bytes, kind: str, files: Sequence[Attachment], message: Letter, ascii_filenames: bool
 ) -> bytes:
     if not files:
         return part

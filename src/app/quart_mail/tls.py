@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
 
 from .errors import CertificateError, ConfigurationError, TlsError
-
-if TYPE_CHECKING:
-    from .settings import MailState
 
 # X509_V_ERR_* of OpenSSL, as ssl.SSLCertVerificationError.verify_code
 _EXPIRED = 10
@@ -18,26 +14,26 @@ _UNKNOWN_ISSUER = frozenset({2, 20, 21})
 _WRONG_NAME = frozenset({62, 63, 64})
 
 
-def build_context(state: MailState) -> ssl.SSLContext:
+def build_context(
+    *, validate: bool, ca_file: str | None, client_cert: str | None, client_key: str | None
+) -> ssl.SSLContext:
     """Return a client context that checks certificates unless ``MAIL_VALIDATE_CERTS`` is off.
 
     With ``MAIL_CA_FILE`` only the authorities in that file are trusted, else the system's. Raises
     ConfigurationError for files that cannot be read.
     """
     try:
-        context = ssl.create_default_context(cafile=state.ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise ConfigurationError(
-            f"MAIL_CA_FILE {state.ca_file!r} cannot be used: {error}"
-        ) from error
-    if not state.validate_certs:
+        raise ConfigurationError(f"MAIL_CA_FILE {ca_file!r} cannot be used: {error}") from error
+    if not validate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if state.client_cert:
+    if client_cert:
         try:
-            context.load_cert_chain(state.client_cert, state.client_key)
+            context.load_cert_chain(client_cert, client_key)
         except OSError as error:
-            files = f"{state.client_cert!r} and {state.client_key!r}"
+            files = f"{client_cert!r} and {client_key!r}"
             raise ConfigurationError(
                 f"MAIL_CLIENT_CERT and MAIL_CLIENT_KEY {files} cannot be used: {error}"
             ) from error

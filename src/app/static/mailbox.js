@@ -9,7 +9,10 @@ async function look() {
   const { newest } = await (await fetch("/mailbox/newest")).json();
   if (String(newest) === shown.dataset.newest) return;
   const page = new DOMParser().parseFromString(await (await fetch("/mailbox")).text(), "text/html");
-  shown.replaceWith(page.getElementById("mails"));
+  const mails = page.getElementById("mails");
+  localise(mails); // site.js
+  shown.dataset.newest = newest;
+  shown.replaceChildren(...mails.childNodes); // the region stays, so that its change is announced
 }
 
 setInterval(() => look().catch(() => {}), EVERY);

@@ -12,12 +12,15 @@ document.querySelector("[aria-invalid=true]")?.focus();
 
 // Times in the reader's own zone and language.
 const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const moment = new Date(time.dateTime);
-  if (Number.isNaN(moment.getTime())) continue;
-  time.title = time.textContent;
-  time.textContent = written.format(moment);
+function localise(part) {
+  for (const time of part.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    time.title = time.textContent;
+    time.textContent = written.format(moment);
+  }
 }
+localise(document);
 
 // How many characters are left, counted as the server counts them: by code point.
 for (const box of document.querySelectorAll("textarea[data-limit]")) {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from quart import Quart
 
-from app.web import cookies, csrf, errors, headers, health, hosts, limits, static
+from app.web import cookies, csrf, errors, headers, health, hosts, limits, static, templates
 
 
 def init_app(app: Quart) -> None:
     """Give `app` everything of this package; features and their pages come after it."""
+    templates.init_app(app)
     cookies.init_app(app)
     hosts.init_app(app)
     headers.init_app(app)

@@ -1,0 +1,2 @@
+"""Where the time of a page goes."""
+async def show(settings): pass

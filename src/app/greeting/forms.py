@@ -1,0 +1,25 @@
+"""The form of the greeting page."""
+
+from __future__ import annotations
+
+from wtforms import SubmitField
+from wtforms.validators import DataRequired, Length
+
+from app.greeting.models import NAME_LENGTH
+from app.web.fields import StringField
+from app.web.forms import Form, storable
+
+
+def _on_one_line(value: str | None) -> str | None:
+    return value and " ".join(value.split())
+
+
+class NameForm(Form):
+    """What is your name?"""
+
+    name = StringField(
+        "What is your name?",
+        [DataRequired("This field is required."), storable, Length(max=NAME_LENGTH)],
+        filters=[_on_one_line],
+    )
+    submit = SubmitField("Submit")

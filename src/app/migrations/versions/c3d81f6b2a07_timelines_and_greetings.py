@@ -1,0 +1,39 @@
+"""Indexes that timelines and profiles are read by, and the greeting page's names.
+
+Revision ID: c3d81f6b2a07
+Revises: 7b3e9a4c2d10
+Create Date: 2026-11-20 07:00:00
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "c3d81f6b2a07"
+down_revision = "7b3e9a4c2d10"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_index("ix_post_timestamp", table_name="post", if_exists=True)
+    op.drop_index("ix_post_user_id", table_name="post", if_exists=True)
+    op.create_index("ix_post_timeline", "post", ["timestamp", "id", "user_id"])
+    op.create_index("ix_post_author", "post", ["user_id", "timestamp", "id"])
+    op.create_index("ix_followers_followed_id", "followers", ["followed_id"])
+    op.create_table(
+        "greeted",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("greeted")
+    op.drop_index("ix_followers_followed_id", table_name="followers")
+    op.drop_index("ix_post_author", table_name="post")
+    op.drop_index("ix_post_timeline", table_name="post")
+    op.create_index("ix_post_user_id", "post", ["user_id"])
+    op.create_index("ix_post_timestamp", "post", ["timestamp"])

@@ -1,0 +1,173 @@
+"""What older editions of Microblog left: loose columns, rows without an author, names not yet folded.
+
+The 2018 edition lets names, addresses, bodies, times and authors be missing, keeps hashes in 128
+characters and gives `followers` no primary key. On tables of the 2024 edition only the folding is left to do.
+
+Revision ID: e81f2b7d4c65
+Revises: c3d81f6b2a07
+Create Date: 2026-11-20 08:00:00
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from app.accounts.canonical import canonical
+
+revision = "e81f2b7d4c65"
+down_revision = "c3d81f6b2a07"
+branch_labels = None
+depends_on = None
+
+CANONICAL_LENGTH = 255
+NOBODY = "left-behind"
+BATCH = 1000
+
+user = sa.table(
+    "user",
+    sa.column("id", sa.Integer),
+    sa.column("username", sa.String),
+    sa.column("email", sa.String),
+    sa.column("about_me", sa.String),
+    sa.column("username_canonical", sa.String),
+    sa.column("email_canonical", sa.String),
+)
+post = sa.table(
+    "post",
+    sa.column("id", sa.Integer),
+    sa.column("body", sa.String),
+    sa.column("timestamp", sa.DateTime),
+    sa.column("user_id", sa.Integer),
+)
+followers = sa.table(
+    "followers", sa.column("follower_id", sa.Integer), sa.column("followed_id", sa.Integer)
+)
+
+
+def upgrade() -> None:
+    if _is_loose():
+        _name_the_nameless()
+        _complete_posts()
+        _tighten_user_and_post()
+        _key_followers()
+    _fold("username")
+    _fold("email")
+
+
+def downgrade() -> None:
+    """Leave the rows: older revisions, and Microblog itself, work with them."""
+
+
+def _is_loose() -> bool:
+    """Return whether the tables are those of the 2018 edition."""
+    inspector = sa.inspect(op.get_bind())
+    columns = [column for table in ("user", "post") for column in inspector.get_columns(table)]
+    required = {"username", "email", "body", "timestamp", "user_id"}
+    return (
+        any(column["name"] in required and column["nullable"] for column in columns)
+        or any(getattr(column["type"], "length", None) == 128 for column in columns)
+        or not inspector.get_pk_constraint("followers")["constrained_columns"]
+    )
+
+
+def _name_the_nameless() -> None:
+    """Give accounts without a name or address one that nobody else has and no mail reaches (RFC 2606)."""
+    number = sa.cast(user.c.id, sa.String)
+    for column, value in (
+        (user.c.username, "unnamed-" + number),
+        (user.c.email, "unknown-" + number + "@unknown.invalid"),
+    ):
+        op.execute(user.update().where(column.is_(None)).values({column.name: value}))
+
+
+def _complete_posts() -> None:
+    """Give posts what they lack: no words, the time of the post before, the author `left-behind`."""
+    before = post.alias()
+    earlier = sa.select(sa.func.max(before.c.timestamp)).where(before.c.id < post.c.id)
+    known = sa.select(user.c.id)
+    op.execute(post.update().where(post.c.body.is_(None)).values(body=""))
+    op.execute(
+        post.update()
+        .where(post.c.timestamp.is_(None))
+        .values(
+            timestamp=sa.func.coalesce(
+                earlier.scalar_subquery(),
+                sa.literal_column("'1970-01-01 00:00:00.000000'", sa.DateTime),
+            )
+        )
+    )
+    orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
+    connection = op.get_bind()
+    if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
+        connection.execute(
+            user.insert().values(
+                username=_free_name(connection),
+                email="left-behind@unknown.invalid",
+                about_me="Posts whose author was not known any more.",
+            )
+        )
+        keeper = sa.select(user.c.id).where(user.c.email == "left-behind@unknown.invalid")
+        op.execute(post.update().where(orphaned).values(user_id=keeper.scalar_subquery()))
+
+
+def _free_name(connection: sa.Connection) -> str:
+    taken = set(connection.scalars(sa.select(user.c.username)))
+    return next(
+        name
+        for name in (NOBODY, *(f"{NOBODY}-{number}" for number in range(2, len(taken) + 3)))
+        if name not in taken
+    )
+
+
+def _tighten_user_and_post() -> None:
+    with op.batch_alter_table("user") as batch:
+        batch.alter_column("username", existing_type=sa.String(64), nullable=False)
+        batch.alter_column("email", existing_type=sa.String(120), nullable=False)
+        batch.alter_column("password_hash", existing_type=sa.String(128), type_=sa.String(256))
+    with op.batch_alter_table("post") as batch:
+        batch.alter_column("body", existing_type=sa.String(140), nullable=False)
+        batch.alter_column("timestamp", existing_type=sa.DateTime(), nullable=False)
+        batch.alter_column("user_id", existing_type=sa.Integer(), nullable=False)
+
+
+def _key_followers() -> None:
+    """Make `followers` anew with its key: each follow once, and none of or by nobody."""
+    connection = op.get_bind()
+    known = sa.select(user.c.id)
+    pairs = connection.execute(
+        sa.select(followers.c.follower_id, followers.c.followed_id)
+        .where(followers.c.follower_id.in_(known), followers.c.followed_id.in_(known))
+        .distinct()
+    ).all()
+    op.drop_table("followers")
+    op.create_table(
+        "followers",
+        sa.Column("follower_id", sa.Integer(), nullable=False),
+        sa.Column("followed_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["followed_id"], ["user.id"]),
+        sa.ForeignKeyConstraint(["follower_id"], ["user.id"]),
+        sa.PrimaryKeyConstraint("follower_id", "followed_id"),
+    )
+    op.create_index("ix_followers_followed_id", "followers", ["followed_id"])
+    if pairs:
+        connection.execute(followers.insert(), [dict(pair._mapping) for pair in pairs])
+
+
+def _fold(field: str) -> None:
+    """Store the canonical form of every `field`; of those that coincide the oldest account gets it."""
+    connection = op.get_bind()
+    column, folded = user.c[field], user.c[f"{field}_canonical"]
+    rows = connection.execute(sa.select(user.c.id, column, folded).order_by(user.c.id)).all()
+    taken = {form for _, _, form in rows if form is not None}
+    changes = []
+    for user_id, text, form in rows:
+        own = canonical(text)
+        if form is None and own not in taken and len(own) <= CANONICAL_LENGTH:
+            taken.add(own)
+            changes.append({"which": user_id, "form": own})
+    statement = (
+        user.update()
+        .where(user.c.id == sa.bindparam("which"))
+        .values({folded.name: sa.bindparam("form")})
+    )
+    for start in range(0, len(changes), BATCH):
+        connection.execute(statement, changes[start : start + BATCH])

@@ -1,0 +1,22 @@
+"""The form of posts."""
+
+from __future__ import annotations
+
+from wtforms import SubmitField
+from wtforms.validators import DataRequired, Length
+
+from app.accounts.forms import REQUIRED
+from app.posts.models import BODY_LENGTH
+from app.web.fields import TextAreaField
+from app.web.forms import Form, storable, unify_newlines
+
+
+class PostForm(Form):
+    """Say something."""
+
+    post = TextAreaField(
+        "Say something",
+        [DataRequired(REQUIRED), storable, Length(min=1, max=BODY_LENGTH)],
+        filters=[unify_newlines],
+    )
+    submit = SubmitField("Submit")

@@ -1,0 +1,46 @@
+"""The form of profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wtforms import SubmitField
+from wtforms.validators import Length, StopValidation
+
+from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
+from app.accounts.models import ABOUT_ME_LENGTH
+from app.web.fields import TextAreaField
+from app.web.forms import Form, storable, unify_newlines
+
+
+class OwnUsernameField(UsernameField):
+    """A name that may also stay what it is: old databases hold names that today's rules refuse."""
+
+    own: str = ""
+
+    def pre_validate(self, form: object) -> None:
+        """Accept the name that the person has already, without asking the rules."""
+        sent = self.raw_data[0] if self.raw_data else None
+        if self.own and sent is not None and self.own in (sent, self.data):
+            self.data = self.own
+            raise StopValidation
+
+
+class EditProfileForm(Form):
+    """Edit Profile."""
+
+    username = OwnUsernameField()
+    about_me = TextAreaField(
+        "About me",
+        [storable, Length(max=ABOUT_ME_LENGTH)],
+        filters=[unify_newlines],
+    )
+    submit = SubmitField("Submit")
+
+    def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
+        super().__init__(formdata, **kwargs)
+        self.username.own = own
+
+    def refuse_username(self) -> None:
+        """Say under the name that somebody has it already."""
+        self.username.errors = [*self.username.errors, DIFFERENT_USERNAME]

@@ -1,0 +1,76 @@
+"""Reading people: one statement finds a person with all that their page says about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Integer, String, bindparam, case, func, or_, select
+
+from app.accounts.canonical import canonical
+from app.accounts.models import User, avatar_url, followers
+from app.database import is_storable
+from app.fetching import Query, fetch
+
+
+class Person(NamedTuple):
+    """A person as their page shows them, `is_followed` by its reader or not."""
+
+    id: int
+    username: str
+    email: str
+    about_me: str | None
+    last_seen: datetime | None
+    followers: int
+    following: int
+    is_followed: bool
+
+    def avatar(self, size: int) -> str:
+        """Return the address of the person's picture, `size` pixels square."""
+        return avatar_url(self.email, size)
+
+
+NAME = bindparam("name", type_=String)
+FOLDED = bindparam("folded", type_=String)
+READER = bindparam("reader", type_=Integer)
+
+PERSON = Query(
+    select(
+        User.id,
+        User.username,
+        User.email,
+        User.about_me,
+        User.last_seen,
+        select(func.count())
+        .select_from(followers)
+        .where(followers.c.followed_id == User.id)
+        .scalar_subquery(),
+        select(func.count())
+        .select_from(followers)
+        .where(followers.c.follower_id == User.id)
+        .scalar_subquery(),
+        select(followers.c.follower_id)
+        .where(followers.c.follower_id == READER, followers.c.followed_id == User.id)
+        .exists(),
+    )
+    .where(or_(User.username == NAME, User.username_canonical == FOLDED))
+    .order_by(case((User.username == NAME, 0), else_=1))
+    .limit(1)
+)
+
+
+async def find(username: str, *, reader_id: int) -> Person | None:
+    """Return the person called `username`: the exact name before one that differs by case."""
+    if not is_storable(username):
+        return None
+    rows = await fetch(PERSON, name=username, folded=canonical(username), reader=reader_id)
+    return Person(*rows[0]) if rows else None
+
+
+ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=Integer)))
+
+
+async def about_me(user_id: int) -> str:
+    """Return what the account says about itself."""
+    rows = await fetch(ABOUT_ME, user=user_id)
+    return (rows[0][0] if rows else None) or ""

@@ -1,0 +1,93 @@
+"""What people can do about themselves and each other: be looked up, edit, follow and unfollow."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.canonical import canonical
+from app.accounts.models import User, followers
+from app.database import writing
+from app.profiles import queries
+
+
+class Unknown(LookupError):
+    """Nobody has this name."""
+
+
+class Oneself(ValueError):
+    """One does not follow oneself; `username` is one's name."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(username)
+        self.username = username
+
+
+class Taken(ValueError):
+    """Somebody else has this name."""
+
+
+async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
+    """Store what the account says about itself, and its new name if it gets one.
+
+    Raises Taken when the name is somebody's, also at the same instant.
+    """
+    changes: dict[str, str] = {"about_me": about_me}
+    if rename is not None:
+        changes |= {"username": rename, "username_canonical": canonical(rename)}
+    try:
+        async with writing() as session:
+            await session.execute(update(User).where(User.id == user_id).values(**changes))
+    except IntegrityError as error:
+        raise Taken(rename) from error
+
+
+async def follow(follower_id: int, username: str) -> str:
+    """Make the account follow the person called `username`, and return that name as stored.
+
+    Following twice is following once. Raises Unknown and Oneself.
+    """
+    followed_id, name = await _other(follower_id, username)
+    try:
+        async with writing() as session:
+            await session.execute(
+                _insert(session)
+                .values(follower_id=follower_id, followed_id=followed_id)
+                .on_conflict_do_nothing()
+            )
+    except IntegrityError as error:  # the person went away meanwhile
+        raise Unknown(username) from error
+    return name
+
+
+async def unfollow(follower_id: int, username: str) -> str:
+    """Make the account not follow the person called `username`, and return that name as stored.
+
+    Raises Unknown and Oneself.
+    """
+    followed_id, name = await _other(follower_id, username)
+    async with writing() as session:
+        await session.execute(
+            delete(followers).where(
+                followers.c.follower_id == follower_id, followers.c.followed_id == followed_id
+            )
+        )
+    return name
+
+
+async def _other(follower_id: int, username: str) -> tuple[int, str]:
+    person = await queries.find(username, reader_id=follower_id)
+    if person is None:
+        raise Unknown(username)
+    if person.id == follower_id:
+        raise Oneself(person.username)
+    return person.id, person.username
+
+
+def _insert(session: AsyncSession) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT into `followers` that the session's database can be told conflicts for."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(followers)
+    return postgresql.insert(followers)

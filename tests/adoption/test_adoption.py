@@ -1,0 +1,283 @@
+"""An old Microblog file of either edition lives on here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import op
+from quart import Quart
+
+from app import create_app, mail, outbox
+from app.accounts.addresses import person_path
+from app.database import reading
+from app.migrations import adoption
+from app.migrations import run as migrations
+from app.migrations.recognition import NotMicroblog
+from tests.adoption.old_files import EDITIONS, ODD_NAMES, PASSWORD, make_old_file, rows
+from tests.conftest import FreshContextClient
+from tests.visitor import Visitor
+
+MICROBLOGS_OWN = "ae346256b650"
+MEMBERS = """SELECT u.username, u.email, u.password_hash, u.about_me, u.last_seen FROM user u ORDER BY id"""
+POSTS = "SELECT id, body, timestamp, user_id FROM post ORDER BY id"
+FOLLOWS = "SELECT follower_id, followed_id FROM followers ORDER BY 1, 2"
+
+
+@pytest.fixture(params=sorted(EDITIONS))
+def edition(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def old_file(tmp_path: Path, edition: str) -> Path:
+    return make_old_file(tmp_path / "app.db", edition)
+
+
+@pytest.fixture
+def database_url(old_file: Path) -> str:
+    return f"sqlite:///{old_file}"
+
+
+@pytest.fixture
+async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
+    """The site on the old file, after `microblog db upgrade`."""
+    site = create_app(config)
+    site.test_client_class = FreshContextClient
+    await migrations.upgrade(site.extensions["database"])
+    async with site.app_context():
+        yield site
+    await site.extensions["database"].dispose()
+
+
+async def test_people_log_in_with_their_old_passwords_and_find_everything(adopted: Quart) -> None:
+    for name in ("susan", "david", "Susan", *ODD_NAMES):
+        visitor = Visitor(adopted)
+        page = await visitor.log_in(name, PASSWORD)
+        assert page.location == "/index", name
+        page = await visitor.get("/explore")
+        for body in ("my first post", "David speaks \N{PARTY POPPER}", "the other Susan"):
+            assert body in page.text
+        page = await visitor.get(person_path("user", name))
+        assert page.title == f"{name} - Microblog"
+    susan = Visitor(adopted)
+    await susan.log_in("susan", PASSWORD)
+    page = await susan.get("/index")
+    assert "David speaks" in page.text
+    assert "the other Susan" not in page.text
+    page = await susan.get("/user/susan")
+    assert "Hi there" in page.text
+    assert "1 followers, 2 following." in page.text
+
+
+async def test_the_wrong_password_is_wrong_and_hashes_are_brought_up(
+    adopted: Quart, old_file: Path
+) -> None:
+    visitor = Visitor(adopted)
+    assert (await visitor.log_in("david", "wrong")).location is None
+    assert (await visitor.log_in("hashless", "")).location is None
+    assert (await visitor.log_in("david", PASSWORD)).location == "/index"
+    [(stored,)] = rows(old_file, "SELECT password_hash FROM user WHERE username = 'david'")
+    assert str(stored).startswith(adopted.config["PASSWORD_HASH_METHOD"] + "$")
+    assert (await Visitor(adopted).log_in("DAVID", PASSWORD)).location == "/index"
+
+
+@pytest.mark.parametrize(
+    ("typed", "reached"),
+    [
+        ("susan@example.com", "susan@example.com"),
+        ("SUSAN@example.com", "SUSAN@example.com"),
+        ("Susan@Example.com", "susan@example.com"),
+        ("david@example.com", "David@Example.com"),
+        ("hashless@example.com", "hashless@example.com"),
+    ],
+)
+async def test_reset_mails_reach_the_stored_address(
+    adopted: Quart, typed: str, reached: str
+) -> None:
+    with mail.record_messages() as sent:
+        await Visitor(adopted).submit("/reset_password_request", email=typed)
+        await outbox.drain()
+    assert [message.recipients for message in sent] == [[reached]]
+
+
+async def test_twins_and_other_odd_accounts_are_listed_with_what_to_do(adopted: Quart) -> None:
+    async with reading() as connection:
+        lines = await adoption.findings(connection)
+    twin_name, twin_address, hashless, slashed, dots = lines
+    assert twin_name.startswith("Account 3 ('Susan'): its name is that of 'susan' (account 1)")
+    assert "/edit_profile" in twin_name
+    assert twin_address.startswith("Account 3 ('Susan'): its address is that of account 1")
+    assert hashless.startswith("Account 4 ('hashless'): it has no password")
+    assert "/reset_password_request" in hashless
+    assert slashed.startswith("Account 10 ('a/b'): its name would not be accepted today")
+    assert dots.startswith("Account 11 ('..')")
+
+
+async def test_nobody_takes_a_twins_name_or_address(adopted: Quart) -> None:
+    page = await Visitor(adopted).submit(
+        "/register", username="SUSAN", email="sUsAn@example.com",
+        password="correct horse", password2="correct horse",
+    )  # fmt: skip
+    assert page.errors("username") == ["Please use a different username."]
+    assert page.errors("email") == ["Please use a different email address."]
+
+
+async def test_the_schema_is_this_versions(adopted: Quart) -> None:
+    await migrations.check(adopted.extensions["database"])
+
+
+async def test_down_again_microblog_itself_works_with_it(adopted: Quart, old_file: Path) -> None:
+    before = rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)
+    await migrations.downgrade(adopted.extensions["database"], MICROBLOGS_OWN)
+    assert (rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)) == before
+    assert rows(old_file, "SELECT version_num FROM alembic_version") == [(MICROBLOGS_OWN,)]
+    assert shape(old_file) == shape(make_old_file(old_file.with_name("other.db"), "2024"))
+    await migrations.upgrade(adopted.extensions["database"])
+    await migrations.check(adopted.extensions["database"])
+
+
+def shape(path: Path) -> dict[str, object]:
+    """Return the columns, keys and indexes of each table of the file."""
+    found: dict[str, object] = {}
+    for (table,) in rows(
+        path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'sqlite_sequence'"
+    ):
+        found[str(table)] = (
+            sorted(column[1:] for column in rows(path, f"PRAGMA table_info('{table}')")),
+            sorted(
+                (
+                    str(index[1]) if index[3] == "c" else "",
+                    index[2],
+                    tuple(part[2] for part in rows(path, f"PRAGMA index_info('{index[1]}')")),
+                )
+                for index in rows(path, f"PRAGMA index_list('{table}')")
+            ),
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    "step", ["create_table", "create_index", "drop_index", "batch_alter_table"]
+)
+async def test_interrupted_halfway_it_can_be_run_again(
+    config: dict[str, Any], old_file: Path, edition: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if step == "batch_alter_table" and edition == "2024":
+        return  # nothing to alter there
+    site = create_app(config)
+    database = site.extensions["database"]
+    before = rows(old_file, POSTS)
+    real = getattr(op, step)
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(op, step, real)
+        real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(op, step, once)
+    with pytest.raises(KeyboardInterrupt):
+        await migrations.upgrade(database)
+    assert rows(old_file, POSTS) == before
+    await migrations.upgrade(database)
+    await migrations.check(database)
+    assert rows(old_file, POSTS) == before
+    await database.dispose()
+
+
+class TestLooseEnds:
+    """What only the 2018 edition lets happen: rows without a name, an author, or a place."""
+
+    @pytest.fixture
+    def edition(self) -> str:
+        return "2018"
+
+    @pytest.fixture
+    def old_file(self, tmp_path: Path) -> Path:
+        return make_old_file(tmp_path / "app.db", "2018", loose_ends=True)
+
+    async def test_they_are_kept_and_listed(self, adopted: Quart, old_file: Path) -> None:
+        assert rows(old_file, "SELECT username FROM user WHERE id = 20") == [("unnamed-20",)]
+        assert rows(old_file, "SELECT email FROM user WHERE id = 21") == [
+            ("unknown-21@unknown.invalid",)
+        ]
+        assert rows(old_file, "SELECT body FROM post WHERE id = 4") == [("",)]
+        [(when,)] = rows(old_file, "SELECT timestamp FROM post WHERE id = 5")
+        assert when == "2018-05-02 09:00:00.000000"
+        assert rows(old_file, FOLLOWS) == [(1, 2), (1, 10), (2, 1)]
+        visitor = Visitor(adopted)
+        await visitor.log_in("susan", PASSWORD)
+        page = await visitor.get("/user/left-behind")
+        assert "whose?" in page.text
+        assert "gone" in page.text
+        assert "when?" in (await visitor.get("/explore")).text
+        async with reading() as connection:
+            text = "\n".join(await adoption.findings(connection))
+        assert "Account 21 ('unreachable'): it has no address" in text
+        await migrations.check(adopted.extensions["database"])
+
+
+class TestNotOurs:
+    """Files that are left alone, byte for byte."""
+
+    @pytest.fixture
+    def edition(self) -> str:
+        return "2024"
+
+    async def refused(self, config: dict[str, Any], path: Path) -> str:
+        before = path.read_bytes()
+        database = create_app(config).extensions["database"]
+        with pytest.raises(NotMicroblog) as error:
+            await migrations.upgrade(database)
+        await database.dispose()
+        assert path.read_bytes() == before
+        assert [other.name for other in path.parent.glob(f"{path.name}-*")] == []
+        sentence = str(error.value)
+        assert sentence.startswith("DATABASE_URL: ")
+        assert sentence.endswith("nothing was changed.")
+        assert "\n" not in sentence
+        return sentence
+
+    async def test_a_file_that_is_no_database(self, config: dict[str, Any], old_file: Path) -> None:
+        old_file.write_text("Dear diary, " * 1000)
+        assert "not a database" in await self.refused(config, old_file)
+
+    async def test_another_programs_database(self, config: dict[str, Any], old_file: Path) -> None:
+        old_file.unlink()
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("CREATE TABLE recipe (id INTEGER PRIMARY KEY, text TEXT)")
+        assert "recipe" in await self.refused(config, old_file)
+
+    @pytest.mark.parametrize("revision", ["834b1a697901", "nonsense", ""])
+    async def test_an_unknown_revision(
+        self, config: dict[str, Any], old_file: Path, revision: str
+    ) -> None:
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+            connection.commit()
+        assert f"revision {revision}" in await self.refused(config, old_file)
+
+    async def test_a_microblog_without_its_tables(
+        self, config: dict[str, Any], old_file: Path
+    ) -> None:
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("DROP TABLE followers")
+            connection.commit()
+        assert "followers" in await self.refused(config, old_file)
+
+
+async def test_an_older_chapter_is_brought_up_too(config: dict[str, Any], old_file: Path) -> None:
+    with closing(sqlite3.connect(old_file)) as connection:
+        connection.executescript(
+            "DROP TABLE followers; UPDATE alembic_version SET version_num = '37f06a334dbf';"
+        )
+    database = create_app(config).extensions["database"]
+    await migrations.upgrade(database)
+    await migrations.check(database)
+    await database.dispose()
+    assert len(rows(old_file, POSTS)) == 3

@@ -1,0 +1,54 @@
+"""What tests find in the database: people, what they said, and whom they follow."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from quart import Quart
+from sqlalchemy import insert
+from werkzeug.security import generate_password_hash
+
+from app.accounts.models import User, followers
+from app.database import writing
+from app.posts.models import Post
+from tests.visitor import Visitor
+
+PASSWORD = "correct horse"
+HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+async def make_user(username: str, **more: Any) -> int:
+    """Store an account called `username` with the address username@example.com, and return its id."""
+    values = {"email": f"{username}@example.com", "password_hash": HASH} | more
+    user = User(username=username, **values)
+    async with writing() as session:
+        session.add(user)
+    return user.id
+
+
+async def make_post(author_id: int, body: str, *, minute: float = 0) -> int:
+    """Store a post said `minute` minutes after noon, and return its id."""
+    post = Post(body=body, user_id=author_id, timestamp=NOON + timedelta(minutes=minute))
+    async with writing() as session:
+        session.add(post)
+    return post.id
+
+
+async def make_follow(follower_id: int, *followed_ids: int) -> None:
+    """Let one account follow others."""
+    async with writing() as session:
+        for followed_id in followed_ids:
+            await session.execute(
+                insert(followers).values(follower_id=follower_id, followed_id=followed_id)
+            )
+
+
+async def logged_in(app: Quart, username: str, **more: Any) -> tuple[Visitor, int]:
+    """Return a browser in which a new account called `username` is logged in, and the account's id."""
+    user_id = await make_user(username, **more)
+    visitor = Visitor(app)
+    page = await visitor.log_in(username, PASSWORD)
+    assert page.location == "/index", page.text
+    return visitor, user_id

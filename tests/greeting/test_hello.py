@@ -1,0 +1,101 @@
+"""The greeting page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import select
+
+from app import mail, outbox
+from app.database import reading
+from app.greeting.models import Greeted
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"FLASKY_ADMIN": "admin@example.com"}
+
+
+async def names() -> list[str]:
+    async with reading() as connection:
+        return list((await connection.execute(select(Greeted.name))).scalars())
+
+
+async def test_a_stranger_is_greeted_as_one(app: Quart) -> None:
+    page = await Visitor(app).get("/hello")
+    assert page.title == "Hello - Microblog"
+    assert "Hello, Stranger!" in page.text
+    assert "What is your name?" in page.text
+    assert "Pleased to meet you!" not in page.text
+
+
+async def test_a_new_name_is_greeted_stored_and_told_of(app: Quart) -> None:
+    visitor = Visitor(app)
+    with mail.record_messages() as sent:
+        page = await visitor.submit("/hello", name="Susan <3")
+        assert (page.status, page.location) == (302, "/hello")
+        await outbox.drain()
+    page = await visitor.get("/hello")
+    assert "Hello, Susan &lt;3!" in page.text
+    assert "Pleased to meet you!" in page.text
+    assert await names() == ["Susan <3"]
+    [message] = sent
+    assert message.subject == "[Microblog] New User"
+    assert message.recipients == ["admin@example.com"]
+    assert "User Susan <3 has joined." in message.body
+    assert "User Susan &lt;3 has joined." in message.html
+
+
+async def test_a_known_name_is_welcomed_back_without_a_mail(app: Quart) -> None:
+    await Visitor(app).submit("/hello", name="Susan")
+    await outbox.drain()
+    visitor = Visitor(app)
+    with mail.record_messages() as sent:
+        await visitor.submit("/hello", name=" Susan ")
+        await outbox.drain()
+    page = await visitor.get("/hello")
+    assert "Hello, Susan!" in page.text
+    assert "Happy to see you again!" in page.text
+    assert sent == []
+
+
+async def test_a_name_is_new_once_also_at_the_same_instant(app: Quart) -> None:
+    visitors = [Visitor(app) for _ in range(8)]
+    with mail.record_messages() as sent:
+        await asyncio.gather(*(visitor.submit("/hello", name="Susan") for visitor in visitors))
+        await outbox.drain()
+    texts = [(await visitor.get("/hello")).text for visitor in visitors]
+    assert sum("Pleased to meet you!" in text for text in texts) == 1
+    assert sum("Happy to see you again!" in text for text in texts) == 7
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "This field is required."),
+        ("  ", "This field is required."),
+        ("x" * 65, "Field cannot be longer than 64 characters."),
+        ("a\0b", "This contains a character that cannot be stored."),
+    ],
+)
+async def test_what_is_no_name_is_refused_under_the_field(
+    app: Quart, name: str, message: str
+) -> None:
+    page = await Visitor(app).submit("/hello", name=name)
+    assert page.errors("name") == [message]
+    assert await names() == []
+
+
+async def test_without_an_admin_nobody_is_told(config: dict[str, Any], app: Quart) -> None:
+    app.config["FLASKY_ADMIN"] = None
+    visitor = Visitor(app)
+    with mail.record_messages() as sent:
+        await visitor.submit("/hello", name="Susan")
+        await outbox.drain()
+    assert "Hello, Susan!" in (await visitor.get("/hello")).text
+    assert sent == []

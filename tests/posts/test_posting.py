@@ -1,0 +1,90 @@
+"""Saying something: what is stored, and what a person is told."""
+
+from __future__ import annotations
+
+import pytest
+from quart import Quart
+from sqlalchemy import select
+
+from app.database import reading
+from app.posts.models import Post
+from tests.factories import logged_in
+from tests.visitor import Visitor
+
+
+async def stored() -> list[str]:
+    async with reading() as connection:
+        return list((await connection.execute(select(Post.body).order_by(Post.id))).scalars())
+
+
+@pytest.mark.parametrize("path", ["/", "/index"])
+async def test_a_post_is_stored_and_seen(app: Quart, path: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.submit(path, post="Hello, world!")
+    assert (page.status, page.location) == (302, "/index")
+    page = await susan.get("/index")
+    assert page.title == "Home - Microblog"
+    assert page.flashes == ["Your post is now live!"]
+    assert "Hi, susan!" in page.text
+    assert 'dir="auto">Hello, world!</p>' in page.text
+    assert await stored() == ["Hello, world!"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x" * 140,
+        "\N{PARTY POPPER}" * 140,
+        "שלום עולם",  # right to left
+        "one\ntwo",
+        "<b>not bold</b> & 'quoted' \"twice\"",
+    ],
+)
+async def test_what_is_typed_is_stored_as_typed(app: Quart, body: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.submit("/index", post=body)
+    assert page.location == "/index"
+    assert await stored() == [body]
+    assert "<b>" not in (await susan.get("/index")).text
+
+
+async def test_a_browsers_line_break_counts_as_one_character(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    assert (await susan.submit("/index", post="x" * 69 + "\r\n" + "y" * 70)).status == 302
+    assert await stored() == ["x" * 69 + "\n" + "y" * 70]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "This field is required."),
+        (" \n ", "This field is required."),
+        ("x" * 141, "Field must be between 1 and 140 characters long."),
+        ("a\0b", "This contains a character that cannot be stored."),
+    ],
+)
+async def test_a_post_that_does_not_fit_is_refused_under_its_field(
+    app: Quart, body: str, message: str
+) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.submit("/index", post=body)
+    assert page.status == 200
+    assert page.errors("post") == [message]
+    assert await stored() == []
+
+
+async def test_a_stale_token_keeps_what_was_typed(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.post("/index", post="worth keeping", csrf_token="stale")
+    assert page.status == 400
+    assert "worth keeping</textarea>" in page.text
+    assert await stored() == []
+
+
+@pytest.mark.parametrize("path", ["/", "/index", "/explore"])
+async def test_who_is_not_logged_in_is_asked_to(app: Quart, path: str) -> None:
+    visitor = Visitor(app)
+    page = await visitor.get(path)
+    assert page.status == 302
+    assert page.location == f"/login?next={path}"
+    assert "Please log in to access this page." in (await visitor.get("/login")).flashes

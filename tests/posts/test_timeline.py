@@ -1,0 +1,164 @@
+"""Whose posts a person sees, in which order, and how pages of them hang together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import delete
+
+from app.database import writing
+from app.posts.models import Post
+from tests.factories import logged_in, make_follow, make_post, make_user
+from tests.visitor import Page, Visitor
+
+BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>')
+NEWER = re.compile(r'rel="prev" href="([^"]+)".*?Newer posts')
+OLDER = re.compile(r'rel="next" href="([^"]+)">Older posts')
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"POSTS_PER_PAGE": 3}
+
+
+def bodies(page: Page) -> list[str]:
+    assert page.status == 200
+    return BODY.findall(page.text)
+
+
+def link(pattern: re.Pattern[str], page: Page) -> str | None:
+    found = pattern.search(page.text)
+    return found and found[1].replace("&amp;", "&")
+
+
+async def walk(visitor: Visitor, path: str, pattern: re.Pattern[str]) -> list[list[str]]:
+    pages: list[list[str]] = []
+    following: str | None = path
+    while following:
+        page = await visitor.get(following)
+        pages.append(bodies(page))
+        following = link(pattern, page)
+        assert len(pages) < 20
+    return pages
+
+
+async def test_the_timeline_is_mine_and_theirs_whom_i_follow_newest_first(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    david, mary = await make_user("david"), await make_user("mary")
+    await make_follow(me, david)
+    await make_follow(mary, me)
+    await make_post(david, "second", minute=2)
+    await make_post(me, "third", minute=3)
+    await make_post(mary, "not followed", minute=4)
+    await make_post(me, "first", minute=1)
+    assert bodies(await susan.get("/index")) == ["third", "second", "first"]
+    assert bodies(await susan.get("/explore")) == ["not followed", "third", "second"]
+
+
+async def test_pages_reach_every_post_once_in_both_directions(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    david = await make_user("david")
+    await make_follow(me, david)
+    for number in range(8):  # posts of one instant too: the id decides
+        await make_post((me, david)[number % 2], f"post {number}", minute=number // 3)
+    expected = [
+        ["post 7", "post 6", "post 5"],
+        ["post 4", "post 3", "post 2"],
+        ["post 1", "post 0"],
+    ]
+    for path in ("/index", "/explore"):
+        assert await walk(susan, path, OLDER) == expected
+        last = path
+        while following := link(OLDER, await susan.get(last)):
+            last = following
+        assert await walk(susan, last, NEWER) == expected[::-1]
+    assert await walk(susan, "/user/david", OLDER) == [
+        ["post 7", "post 5", "post 3"],
+        ["post 1"],
+    ]
+
+
+async def test_the_first_page_has_no_newer_and_the_last_no_older_posts(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    for number in range(3):
+        await make_post(me, f"post {number}", minute=number)
+    page = await susan.get("/explore")
+    assert (link(NEWER, page), link(OLDER, page)) == (None, None)
+
+
+async def test_a_post_that_comes_meanwhile_moves_nothing(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    for number in range(5):
+        await make_post(me, f"post {number}", minute=number)
+    older = link(OLDER, await susan.get("/explore"))
+    await make_post(me, "breaking news", minute=9)
+    assert older is not None
+    page = await susan.get(older)
+    assert bodies(page) == ["post 1", "post 0"]
+    newer = link(NEWER, page)
+    assert newer is not None
+    page = await susan.get(newer)
+    assert bodies(page) == ["post 4", "post 3", "post 2"]
+    assert link(NEWER, page) is not None
+
+
+async def test_a_position_whose_post_is_gone_still_leads_on(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    ids = [await make_post(me, f"post {number}", minute=number) for number in range(5)]
+    older = link(OLDER, await susan.get("/explore"))
+    async with writing() as session:
+        await session.execute(delete(Post).where(Post.id == ids[2]))
+    assert older is not None
+    assert bodies(await susan.get(older)) == ["post 1", "post 0"]
+
+
+NONSENSE = [
+    "x",
+    "0",
+    "-1",
+    "%00",
+    "%ED%A0%80",
+    "A" * 5000,
+    "%D9%A1%D9%A2",  # digits, but not ASCII's
+    "1_0",
+    "MjAyNi0xMS0yMCAxMjowMDowMH4",  # a time without an id
+    "bm93fjE",  # "now~1"
+    "OTk5OS0xMi0zMX45OTk5OTk5OTk5OTk5OTk5OTk5OTk",  # an id beyond any integer
+]
+BEYOND = [
+    "MDAwMS0wMS0wMX4x",  # the year 1, before every post
+    "MjAwMS0xMS0yMCAxMjowMDowMCswMDowMH4x",  # with a time zone
+]
+
+
+@pytest.mark.parametrize("path", ["/index", "/explore", "/user/susan"])
+async def test_a_made_up_position_shows_the_first_page(app: Quart, path: str) -> None:
+    susan, me = await logged_in(app, "susan")
+    for number in range(5):
+        await make_post(me, f"post {number}", minute=number)
+    queries = [f"{side}={position}" for side in ("before", "after") for position in NONSENSE]
+    queries += [f"before={position}" for position in BEYOND] + ["before=&after=", "page=2"]
+    for query in queries:
+        assert bodies(await susan.get(f"{path}?{query}")) == ["post 4", "post 3", "post 2"], query
+
+
+async def test_rows_of_other_programs_are_paged_too(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    async with app.extensions["database"].writing() as session:
+        for number in range(5):
+            await (await session.connection()).exec_driver_sql(
+                "INSERT INTO post (body, timestamp, user_id) "
+                f"VALUES ('row {number}', '2026-11-20 12:00:00', {me})"
+            )
+    assert await walk(susan, "/index", OLDER) == [["row 4", "row 3", "row 2"], ["row 1", "row 0"]]
+
+
+@pytest.mark.parametrize("path", ["/index", "/explore", "/user/susan"])
+async def test_a_site_without_posts_says_so(app: Quart, path: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.get(path)
+    assert page.status == 200
+    assert 'class="empty"' in page.text

@@ -1,0 +1,112 @@
+"""A person's page, under any name that a database may hold."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from html import unescape
+from urllib.parse import quote
+
+import pytest
+from quart import Quart
+
+from app.accounts.addresses import person_path
+from tests.factories import logged_in, make_follow, make_post, make_user
+from tests.visitor import Visitor
+
+
+async def test_a_profile_says_who_it_is(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    seen = datetime(2026, 11, 19, 8, 30, tzinfo=UTC)
+    david = await make_user("david", about_me="I like <tea>.", last_seen=seen)
+    await make_follow(me, david)
+    await make_post(david, "Hello")
+    page = await susan.get("/user/david")
+    assert page.status == 200
+    assert page.title == "david - Microblog"
+    for expected in (
+        "User: david",
+        "I like &lt;tea&gt;.",
+        "19 Nov 2026, 08:30 UTC",
+        "1 followers, 0 following.",
+        "https://www.gravatar.com/avatar/d66694bbc7619203377bd9c9b7b9f14a?d=identicon&amp;s=128",
+        ">Unfollow</button>",
+        'dir="auto">Hello</p>',
+    ):
+        assert expected in page.text
+    assert "/edit_profile" not in page.text
+
+
+async def test_ones_own_profile_leads_to_editing_it(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.get("/user/susan")
+    assert 'href="/edit_profile"' in page.text
+    assert "Follow</button>" not in page.text
+    assert "0 followers, 0 following." in page.text
+
+
+async def test_a_name_in_other_letters_leads_to_the_same_person(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    await make_user("David")
+    assert (await susan.get("/user/dAVID")).title == "David - Microblog"
+
+
+async def test_of_two_names_that_differ_by_case_each_has_its_page(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    await make_user("david")
+    twin = await make_user("twin", username_canonical=None)
+    async with app.extensions["database"].writing() as session:
+        await (await session.connection()).exec_driver_sql(
+            f"UPDATE \"user\" SET username = 'David', username_canonical = NULL WHERE id = {twin}"
+        )
+    assert (await susan.get("/user/david")).title == "david - Microblog"
+    assert (await susan.get("/user/David")).title == "David - Microblog"
+    assert (await susan.get("/user/DAVID")).title == "david - Microblog"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nobody", "%00", "a%00b", "%ED%A0%80", "%FF", "x" * 5000, "%2e%2e", "a%2Fb", "%0d%0aX:y"],
+)
+async def test_nobodys_profile_is_not_found(app: Quart, name: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    page = await susan.get(f"/user/{name}")
+    assert page.status == 404
+    assert "Not Found" in page.text
+    assert (await susan.get(f"/user/?name={name}")).status == 404
+    assert (await susan.get("/user/")).status == 404
+
+
+ODD_NAMES = ["a/b", "..", ".", "a//b", "/a", "a/../b", "login", "x" * 64, "a b", "50%", "ü?#&+", "a\\b", "<i>", "שלום"]  # fmt: skip
+
+
+async def test_odd_names_of_old_databases_have_working_pages_and_buttons(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    for number, name in enumerate(ODD_NAMES):
+        user_id = await make_user(name, email=f"odd{number}@example.com")
+        await make_post(user_id, "said something", minute=number)
+    text = (await susan.get("/explore")).text
+    links = [unescape(link) for link in re.findall(r'<a href="(/user/[^"]*)" dir="auto">', text)]
+    assert len(links) == len(ODD_NAMES)
+    for name, link in zip(reversed(ODD_NAMES), links, strict=True):
+        page = await susan.get(link)
+        assert page.title == f"{name} - Microblog"
+        action = unescape(re.search(r'class="actions" action="([^"]+)"', page.text)[1])  # type: ignore[index]
+        assert action == person_path("follow", name)
+        page = await susan.post(action, csrf_token=page.token)
+        assert page.location is not None
+        page = await susan.get(page.location)
+        assert page.flashes == [f"You are following {name}!"]
+        assert "1 followers" in page.text
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\\b"])
+async def test_a_name_in_the_path_is_found_where_a_client_sends_it(app: Quart, name: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    await make_user(name, email="odd@example.com")
+    assert (await susan.get(f"/user/{quote(name, safe='')}")).title == f"{name} - Microblog"
+
+
+async def test_who_is_not_logged_in_is_asked_to(app: Quart) -> None:
+    page = await Visitor(app).get("/user/susan")
+    assert page.location == "/login?next=/user/susan"

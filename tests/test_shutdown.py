@@ -32,6 +32,15 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return kind
 
 
+async def is_served(socket: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 @asynccontextmanager
 async def hypercorn(
     folder: Path, **environment: str

@@ -158,9 +158,10 @@ class Courier:
         return Room(0, 0) if probing or self.pause.remaining() else Room(1, 1)
 
     async def _take(self, room: Room) -> list[Claim]:
+        is_probe = bool(self.pause)
         taken = await self.ledger.take(room, self.outbox.lease)
         for claim in taken:
-            claim.is_probe = bool(self.pause)
+            claim.is_probe = is_probe
             task = asyncio.create_task(self._deliver(claim), name=f"mail {claim.id}")
             self._held[task] = claim
             task.add_done_callback(self._put_down)

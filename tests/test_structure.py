@@ -24,7 +24,6 @@ ALLOWED = {
     "commands": {"database"},
     "leases": set(),
     "database": {"leases"},
-    "fetching": {"database"},
     "migrations": {"accounts", "posts", "greeting", "outbox", "database"},
     "fetching": {"database"},
     "web": {"database", "fetching", "migrations", "settings"},

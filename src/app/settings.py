@@ -73,6 +73,7 @@ SETTINGS = (
     Setting("ADMINS", parsing.addresses, ()),
     Setting("FLASKY_ADMIN", parsing.address),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
+    Setting("AVATARS", one_of("gravatar", "local"), "gravatar"),
     Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),
     Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
     Setting("PASSWORD_PROCESSES", whole(0, 64), 2),

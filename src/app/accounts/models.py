@@ -7,7 +7,6 @@ a default, so that rows written by Microblog itself stay good.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import md5
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, event, select
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts import passwords, tokens
+from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
 from app.database import Base, UtcDateTime, reading
 
@@ -95,7 +95,7 @@ class User(Base):
             return user
 
     def avatar(self, size: int) -> str:
-        """Return the address of this account's Gravatar picture, `size` pixels square."""
+        """Return the address of this account's picture, `size` pixels square."""
         return avatar_url(self.email, size)
 
 
@@ -112,12 +112,6 @@ class LoginSession(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     remember: Mapped[bool] = mapped_column(default=False)
     user_agent: Mapped[str] = mapped_column(String(USER_AGENT_LENGTH), default="")
-
-
-def avatar_url(email: str, size: int) -> str:
-    """Return the Gravatar address for `email`, `size` pixels square (docs.gravatar.com, MD5 addresses)."""
-    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
-    return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"
 
 
 @event.listens_for(User.username, "set")

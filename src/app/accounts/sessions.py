@@ -12,7 +12,8 @@ from typing import Any
 from quart import current_app
 from sqlalchemy import String, bindparam, delete, or_, select, update
 
-from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User, avatar_url
+from app.accounts.addresses import avatar_url
+from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
 from app.database import UtcDateTime, writing
 from app.fetching import Query, fetch
 

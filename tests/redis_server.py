@@ -30,7 +30,7 @@ class RedisServer:
             "--dir", str(self.directory), stdout=DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(10):
-            while await self._say("PING") != b"+PONG":  # noqa: ASYNC110 -- another process
+            while await self._say("PING") != b"+PONG":
                 await asyncio.sleep(0.02)
 
     async def stop(self) -> None:

@@ -29,9 +29,9 @@ ALLOWED = {
     "web": {"database", "fetching", "migrations", "settings"},
     "mailbox": {"web"},
     "outbox": {"database", "quart_mail", "commands", "settings"},
-    "accounts": {"database", "fetching", "fetching", "web", "outbox", "commands"},
-    "posts": {"database", "fetching", "fetching", "web", "outbox", "accounts"},
-    "profiles": {"database", "fetching", "fetching", "web", "outbox", "accounts", "posts"},
+    "accounts": {"database", "fetching", "web", "outbox", "commands"},
+    "posts": {"database", "fetching", "web", "outbox", "accounts"},
+    "profiles": {"database", "fetching", "web", "outbox", "accounts", "posts"},
     "greeting": {"database", "fetching", "web", "outbox"},
     "email": {"database", "quart_mail", "outbox"} | FEATURES,
 }

@@ -95,7 +95,7 @@ async def send(count: int) -> None:
 
 async def all_sent() -> None:
     async with asyncio.timeout(WELL_SECONDS):
-        while set(await rows("state")) != {"sent"}:  # noqa: ASYNC110 -- other processes
+        while set(await rows("state")) != {"sent"}:
             await asyncio.sleep(0.1)
 
 

@@ -32,7 +32,8 @@ def person_path(page: str, username: str) -> str:
 def avatar_url(email: str, size: int) -> str:
     """Return the address of the picture for `email`, `size` pixels square.
 
-    It is Gravatar's, or with AVATARS=local drawn here; both go by the MD5 of the lower-cased address (docs.gravatar.com).
+    It is Gravatar's, or with AVATARS=local drawn here; both go by the MD5 of the lower-cased address
+    (docs.gravatar.com).
     """
     digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
     if current_app.config["AVATARS"] == "local":

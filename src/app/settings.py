@@ -78,6 +78,7 @@ SETTINGS = (
     Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
     Setting("PASSWORD_PROCESSES", whole(0, 64), 2),
     Setting("RESET_TOKEN_SECONDS", seconds(60, DAY), 600),
+    Setting("CONFIRM_EMAIL", boolean, False),
     Setting("SESSION_IDLE_SECONDS", seconds(60), 12 * HOUR),
     Setting("SESSION_SECONDS", seconds(60), 7 * DAY),
     Setting("REMEMBER_SECONDS", seconds(60), 30 * DAY),

@@ -7,7 +7,19 @@ from typing import Any
 
 from quart import Quart
 
-from app import accounts, database, email, greeting, notices, outbox, posts, profiles, settings, web
+from app import (
+    accounts,
+    database,
+    email,
+    greeting,
+    notices,
+    outbox,
+    posts,
+    profiles,
+    settings,
+    shutdown,
+    web,
+)
 from app.quart_mail import Mail
 
 __version__ = "0.1.0"
@@ -30,4 +42,5 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     greeting.init_app(app)
     email.init_app(app)
     notices.init_app(app)
+    shutdown.init_app(app)
     return app

@@ -23,7 +23,7 @@ ALLOWED = {
     "settings": {"parsing"},
     "commands": set(),
     "database": set(),
-    "migrations": {"accounts", "posts", "greeting", "outbox", "database"},
+    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},
     "fetching": {"database"},
     "web": {"database", "migrations", "settings"},
     "mailbox": {"web"},
@@ -32,7 +32,8 @@ ALLOWED = {
     "posts": {"database", "fetching", "web", "outbox", "accounts"},
     "profiles": {"database", "fetching", "web", "outbox", "accounts", "posts"},
     "greeting": {"database", "web", "outbox"},
-    "email": {"database", "quart_mail", "outbox"} | FEATURES,
+    "reports": {"database", "web", "outbox"},
+    "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
 }
 LAYERS = ["routes", "forms", "service", "queries", "models"]
 

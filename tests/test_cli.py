@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.mailbox import Catcher
 from tests.running import MICROBLOG, running_site
 
 PRODUCTION = {
@@ -110,3 +111,20 @@ async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> No
     async with running_site(tmp_path, MAIL_SERVER="mx.example.com") as site:
         assert "/mailbox" not in site.greeting
         assert "mx.example.com" in site.greeting
+
+
+async def test_mail_test_says_which_settings_were_used_and_what_the_server_answered() -> None:
+    async with Catcher() as catcher:
+        settings = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(catcher.port)}
+        done = await asyncio.to_thread(microblog, "mail", "test", "susan@example.com", **settings)
+        assert done.returncode == 0, done.stderr
+        assert f"127.0.0.1, port {catcher.port}" in done.stdout
+        assert "250" in done.stdout
+        mail = await catcher.mailbox.wait()
+    assert mail.recipients == ("susan@example.com",)
+    refused = await asyncio.to_thread(microblog, "mail", "test", "susan@example.com", **settings)
+    assert refused.returncode == 1
+    assert "connection refused" in refused.stdout
+    wrong = await asyncio.to_thread(microblog, "mail", "test", "nobody", **settings)
+    assert wrong.returncode == 1
+    assert "Traceback" not in wrong.stderr

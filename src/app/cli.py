@@ -17,6 +17,7 @@ from app.database import DatabaseUnavailable, reading
 from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
+from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
@@ -90,7 +91,24 @@ def shell() -> None:
     interact(app, {"app": app, "mail": mail, "Message": Message, "User": User, "Post": Post})
 
 
-microblog.add_command(user)
+@microblog.group("mail")
+def mail_group() -> None:
+    """Try the mail settings out."""
+
+
+@mail_group.command("test")
+@click.argument("address")
+@inside_app
+async def mail_test(app: Quart, address: str) -> None:
+    """Send a test mail to ADDRESS at once, and say which settings were used and what came back."""
+    probe = await mail.probe(address)
+    click.echo("\n".join(probe.sentences))
+    if not probe.ok:
+        raise click.exceptions.Exit(1)
+
+
+for command in (user, outbox, courier):
+    microblog.add_command(command)
 
 
 def main() -> None:

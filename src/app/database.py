@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -23,11 +23,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from app.leases import Leases
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT_SECONDS = 2.0
 """How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
+
+AT_ONCE_SECONDS = WAIT_SECONDS / 4
+"""A read that failed in less is worth a second try."""
 
 T = TypeVar("T")
 
@@ -91,7 +96,11 @@ class Database:
 
     def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
         self.url = make_url(url)
-        options: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "pool_size": pool_size}
+        options: dict[str, Any] = {
+            "pool_timeout": WAIT_SECONDS,
+            "pool_size": pool_size,
+            "hide_parameters": True,  # errors are logged, and what people typed is not
+        }
         if self.is_sqlite:
             options["connect_args"] = {"timeout": WAIT_SECONDS, "isolation_level": None}
         else:
@@ -104,6 +113,7 @@ class Database:
         self.writer = create_async_engine(self.url, **options)
         if self.is_sqlite:
             _tune_sqlite(self.reader, self.writer)
+        self.leases = Leases(self.reader, count=pool_size, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )
@@ -140,8 +150,28 @@ class Database:
                     self._open.set(outer)
                 await to_the_end(session.commit())
 
+    async def read(self, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows of one SELECT by one exchange with the driver (see `app.fetching`).
+
+        When that fails at once, as on a connection whose server has restarted, it is asked once more over
+        SQLAlchemy, which connects anew and knows every driver's errors; a slow failure is an answer.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with _unavailable():
+            try:
+                return await self.leases.read(sql, arguments)
+            except PoolTimeoutError:
+                raise
+            except Exception as error:  # of any driver: what it means is found out below
+                if loop.time() - begun > AT_ONCE_SECONDS:
+                    raise DatabaseUnavailable(str(error)) from error
+        async with self.reading() as connection:
+            return (await connection.exec_driver_sql(sql, tuple(arguments))).all()
+
     async def dispose(self) -> None:
         """Close every connection."""
+        await self.leases.close()
         await self.reader.dispose()
         await self.writer.dispose()
 

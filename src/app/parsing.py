@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+from werkzeug.security import generate_password_hash
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+DEFAULT_HASH_METHOD = "scrypt:32768:8:3"
+"""OWASP's floor for scrypt (Password Storage Cheat Sheet)."""
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -109,6 +112,13 @@ def _database_url(raw: Any) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def _hash_method(raw: Any) -> str:
+    method = str(raw).strip()
+    if method != DEFAULT_HASH_METHOD:  # trying it out costs what a login costs
+        generate_password_hash("", method)
+    return method
+
+
 def whole(least: int, most: int) -> Parser:
     """Return a parser of ASCII whole numbers from `least` to `most`, both included."""
 
@@ -150,6 +160,11 @@ def one_of(*names: str) -> Parser:
 boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
 text = Parser(_text, "text of one line")
 words = Parser(_words, "a list separated by commas")
+hash_method = Parser(
+    _hash_method,
+    "Werkzeug's notation with parameters this machine can bear, "
+    "such as scrypt:32768:8:3 or pbkdf2:sha256:600000",
+)
 address = Parser(_address, "an e-mail address")
 addresses = Parser(_addresses, "e-mail addresses separated by commas")
 sender = Parser(

@@ -81,7 +81,7 @@ SETTINGS = (
     Setting("ACCESS_LOG", boolean),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
     Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),
-    Setting("PASSWORD_HASH_METHOD", text, "scrypt:32768:8:3"),
+    Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
     Setting("PASSWORD_PROCESSES", whole(0, 64), 2),
     Setting("RESET_TOKEN_SECONDS", seconds(60, DAY), 600),
     Setting("SESSION_IDLE_SECONDS", seconds(60), 12 * HOUR),

@@ -37,7 +37,7 @@ async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
 
 
 def ledger_at(app: Quart, at: datetime) -> Ledger:
-    return Ledger(app, lambda: at)
+    return Ledger(app, lambda: at, most=100)
 
 
 def sent(claim: Claim) -> Settlement:

@@ -67,7 +67,7 @@ class Machine(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         box: Outbox = self.site.extensions["outbox"]
         box.clock = lambda: self.now  # type: ignore[method-assign]
-        self.ledger = Ledger(self.site, lambda: self.now)
+        self.ledger = Ledger(self.site, lambda: self.now, most=10_000)
         self.database = self.site.extensions["database"]
         self.models: dict[int, Model] = {}
         self.claims: list[Claim] = []

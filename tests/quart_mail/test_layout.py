@@ -140,7 +140,7 @@ def test_a_name_too_long_for_any_line_is_folded() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ['quo"te\\.txt', "a;b=c.txt", "文" * 40 + ".txt", "é" * 300 + ".txt", "x" * 700]
+    "name", ['quo"te\\.txt', "a;b=c.txt", "文" * 40 + ".txt", "é" * 300 + ".txt", "x" * 1500]
 )
 def test_any_file_name_arrives(name: str) -> None:
     message = build(body="b")

@@ -112,6 +112,17 @@ async def test_421_closes_the_connection(make_mail: MakeMail, message: Message) 
         assert mail.pool.idle == 0
 
 
+async def test_replies_count_by_their_first_digit(make_mail: MakeMail) -> None:
+    script: dict[str, str | list[str]] = {
+        "mail": "200 fine",
+        "rcpt": "251 forwarded",
+        "dot": "299 yes",
+    }
+    async with ScriptedServer(script).running() as server:
+        result = await make_mail(server.port).send(Message("one", TO))
+    assert (result.code, result.refused) == (299, {})
+
+
 async def test_a_message_taken_together_with_a_goodbye_is_taken(make_mail: MakeMail) -> None:
     async with ScriptedServer({"dot": "250 taken\r\n421 enough for now"}).running() as server:
         mail = make_mail(server.port)

@@ -33,9 +33,9 @@ async def test_the_deadline_holds_over_all_of_it(
     async with ScriptedServer({stage: "hang"}).running() as server:
         mail = make_mail(server.port)
         begun = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match=r"within 0\.1 seconds") as caught:
-            await mail.send(message, deadline=0.1)
-        assert time.monotonic() - begun < 2
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.3 seconds") as caught:
+            await mail.send(message, deadline=0.3)
+        assert time.monotonic() - begun < 10
         assert (mail.pool.idle, mail.pool.in_use) == (0, 0)
         await asyncio.wait_for(server.closed.acquire(), 5)
     error = caught.value
@@ -45,7 +45,7 @@ async def test_the_deadline_holds_over_all_of_it(
 
 async def test_replies_that_are_each_in_time_may_be_too_late_together(make_mail: MakeMail) -> None:
     async with ScriptedServer({"mail": "drip"}).running() as server:
-        mail = make_mail(server.port, MAIL_DEADLINE=0.15)
+        mail = make_mail(server.port, MAIL_DEADLINE=0.3)
         with pytest.raises(DeadlineExceeded):
             await mail.send(Message("s", TO))
 
@@ -68,15 +68,15 @@ async def test_the_final_dot_has_a_longer_time_of_its_own(
     make_mail: MakeMail, message: Message
 ) -> None:
     async with ScriptedServer({"dot": "hang"}).running() as server:
-        mail = make_mail(server.port, MAIL_TIMEOUT=0.05, MAIL_DATA_TIMEOUT=0.3)
+        mail = make_mail(server.port, MAIL_TIMEOUT=0.3, MAIL_DATA_TIMEOUT=0.6)
         begun = time.monotonic()
         with pytest.raises(ReplyTimeout) as caught:
             await mail.send(message)
-        assert time.monotonic() - begun >= 0.3
+        assert time.monotonic() - begun >= 0.6
         assert caught.value.in_doubt
         with pytest.raises(ReplyTimeout):
-            await mail.send(message, timeout=0.01)
-        assert time.monotonic() - begun < 2
+            await mail.send(message, timeout=0.3)
+        assert time.monotonic() - begun < 10
 
 
 async def test_a_server_that_does_not_take_connections_in_time(

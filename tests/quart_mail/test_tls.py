@@ -102,7 +102,7 @@ async def test_starttls_that_fails_is_the_servers_trouble(
 ) -> None:
     script: dict[str, str | list[str]] = {"ehlo": "250-x\r\n250 STARTTLS", "starttls": answer}
     async with ScriptedServer(script).running() as server:
-        mail = make_mail(server.port, MAIL_TIMEOUT=0.15, **settings("starttls", authority))
+        mail = make_mail(server.port, MAIL_TIMEOUT=0.4, **settings("starttls", authority))
         with pytest.raises(MailError) as caught:
             await mail.send(message)
     assert (caught.value.retry, caught.value.scope) == (True, "server")

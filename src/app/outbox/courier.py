@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
+import time
 
 from sqlalchemy.exc import DBAPIError
 
@@ -24,10 +24,12 @@ from app.outbox.pause import Pause
 from app.outbox.rules import Event, Outcome
 from app.outbox.slots import Slots
 from app.outbox.state import Outbox
+from app.outbox.upkeep import purge
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write down that they were let go."""
+PURGE_SECONDS = 3600.0
 LET_GO = Outcome(Event.LET_GO)
 
 
@@ -36,9 +38,9 @@ class Courier:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self.ledger = Ledger(outbox.app, outbox.clock)
         self.pause = Pause(outbox.times)
         self._slots = Slots(outbox.connections)
+        self.ledger = Ledger(outbox.app, outbox.clock, self._slots.sending)
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._stopping = False
@@ -50,11 +52,15 @@ class Courier:
         return list(self._held.values())
 
     async def run(self) -> None:
-        """Deliver until `stop`; trouble with the database is waited out."""
+        """Deliver until `stop`; trouble with the database is waited out. Purge now and then."""
         self._stopping = False
+        purge_at = 0.0
         while not self._stopping:
             self.outbox.posted.clear()
             try:
+                if not self._is_behind and time.monotonic() >= purge_at:
+                    purge_at = time.monotonic() + PURGE_SECONDS
+                    await purge(self.outbox)
                 rest = await self._turn()
             except (DatabaseUnavailable, DBAPIError) as error:
                 _log.warning("The outbox cannot be read: %s", type(error).__name__)
@@ -109,7 +115,7 @@ class Courier:
             if rest:
                 return rest
         taken = await self._take(room)
-        self._is_behind = len(taken) == room.total
+        self._is_behind = len(taken) >= max(1, room.bulk)
         return self.outbox.poll
 
     async def _look(self) -> float:
@@ -149,9 +155,8 @@ class Courier:
             self.outbox.posted.set()
 
     async def _deliver(self, claim: Claim) -> None:
-        async with AsyncExitStack() as stack:
+        try:
             try:
-                await stack.enter_async_context(self._slots.sending.inside(claim.priority))
                 outcome = await self._attempt(claim)
             except asyncio.CancelledError:
                 if claim.is_lost:
@@ -167,6 +172,8 @@ class Courier:
             )
             if await self.ledger.settle(claim, settlement):
                 self._tell(claim, settlement)
+        finally:
+            self.ledger.forget(claim)
 
     async def _attempt(self, claim: Claim) -> Outcome:
         """Compose, fence and send; `sending` is entered in groups, before a connection is free."""

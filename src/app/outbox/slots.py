@@ -36,7 +36,7 @@ class Slots:
 
     def __init__(self, connections: int) -> None:
         self.connections = Gate(connections)
-        self.sending = Gate(SENDING_PER_CONNECTION * connections)
+        self.sending = SENDING_PER_CONNECTION * connections
         self.claims = CLAIMS_PER_CONNECTION * connections
 
     def room(self, held: list[Claim]) -> Room:

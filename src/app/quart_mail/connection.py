@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .address import Address
-from .dialogue import BeforeData, Job
+from .dialogue import BeforeData, Job, sockets_closed
 from .dispatch import Order, dispatch
 from .message import Message
 from .pool import Line
@@ -44,9 +44,7 @@ class Connection:
     ) -> None:
         """Say QUIT and close; nothing can go wrong with the messages sent any more."""
         self._line.quit()
-        # Transports close their sockets in the loop's next rounds.
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await sockets_closed()
 
     async def send(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -19,7 +19,7 @@ BeforeData = Callable[[], Awaitable[object]]
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-DONE = frozenset({250})
+DONE, GO_ON = 2, 3  # first digits of reply codes, by which RFC 5321 4.2.1 has a client go
 
 
 @dataclass(slots=True)
@@ -69,6 +69,12 @@ class Client(SMTP):
         super().close()
 
 
+async def sockets_closed() -> None:
+    """Let the loop close the sockets of connections that were just closed: its next rounds do."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 class Dialogue:
     """A connection's commands and replies; any trouble closes the connection."""
 
@@ -78,10 +84,8 @@ class Dialogue:
         self.progress = progress
         self.hidden = state.secrets()  # never stored, shown or logged, even if the server says it
 
-    async def command(
-        self, stage: str, *words: bytes, timeout: float, wanted: Set[int] = DONE
-    ) -> Reply:
-        """Send a command and return its reply; raises a MailError for any other than ``wanted``."""
+    async def command(self, stage: str, *words: bytes, timeout: float, wanted: int = DONE) -> Reply:
+        """Send a command and return its reply; raises a MailError unless it begins by ``wanted``."""
         return self.expect(stage, await self.request(stage, *words, timeout=timeout), wanted)
 
     async def request(self, stage: str, *words: bytes, timeout: float) -> Reply:
@@ -117,9 +121,9 @@ class Dialogue:
         """
         return bool(getattr(self.client.protocol, "_buffer", b""))
 
-    def expect(self, stage: str, reply: Reply, wanted: Set[int] = DONE) -> Reply:
-        """Return the reply when its code is wanted; raises the MailError for it otherwise."""
-        if reply.code not in wanted:
+    def expect(self, stage: str, reply: Reply, wanted: int = DONE) -> Reply:
+        """Return the reply when its code is of the wanted kind; raises its MailError otherwise."""
+        if reply.code // 100 != wanted:
             raise refusal(stage, reply)
         return reply
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .address import Address, envelope, mailbox
 from .dialogue import BeforeData, Job
-from .errors import BadHeaderError, DeadlineExceeded, MailError, NoRecipientsError, NoSenderError
+from .errors import BadHeaderError, DeadlineExceeded, NoRecipientsError, NoSenderError
 from .message import Message
 from .render import render
 from .session import SendResult
@@ -84,7 +84,7 @@ async def _in_time(
         async with asyncio.timeout(limit) as clock:
             return await send(job)
     except TimeoutError as error:
-        if isinstance(error, MailError) or not clock.expired():
+        if not clock.expired():
             raise
         progress = job.progress
         raise DeadlineExceeded(

@@ -81,9 +81,7 @@ def is_bad_field(name: str, value: str) -> bool:
 
 def clean(value: str) -> str:
     """Return a header text that cannot break out: as it is when well folded, else on one line."""
-    if is_bad_text(value):
-        value = _BREAKS.sub("", value)
-    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    return _BREAKS.sub("", value) if is_bad_text(value) else value
 
 
 def encoded(text: str, codec: Charset, *, name: str = "") -> str:

@@ -15,8 +15,6 @@ from .dialogue import BeforeData
 from .dispatch import Order, dispatch
 from .message import Message
 from .pool import Pool
-from .probe import BODY as PROBE_BODY
-from .probe import SUBJECT as PROBE_SUBJECT
 from .probe import Probe, probe
 from .session import SendResult
 from .settings import MailState, read_settings
@@ -81,11 +79,9 @@ class Mail:
         """Send a Message made of the arguments."""
         return await self.send(Message(*args, **kwargs))
 
-    async def probe(self, recipient: Address, message: Message | None = None) -> Probe:
+    async def probe(self, recipient: Address) -> Probe:
         """Try the settings out with a test mail; the result tells in sentences how it went."""
-        app = self._current()
-        message = message or Message(PROBE_SUBJECT, [recipient], PROBE_BODY)
-        return await probe(app.extensions["mail"], message)
+        return await probe(self._current().extensions["mail"], recipient)
 
     def connect(self) -> Connection:
         """Return a connection of one's own, for ``async with``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .dialogue import Job, Progress
+from .dialogue import Job, Progress, sockets_closed
 from .errors import ConnectionLost, MailError, ReplyTimeout, ServiceUnavailable
 from .opening import open_session
 from .session import SendResult, Session
@@ -128,15 +128,12 @@ class Pool:
             self._slots = asyncio.Semaphore(self.state.pool_size)
 
     def _take(self) -> Line:
-        while self._idle:
-            line = self._idle.pop()
-            if line.expiry is not None:
-                line.expiry.cancel()
-                line.expiry = None
-            if line.is_open:
-                return line
-            line.abort()
-        return Line(self.state)
+        """Return the connection used last, which is the likeliest to be open still, or a new one."""
+        line = self._idle.pop() if self._idle else Line(self.state)
+        if line.expiry is not None:
+            line.expiry.cancel()
+            line.expiry = None
+        return line
 
     def _give_back(self, line: Line) -> None:
         """Keep an open connection for a while, unless the pool was closed in the meantime."""
@@ -165,6 +162,4 @@ class Pool:
             line.is_kept = False
         for line in idle:
             line.quit()
-        # Transports close their sockets in the loop's next rounds.
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await sockets_closed()

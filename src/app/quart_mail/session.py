@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from aiosmtplib import SMTPServerDisconnected
 
 from .classify import refusal
-from .dialogue import Client, Dialogue, Job, Progress
+from .dialogue import DONE, GO_ON, Client, Dialogue, Job, Progress
 from .errors import RecipientsRefused, RefusedError, Smtputf8Error
 from .reply import Reply
 from .settings import MailState
-
-_RECIPIENT_TAKEN = frozenset({250, 251, 252})
-_GO_AHEAD = frozenset({354})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,8 @@ class Session(Dialogue):
 
     @property
     def is_open(self) -> bool:
-        """Say whether the connection can take another message, as far as one can know."""
-        return self.client.is_connected and not self.is_spent
+        """Say whether the server has not hung up, as far as one can know."""
+        return self.client.is_connected
 
     @property
     def is_spent(self) -> bool:
@@ -76,7 +73,7 @@ class Session(Dialogue):
         if job.before_data is not None:
             self.progress.stage = "before_data"
             await job.before_data()
-        await self.command("data", b"DATA", timeout=job.timeout, wanted=_GO_AHEAD)
+        await self.command("data", b"DATA", timeout=job.timeout, wanted=GO_ON)
         response = await self.ask("dot", self._transfer(job.data), job.data_timeout)
         reply = self.received("dot", response)
         self._begun = False
@@ -106,7 +103,7 @@ class Session(Dialogue):
         for recipient in job.recipients:
             words = (b"RCPT", f"TO:<{recipient}>".encode(), *options)
             reply = await self.request("rcpt", *words, timeout=job.timeout)
-            if reply.code in _RECIPIENT_TAKEN:
+            if reply.code // 100 == DONE:
                 continue
             error = refusal("rcpt", reply)
             if not isinstance(error, RecipientsRefused):

@@ -94,13 +94,7 @@ def read_settings(
         pool_idle=read.seconds("MAIL_POOL_IDLE", 10),
     )
     _check(state)
-    if state.use_tls or state.use_ssl:
-        state.tls_context = build_context(
-            validate=state.validate_certs,
-            ca_file=state.ca_file,
-            client_cert=state.client_cert,
-            client_key=state.client_key,
-        )
+    state.tls_context = _tls_context(state)
     return state
 
 
@@ -112,6 +106,17 @@ def _check(state: MailState) -> None:
         )
     if state.oauth2_token and not state.username:
         raise ConfigurationError("MAIL_OAUTH2_TOKEN is set, so MAIL_USERNAME must be set too.")
+
+
+def _tls_context(state: MailState) -> ssl.SSLContext | None:
+    if not (state.use_tls or state.use_ssl):
+        return None
+    return build_context(
+        validate=state.validate_certs,
+        ca_file=state.ca_file,
+        client_cert=state.client_cert,
+        client_key=state.client_key,
+    )
 
 
 class _Reader:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import app
-
-ROOT = Path(app.__file__).parent
+ROOT = Path(__file__).parent.parent
 MOST_CAUSES = 5
 MOST_FRAMES = 30
 

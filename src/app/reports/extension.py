@@ -16,6 +16,7 @@ def init_app(app: Quart) -> None:
     app.extensions["reports"] = reporter
     got_request_exception.connect(reporter.note_request, sender=app)
     got_background_exception.connect(reporter.note_background, sender=app)
+    app.log_exception = _logged_already  # type: ignore[method-assign, assignment]
     sweeping: list[asyncio.Task[None]] = []
 
     @app.before_serving
@@ -32,3 +33,7 @@ def init_app(app: Quart) -> None:
         await asyncio.wait([task])
 
     app.after_serving_funcs.insert(0, stop)  # before the database is closed
+
+
+def _logged_already(exception_info: object) -> None:
+    """Stand for Quart's own line, which holds the path (a reset link, perhaps) and the error's values."""

@@ -78,6 +78,4 @@ async def mail_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
 
 async def forget(session: AsyncSession, now: datetime) -> None:
     """Delete the kinds that were not seen for KEPT."""
-    await session.execute(
-        delete(Failure).where(Failure.count == 0, Failure.last_seen < now - KEPT)
-    )
+    await session.execute(delete(Failure).where(Failure.count == 0, Failure.last_seen < now - KEPT))

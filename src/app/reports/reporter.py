@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database, DatabaseUnavailable
 from app.reports import ledger
-from app.reports.description import describe
+from app.reports.description import Description, describe
 from app.reports.noted import Notes
-from app.web import exchange
+from app.web import events, exchange
 
 SWEEP_SECONDS = 60
 NOT_OURS = (DatabaseUnavailable, ConnectionError, TimeoutError)
@@ -41,12 +41,27 @@ class Reporter:
         self._note(exception, "(background task)", "-")
 
     def _note(self, error: Exception, route: str, request_id: str) -> None:
+        told = describe(error)
+        self._log(error, told, route, request_id)
         if isinstance(error, NOT_OURS) or not self.app.config["ADMINS"]:
             return
-        self.notes.add(describe(error), route=route, request_id=request_id, now=datetime.now(UTC))
+        self.notes.add(told, route=route, request_id=request_id, now=datetime.now(UTC))
         if not self.is_storing:
             self.is_storing = True
             self.app.add_background_task(self.store)
+
+    def _log(self, error: Exception, told: Description, route: str, request_id: str) -> None:
+        """Log the error in one line; what it says, which may be anybody's secret, under DEBUG only."""
+        events.log_event(
+            "failure",
+            level=logging.ERROR,
+            kind=told.kind,
+            place=told.place,
+            route=route,
+            request=request_id,
+            says=str(error) if self.app.debug else None,
+            traceback=told.traceback,
+        )
 
     async def store(self) -> None:
         """Store what was noted; what cannot be stored now is tried again by the next sweep."""

@@ -19,12 +19,14 @@ from app.web import (
     limits,
     logs,
     static,
+    templates,
 )
 
 
 def init_app(app: Quart) -> None:
     """Give `app` everything of this package; features and their pages come after it."""
     logs.init_app(app)
+    templates.init_app(app)
     cookies.init_app(app)
     exchange.init_app(app)
     hosts.init_app(app)

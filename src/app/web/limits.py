@@ -12,14 +12,20 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from app.web.counters import ThreadlessMemoryStorage
+
 IPV6_SUBSCRIBER_BITS = 64
 
 
 def init_app(app: Quart) -> None:
     """Give `app` its counters, kept where RATELIMIT_STORAGE_URI says."""
     address = app.config["RATELIMIT_STORAGE_URI"]
-    uri = "async+memory://" if address == "memory" else f"async+{address.removeprefix('async+')}"
-    app.extensions["limits"] = MovingWindowRateLimiter(storage_from_string(uri))
+    storage = (
+        ThreadlessMemoryStorage()
+        if address == "memory"
+        else storage_from_string(f"async+{address.removeprefix('async+')}")
+    )
+    app.extensions["limits"] = MovingWindowRateLimiter(storage)
 
 
 async def count(*limits: tuple[str, str]) -> None:

@@ -1,0 +1,5 @@
+"""Where the time of a page goes."""
+
+
+async def show(settings):
+    pass

@@ -16,7 +16,7 @@ def init_app(app: Quart) -> None:
     app.extensions["reports"] = reporter
     got_request_exception.connect(reporter.note_request, sender=app)
     got_background_exception.connect(reporter.note_background, sender=app)
-    app.log_exception = _logged_already  # type: ignore[method-assign, assignment]
+    app.log_exception = _logged_already  # type: ignore[method-assign]
     sweeping: list[asyncio.Task[None]] = []
 
     @app.before_serving

@@ -61,7 +61,7 @@ async def mail_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
         await outbox.post(
             session,
             KIND,
-            kind=failure.kind,
+            error=failure.kind,
             count=failure.count,
             route=failure.route,
             request_id=failure.request_id,

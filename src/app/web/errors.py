@@ -74,4 +74,4 @@ def _own_words(error: HTTPException) -> str | None:
 def _request_id() -> str | None:
     """Return the name by which the log, the report and the person can speak of this request."""
     here = exchange.current()
-    return here and here.id
+    return here.id if here else None

@@ -7,12 +7,36 @@ Fields are short facts: ids, names of limits, numbers. Passwords, tokens and who
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from quart import has_request_context, request
 
+PLAIN = re.compile(r"[\w.:/@+<>*-]+", re.ASCII)
+
 log = logging.getLogger("app.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a record of the log holds instead of a text."""
+
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        return written(self.facts)
+
+
+def written(facts: dict[str, Any]) -> str:
+    """Return `facts` as `name=value name="other value"`: printable ASCII, one line."""
+    texts = {name: str(value) for name, value in facts.items() if value is not None}
+    return " ".join(
+        f"{name}={text if PLAIN.fullmatch(text) else json.dumps(text)}"
+        for name, text in texts.items()
+    )
 
 
 def log_event(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -21,4 +45,4 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
         return
     if has_request_context():
         fields.setdefault("peer", request.remote_addr)
-    log.log(level, event, extra={"fields": fields})
+    log.log(level, Event({"event": event, **fields}))

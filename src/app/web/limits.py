@@ -12,6 +12,7 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from app.web import events
 from app.web.counters import ThreadlessMemoryStorage
 
 IPV6_SUBSCRIBER_BITS = 64
@@ -39,6 +40,7 @@ async def count(*limits: tuple[str, str]) -> None:
     for rule, key in limits:
         item = parse(rule)
         if not await limiter.hit(item, key):
+            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
             raise TooManyRequests(retry_after=await _seconds_left(limiter, item, key))
 
 

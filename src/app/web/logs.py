@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -12,8 +11,7 @@ from typing import Any, TextIO
 from quart import Quart
 
 from app.web import exchange
-
-PLAIN = re.compile(r"[\w.:/@+<>*-]+", re.ASCII)
+from app.web.events import Event, written
 
 
 class Line(logging.Formatter):
@@ -36,8 +34,7 @@ class Line(logging.Formatter):
         if self.as_json:
             head = {"time": stamp, "level": record.levelname, "logger": record.name}
             return json.dumps(head | facts, default=str)
-        pairs = (f"{name}={_written(value)}" for name, value in facts.items())
-        return " ".join((stamp, record.levelname, record.name, *pairs))
+        return f"{stamp} {record.levelname} {record.name} {written(facts)}"
 
 
 class StandardError(logging.StreamHandler[TextIO]):
@@ -69,15 +66,9 @@ def init_app(app: Quart) -> None:
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    fields = getattr(record, "fields", None)
-    facts: dict[str, Any] = {"event" if fields is not None else "message": record.getMessage()}
-    facts |= fields or {}
+    told = record.msg
+    facts = dict(told.facts) if isinstance(told, Event) else {"message": record.getMessage()}
     here = exchange.current()
     if here is not None:
         facts.setdefault("request", here.id)
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def _written(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
-    return text if PLAIN.fullmatch(text) else json.dumps(text)

@@ -8,6 +8,7 @@ there is a page; whoever is slow to send holds no place among the requests under
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -25,6 +26,9 @@ from app.web.refusals import Refusals
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 BODIES_HELD = 64
 """All bodies being read and answered hold at most this many times MAX_CONTENT_LENGTH."""
+
+HOST = re.compile(rb"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])?(?::[0-9]{0,5})?", re.IGNORECASE)
+"""A name or address and perhaps a port (RFC 3986 3.2.2), or nothing."""
 
 
 class Refused(Exception):
@@ -65,6 +69,7 @@ class Bounds:
         taken = bytearray()
         try:
             self._check_address(scope)
+            _check_headers(scope)
             await self._read(scope, receive, taken)
             await self.app(scope, _replay(taken, receive) if _has_body(scope) else receive, send)
         except Refused as refused:
@@ -80,6 +85,8 @@ class Bounds:
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
         if len(raw) + len(scope["query_string"]) > self.longest_url:
             raise Refused(414, is_sending=_has_body(scope))
+        if not scope["query_string"].isascii():  # RFC 3986; Quart fails over it before its handlers
+            raise Refused(400, is_sending=_has_body(scope))
         if not scope["path"].startswith("/"):
             scope["path"] = _path_of(scope["path"], is_sending=_has_body(scope))
 
@@ -112,6 +119,14 @@ class Bounds:
             raise Refused(503)
         taken += data
         self.held += len(data)
+
+
+def _check_headers(scope: HTTPScope) -> None:
+    """Refuse what Quart fails over before its handlers: line breaks, and a Host that is none."""
+    hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
+    sound = len(hosts) <= 1 and all(HOST.fullmatch(host) for host in hosts)
+    if not sound or any(b"\n" in value or b"\r" in value for _, value in scope["headers"]):
+        raise Refused(400, is_sending=_has_body(scope))
 
 
 def _header(scope: HTTPScope, name: bytes) -> bytes:

@@ -37,9 +37,13 @@ async def ask(
     headers: Headers = (),
     body: Iterable[bytes] = (),
     host: bytes = b"localhost",
+    leave: asyncio.Event | None = None,
     **scope: Any,
 ) -> Answer:
-    """Send one request to `target`, a path perhaps percent-encoded; `body` in pieces."""
+    """Send one request to `target`, a path perhaps percent-encoded; `body` in pieces.
+
+    The client goes away once `leave` is set.
+    """
     whole = {
         "type": "http",
         "http_version": "1.1",
@@ -65,8 +69,8 @@ async def ask(
     async def receive() -> dict[str, Any]:
         if messages:
             return messages.pop(0)
-        await asyncio.Event().wait()
-        raise AssertionError
+        await (leave or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":

@@ -24,7 +24,7 @@ ALLOWED = {
     "commands": {"database"},
     "leases": set(),
     "database": {"leases"},
-    "migrations": {"accounts", "posts", "greeting", "outbox", "database"},
+    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},
     "fetching": {"database"},
     "web": {"database", "fetching", "migrations", "settings"},
     "mailbox": {"web"},
@@ -33,7 +33,8 @@ ALLOWED = {
     "posts": {"database", "fetching", "web", "outbox", "accounts"},
     "profiles": {"database", "fetching", "web", "outbox", "accounts", "posts"},
     "greeting": {"database", "fetching", "web", "outbox"},
-    "email": {"database", "quart_mail", "outbox"} | FEATURES,
+    "reports": {"database", "web", "outbox"},
+    "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
 }
 LAYERS = ["routes", "forms", "service", "queries", "models"]
 

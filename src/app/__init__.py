@@ -16,6 +16,7 @@ from app import (
     outbox,
     posts,
     profiles,
+    reports,
     settings,
     shutdown,
     web,
@@ -42,5 +43,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     greeting.init_app(app)
     email.init_app(app)
     notices.init_app(app)
+    reports.init_app(app)
     shutdown.init_app(app)
     return app

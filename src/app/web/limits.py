@@ -15,6 +15,7 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from app.web import events
 from app.web.counters import Counters
 
 IPV6_SUBSCRIBER_BITS = 64
@@ -70,6 +71,7 @@ async def count(*limits: tuple[str, str]) -> None:
     for rule, key in limits:
         seconds = await hit(rule, key)
         if seconds:
+            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
             raise TooManyRequests(retry_after=seconds)
 
 

@@ -95,7 +95,8 @@ def init_app(app: Quart) -> None:
 
     @app.before_serving
     async def warm() -> None:
-        _watch_children_without_threads()
+        if hasher.processes:
+            _watch_children_without_threads()
         await hasher.warm(app.config["PASSWORD_HASH_METHOD"])
 
 

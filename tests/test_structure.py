@@ -25,7 +25,7 @@ ALLOWED = {
     "columns": set(),
     "leases": set(),
     "database": {"columns", "leases"},
-    "migrations": {"accounts", "posts", "greeting", "outbox", "database"},
+    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},
     "fetching": {"database"},
     "web": {"database", "fetching", "migrations", "settings"},
     "mailbox": {"web"},
@@ -34,7 +34,8 @@ ALLOWED = {
     "posts": {"database", "fetching", "web", "outbox", "accounts"},
     "profiles": {"database", "fetching", "web", "outbox", "accounts", "posts"},
     "greeting": {"database", "fetching", "web", "outbox"},
-    "email": {"database", "quart_mail", "outbox"} | FEATURES,
+    "reports": {"database", "web", "outbox"},
+    "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
 }
 LAYERS = ["routes", "forms", "service", "queries", "models"]
 

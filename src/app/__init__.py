@@ -7,7 +7,20 @@ from typing import Any
 
 from quart import Quart
 
-from app import accounts, database, email, greeting, outbox, posts, profiles, settings, web
+from app import (
+    accounts,
+    database,
+    email,
+    greeting,
+    notices,
+    outbox,
+    posts,
+    profiles,
+    reports,
+    settings,
+    shutdown,
+    web,
+)
 from app.quart_mail import Mail
 
 __version__ = "0.1.0"
@@ -29,4 +42,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     profiles.init_app(app)
     greeting.init_app(app)
     email.init_app(app)
+    notices.init_app(app)
+    reports.init_app(app)
+    shutdown.init_app(app)
     return app

@@ -55,7 +55,11 @@ class Database:
 
     def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
         self.url = make_url(url)
-        options: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "pool_size": pool_size}
+        options: dict[str, Any] = {
+            "pool_timeout": WAIT_SECONDS,
+            "pool_size": pool_size,
+            "hide_parameters": True,  # errors are logged, and what people typed is not
+        }
         if self.is_sqlite:
             options["connect_args"] = {"timeout": WAIT_SECONDS, "isolation_level": None}
         else:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import statistics
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +87,8 @@ async def measure(arguments: argparse.Namespace) -> None:
                     results[name].seconds += done.seconds
         report(results)
         print(f"\nmemory: one line {one_line.memory:.0f} MB, site {site.memory:.0f} MB")
-    await breakdown.show(settings)
+        with redirect_stderr(io.StringIO()):  # the access log
+            await breakdown.show(settings, PAGES)
 
 
 def report(results: dict[str, Result]) -> None:

@@ -125,9 +125,7 @@ async def log_in(server: Server) -> str:
     session = "; ".join(re.findall(r"(?i)set-cookie: ([^;]+)", head))
     form = {"username": NAMES[0], "password": PASSWORD, "csrf_token": token}
     head, _ = await _ask(server, "POST", session, urlencode(form))
-    jar = dict(
-        cookie.split("=", 1) for cookie in re.findall(r"(?i)set-cookie: ([^;]+)", head)
-    )
+    jar = dict(cookie.split("=", 1) for cookie in re.findall(r"(?i)set-cookie: ([^;]+)", head))
     return "; ".join(f"{name}={value}" for name, value in jar.items() if value)
 
 

@@ -13,6 +13,7 @@ from app.outbox import rules
 from app.outbox.claim import Claim
 from app.outbox.deliver import compose, send
 from app.outbox.ledger import Ledger
+from app.outbox.models import State
 from app.outbox.pause import Pause
 from app.outbox.rules import Event, Outcome
 from app.outbox.slots import Slots
@@ -21,6 +22,12 @@ from app.quart_mail import Message
 
 _log = logging.getLogger(__name__)
 _LET_GO = Outcome(Event.LET_GO)
+_LEVELS = {
+    State.SENT: logging.DEBUG,
+    State.SKIPPED: logging.DEBUG,
+    State.FAILED: logging.WARNING,
+}
+"""A line for each mail that simply went out would cost a tenth of sending it; its row says as much."""
 
 
 class Carrier:
@@ -83,7 +90,9 @@ class Carrier:
         return self.is_stopping or (bool(self.pause) and not claim.is_probe)
 
     def _tell(self, claim: Claim, settlement: rules.Settlement) -> None:
+        """Log what came of it, and wake who awaits it."""
+        level = _LEVELS.get(settlement.state, logging.INFO)
         said = f" ({settlement.text})" if settlement.text else ""
-        _log.info("Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
+        _log.log(level, "Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
         if settlement.state.is_done:
             self.outbox.tell_done([claim.id])

@@ -86,7 +86,7 @@ async def measure(arguments: argparse.Namespace) -> None:
                     results[name].seconds += done.seconds
         report(results)
         print(f"\nmemory: one line {one_line.memory:.0f} MB, site {site.memory:.0f} MB")
-    await breakdown.show(settings)
+        await breakdown.show(settings, PAGES)
 
 
 def report(results: dict[str, Result]) -> None:

@@ -12,11 +12,13 @@ from app import (
     database,
     email,
     greeting,
+    notices,
     outbox,
     posts,
     profiles,
     reports,
     settings,
+    shutdown,
     web,
 )
 from app.quart_mail import Mail
@@ -41,4 +43,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     greeting.init_app(app)
     email.init_app(app)
     reports.init_app(app)
+    notices.init_app(app)
+    shutdown.init_app(app)
     return app

@@ -119,8 +119,12 @@ async def reset_password(request: MailRequest) -> Rendered | None:
     if user is None or not await _is_spaced(user.id):
         return None
     seconds = current_app.config["RESET_TOKEN_SECONDS"]
-    token = tokens.mint_reset(
-        user.id, user.credentials_version, expires_in=seconds, requested_at=request.created_at
+    token = tokens.mint(
+        tokens.RESET,
+        user.id,
+        user.credentials_version,
+        expires_in=seconds,
+        requested_at=request.created_at,
     )
     message = await render(
         user.email,
@@ -135,7 +139,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
 async def password_changed(request: MailRequest) -> Message | None:
     """Render the notice to an account whose password was changed."""
-    user = await _find(User.id == request.params["user_id"])
+    user = await find_account(request.params["user_id"])
     if user is None:
         return None
     return await render(
@@ -184,8 +188,12 @@ def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
 
 
-async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
+async def find_account(user_id: int) -> Row[int, str, str, int] | None:
     """Return id, username, stored address and credentials version of the account, or None."""
+    return await _find(User.id == user_id)
+
+
+async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
     async with reading() as connection:
         found = await connection.execute(
             select(User.id, User.username, User.email, User.credentials_version)

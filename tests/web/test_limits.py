@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from limits import parse
 from limits.aio.strategies import MovingWindowRateLimiter
 from quart import Quart
 
-from app.web.counters import ThreadlessMemoryStorage
+from app.web.counters import Counters
 from app.web.limits import peer
 from tests.visitor import Visitor
 
@@ -49,18 +50,19 @@ async def test_a_peer_is_an_address_or_the_network_of_a_subscriber(
         assert peer() == key
 
 
-async def test_counters_that_are_over_are_forgotten_and_no_thread_is_started() -> None:
-    storage = ThreadlessMemoryStorage()
-    limiter = MovingWindowRateLimiter(storage)
+async def test_counters_that_are_over_go_as_others_are_counted_and_no_thread_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counters = Counters()
+    limiter = MovingWindowRateLimiter(counters)
+    rule = parse("1 per 5 minutes")
     before = threading.active_count()
     for number in range(1000):
-        assert await limiter.hit(parse("1 per 5 minutes"), f"peer {number}")
-    assert not await limiter.hit(parse("1 per 5 minutes"), "peer 7")
+        assert await limiter.hit(rule, f"peer {number}")
+    assert not await limiter.hit(rule, "peer 7")
+    later = time.time() + 301
+    monkeypatch.setattr("app.web.counters.time.time", lambda: later)
+    for number in range(600):
+        assert await limiter.hit(rule, f"later peer {number}")
+    assert {len(window) for window in counters.windows.values()} == {600}
     assert threading.active_count() == before
-    for hits in storage.events.values():
-        for hit in hits:
-            hit.expiry -= 301
-    storage.sweep()
-    assert storage.events == {}
-    assert len(storage.locks) == 0
-    assert await limiter.hit(parse("1 per 5 minutes"), "peer 7")

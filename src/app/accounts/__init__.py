@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from quart import Quart
 
-from app.accounts import addresses, authentication, passwords, routes
+from app.accounts import (
+    addresses,
+    authentication,
+    common_passwords,
+    links,
+    owner,
+    passwords,
+    routes,
+)
 from app.web import errors
 
 
 def init_app(app: Quart) -> None:
     """Give `app` its hashing processes, its auth cookie and the pages of accounts."""
     passwords.init_app(app)
+    common_passwords.warm()
     authentication.init_app(app)
     addresses.init_app(app)
     app.register_blueprint(routes.blueprint)
+    app.register_blueprint(owner.blueprint)
+    app.register_blueprint(links.blueprint)
     app.register_error_handler(passwords.Busy, errors.unavailable)

@@ -9,13 +9,22 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from quart import Quart, current_app, flash, g, redirect, request, url_for
-from quart.typing import ResponseReturnValue
+from quart import (
+    Quart,
+    after_this_request,
+    current_app,
+    flash,
+    g,
+    redirect,
+    request,
+    url_for,
+)
+from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import Action, AuthUser, QuartAuth
 
-from app.accounts import sessions
+from app.accounts import devices, sessions
 from app.accounts.sessions import NOBODY, Visitor
-from app.database import DatabaseUnavailable
+from app.database import DatabaseUnavailable, writing
 from app.web import csrf
 
 P = ParamSpec("P")
@@ -53,14 +62,40 @@ async def visitor() -> Visitor:
 
 
 async def log_in(user_id: int, *, remember: bool) -> None:
-    """Start a session for this browser, ending the one it had."""
-    await _end_current()
-    token = await sessions.start(
-        user_id, remember=remember, user_agent=request.headers.get("User-Agent", "")
-    )
+    """Start a session for this browser, ending the one it had, and note the browser as the account's."""
+    user_agent = request.headers.get("User-Agent", "")
+    device = known_device() or devices.make_token()
+    async with writing() as session:
+        await _end_current()
+        token = await sessions.start(user_id, remember=remember, user_agent=user_agent)
+        await devices.welcome(session, user_id, device, user_agent)
     action = Action.WRITE_PERMANENT if remember else Action.WRITE
     _extension().login_user(AuthUser(token, action))
     csrf.renew()
+    _keep_device(device)
+
+
+def known_device() -> str | None:
+    """Return the token in this browser's device cookie, if it has one."""
+    token = request.cookies.get(current_app.config["DEVICE_COOKIE_NAME"], "")
+    return token if devices.is_token(token) else None
+
+
+def _keep_device(token: str) -> None:
+    """Let this browser keep `token` in a cookie of its own."""
+    config = current_app.config
+
+    @after_this_request
+    async def set_cookie(response: ResponseTypes) -> ResponseTypes:
+        response.set_cookie(
+            config["DEVICE_COOKIE_NAME"],
+            token,
+            max_age=int(devices.FORGOTTEN_AFTER.total_seconds()),
+            secure=config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
 
 
 async def log_out() -> None:

@@ -6,10 +6,11 @@ import unicodedata
 from typing import Any
 
 from quart import current_app
-from wtforms import BooleanField, SubmitField
+from wtforms import BooleanField, HiddenField, SubmitField, ValidationError
 from wtforms.form import BaseForm
 from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Length, Regexp
 
+from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
@@ -20,6 +21,10 @@ USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
+TOO_COMMON = "Many people use this password, so it is tried first. Please choose another one."
+TOO_TELLING = "Please choose a password that is not your name or address."
+NOT_CURRENT = "This is not your current password."
+TICK_TO_DELETE = "Please tick this, if you are sure."
 
 
 def _strip(value: str | None) -> str | None:
@@ -33,6 +38,48 @@ def _normalise(value: str | None) -> str | None:
 
 def _long_enough(form: BaseForm, field: PasswordField) -> None:
     Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=LONGEST_PASSWORD)(form, field)
+
+
+def _uncommon(form: BaseForm, field: PasswordField) -> None:
+    """Refuse passwords that others use, or that say what everybody knows of this account."""
+    if is_common(field.data):
+        raise ValidationError(TOO_COMMON)
+    known = [form[name].data or "" for name in ("username", "email") if name in form]
+    if is_one_of(field.data, *known):
+        raise ValidationError(TOO_TELLING)
+
+
+def _address() -> EmailField:
+    return EmailField(
+        "Email",
+        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email()],
+        filters=[_strip],
+    )
+
+
+class NewPasswordField(PasswordField):
+    """A password that somebody chooses."""
+
+    def __init__(self, label: str = "Password", **kwargs: Any) -> None:
+        super().__init__(label, [InputRequired(REQUIRED), _long_enough, _uncommon], **kwargs)
+
+
+class RepeatedPasswordField(PasswordField):
+    """The same password once more."""
+
+    def __init__(self, label: str = "Repeat Password", **kwargs: Any) -> None:
+        super().__init__(label, [InputRequired(REQUIRED), EqualTo("password")], **kwargs)
+
+
+class CurrentPasswordField(PasswordField):
+    """The password that the account has, asked for again before what a thief of a session must not do."""
+
+    def __init__(self, label: str = "Current Password", **kwargs: Any) -> None:
+        super().__init__(label, [InputRequired(REQUIRED), Length(max=LONGEST_PASSWORD)], **kwargs)
+
+    def refuse(self) -> None:
+        """Say that it is not the right one."""
+        self.errors = [*self.errors, NOT_CURRENT]
 
 
 class UsernameField(StringField):
@@ -65,13 +112,9 @@ class RegistrationForm(Form):
     """Register."""
 
     username = UsernameField()
-    email = EmailField(
-        "Email",
-        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email()],
-        filters=[_strip],
-    )
-    password = PasswordField("Password", [InputRequired(REQUIRED), _long_enough])
-    password2 = PasswordField("Repeat Password", [InputRequired(REQUIRED), EqualTo("password")])
+    email = _address()
+    password = NewPasswordField()
+    password2 = RepeatedPasswordField()
     submit = SubmitField("Register")
 
     def refuse(self, fields: frozenset[str]) -> None:
@@ -85,19 +128,15 @@ class RegistrationForm(Form):
 class ResetPasswordRequestForm(Form):
     """Ask for a reset link."""
 
-    email = EmailField(
-        "Email",
-        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email()],
-        filters=[_strip],
-    )
+    email = _address()
     submit = SubmitField("Request Password Reset")
 
 
 class ResetPasswordForm(Form):
     """Choose a new password."""
 
-    password = PasswordField("Password", [InputRequired(REQUIRED), _long_enough])
-    password2 = PasswordField("Repeat Password", [InputRequired(REQUIRED), EqualTo("password")])
+    password = NewPasswordField()
+    password2 = RepeatedPasswordField()
     submit = SubmitField("Reset Password")
 
 
@@ -105,3 +144,47 @@ class EmptyForm(Form):
     """A form that is one button."""
 
     submit = SubmitField("Submit")
+
+
+class ChangePasswordForm(Form):
+    """Choose another password."""
+
+    current = CurrentPasswordField()
+    password = NewPasswordField("New Password")
+    password2 = RepeatedPasswordField("Repeat New Password")
+    submit = SubmitField("Change Password")
+
+
+class ChangeEmailForm(Form):
+    """Name another address."""
+
+    email = _address()
+    current = CurrentPasswordField()
+    submit = SubmitField("Send Confirmation")
+
+
+class SessionIdField(HiddenField):
+    """The id of a session, written into the page by its template."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validators=[InputRequired(), Regexp(r"[1-9][0-9]{0,8}\Z")], **kwargs)
+
+    @property
+    def number(self) -> int:
+        """The id, once the form is valid."""
+        return int(self.data or 0)
+
+
+class EndSessionForm(Form):
+    """The button that ends one session."""
+
+    session = SessionIdField()
+    submit = SubmitField("End")
+
+
+class DeleteAccountForm(Form):
+    """Take leave."""
+
+    sure = BooleanField("Delete my account and everything I wrote", [InputRequired(TICK_TO_DELETE)])
+    current = CurrentPasswordField()
+    submit = SubmitField("Delete My Account")

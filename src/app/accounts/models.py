@@ -1,4 +1,4 @@
-"""The tables of accounts: people, whom they follow, and their login sessions.
+"""The tables of accounts: people, whom they follow, their login sessions and browsers, who waits to join.
 
 Names and columns of `user` and `followers` are those of Microblog v0.10; what is added is nullable or has
 a default, so that rows written by Microblog itself stay good.
@@ -6,15 +6,25 @@ a default, so that rows written by Microblog itself stay good.
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
-from hashlib import md5
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Integer, String, Table, event, select
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    event,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts import passwords, tokens
+from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
 from app.database import Base, UtcDateTime, reading
 
@@ -23,6 +33,7 @@ EMAIL_LENGTH = 120
 ABOUT_ME_LENGTH = 140
 CANONICAL_LENGTH = 255
 USER_AGENT_LENGTH = 255
+VERSIONS = 2**30
 
 followers = Table(
     "followers",
@@ -36,11 +47,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _any_version() -> int:
+    return secrets.randbelow(VERSIONS)
+
+
 class User(Base):
     """A person with an account.
 
     `credentials_version` rises with every change of password or address: reset links and sessions made
-    for an older one are over.
+    for an older one are over. It starts anywhere: SQLite may give the id of a deleted account to a new one,
+    for which links of the old one must not be good.
     """
 
     __tablename__ = "user"
@@ -57,7 +73,7 @@ class User(Base):
     email_canonical: Mapped[str | None] = mapped_column(
         String(CANONICAL_LENGTH), index=True, unique=True
     )
-    credentials_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    credentials_version: Mapped[int] = mapped_column(default=_any_version, server_default="0")
 
     def __repr__(self) -> str:
         return f"<User {self.username}>"
@@ -76,26 +92,25 @@ class User(Base):
 
     def get_reset_password_token(self, expires_in: float = 600) -> str:
         """Return a token that lets its bearer set a new password once, within `expires_in` seconds."""
-        return tokens.mint_reset(self.id, self.credentials_version, expires_in=expires_in)
+        return tokens.mint(tokens.RESET, self.id, self.credentials_version, expires_in=expires_in)
 
     @staticmethod
     async def verify_reset_password_token(token: str) -> User | None:
         """Return the account that `token` may still reset, or None for any that is not good."""
         try:
-            claim = tokens.read_reset(token)
+            claim = tokens.read(tokens.RESET, token)
         except tokens.InvalidToken:
             return None
         async with reading() as connection, AsyncSession(connection) as session:
             user: User | None = await session.scalar(
                 select(User).where(
-                    User.id == claim.user_id,
-                    User.credentials_version == claim.credentials_version,
+                    User.id == claim.subject, User.credentials_version == claim.version
                 )
             )
             return user
 
     def avatar(self, size: int) -> str:
-        """Return the address of this account's Gravatar picture, `size` pixels square."""
+        """Return the address of this account's picture, `size` pixels square."""
         return avatar_url(self.email, size)
 
 
@@ -114,10 +129,32 @@ class LoginSession(Base):
     user_agent: Mapped[str] = mapped_column(String(USER_AGENT_LENGTH), default="")
 
 
-def avatar_url(email: str, size: int) -> str:
-    """Return the Gravatar address for `email`, `size` pixels square (docs.gravatar.com, MD5 addresses)."""
-    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
-    return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"
+class KnownDevice(Base):
+    """A browser that an account has logged in from: the SHA-256 of its random cookie, and when last."""
+
+    __tablename__ = "known_device"
+    __table_args__ = (UniqueConstraint("user_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(64))
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Registration(Base):
+    """Who wants to join while CONFIRM_EMAIL is on: no account before the address is confirmed.
+
+    Ids are never given twice, so that a link is for one registration only.
+    """
+
+    __tablename__ = "registration"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
+    email: Mapped[str] = mapped_column(String(EMAIL_LENGTH))
+    password_hash: Mapped[str] = mapped_column(String(256))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 @event.listens_for(User.username, "set")

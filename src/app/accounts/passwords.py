@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_process
@@ -19,6 +22,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 LONGEST_PASSWORD = 256
 QUEUE_PER_PROCESS = 16
+TIMES_KEPT = 15
 WARMING_METHOD = "pbkdf2:sha256:1"  # OpenSSL refuses scrypt this small: "memory limit exceeded"
 
 T = TypeVar("T")
@@ -35,31 +39,52 @@ class Hasher:
         self.processes = processes
         self.limiter: CapacityLimiter | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.usual: deque[float] = deque(maxlen=TIMES_KEPT)
+        """How many seconds hashes by today's method took lately."""
 
-    async def run(self, function: Callable[..., T], *arguments: str) -> T:
-        """Return `function(*arguments)`; raise Busy when the queue is full."""
+    async def run(self, function: Callable[..., T], *arguments: str) -> tuple[T, float]:
+        """Return `function(*arguments)` and its seconds; raise Busy when the queue is full."""
         if not self.processes:
-            return function(*arguments)
+            return _timed(function, *arguments)
         if len(self.tasks) >= self.processes * (1 + QUEUE_PER_PROCESS):
             raise Busy("too many passwords wait for hashing")
         if self.limiter is None:
             self.limiter = CapacityLimiter(self.processes)
-        work = to_process.run_sync(partial(function, *arguments), limiter=self.limiter)
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(self._work(self.limiter, partial(function, *arguments)))
         self.tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
+
+    @staticmethod
+    async def _work(slots: CapacityLimiter, work: Callable[[], T]) -> tuple[T, float]:
+        async with slots:
+            begin = time.perf_counter()
+            result = await to_process.run_sync(work, limiter=CapacityLimiter(1))
+            return result, time.perf_counter() - begin
+
+    async def run_current(self, function: Callable[..., T], *arguments: str) -> T:
+        """Return what `function` returns, which is known to take one hash by today's method."""
+        result, seconds = await self.run(function, *arguments)
+        self.usual.append(seconds)
+        return result
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when whoever waited for it has left
 
-    async def warm(self) -> None:
-        """Start every worker process, so that the first login does not wait for one."""
+    async def warm(self, method: str) -> None:
+        """Start every worker process, so that the first login does not wait for one, and time a hash."""
         await asyncio.gather(
             *(self.run(generate_password_hash, "", WARMING_METHOD) for _ in range(self.processes))
         )
+        await self.run_current(generate_password_hash, "", method)
+
+
+def _timed(function: Callable[..., T], *arguments: str) -> tuple[T, float]:
+    begin = time.perf_counter()
+    result = function(*arguments)
+    return result, time.perf_counter() - begin
 
 
 def init_app(app: Quart) -> None:
@@ -70,32 +95,46 @@ def init_app(app: Quart) -> None:
     @app.before_serving
     async def warm() -> None:
         _watch_children_without_threads()
-        await hasher.warm()
+        await hasher.warm(app.config["PASSWORD_HASH_METHOD"])
 
 
 async def generate(password: str) -> str:
     """Return the hash of `password` by PASSWORD_HASH_METHOD, in Werkzeug's notation; raises Busy."""
-    return await _hasher().run(
-        generate_password_hash, password, current_app.config["PASSWORD_HASH_METHOD"]
-    )
+    method: str = current_app.config["PASSWORD_HASH_METHOD"]
+    return await _hasher().run_current(generate_password_hash, password, method)
 
 
 async def matches(stored: str | None, password: str) -> bool:
-    """Return whether `password` has the hash `stored`, in no less time than a current hash takes.
+    """Return whether `password` has the hash `stored`; "no" takes the time of a current hash at least.
 
-    A missing, unreadable or cheaper hash costs one current hash as well, so that the time of an answer
-    tells nothing about the account (OWASP Authentication Cheat Sheet). Raises Busy.
+    So the time of an answer does not tell accounts with a missing, unreadable or cheaper hash from others
+    and from none (OWASP Authentication Cheat Sheet); only a dearer one shows. Raises Busy.
     """
     if is_current(stored):
-        assert stored is not None  # noqa: S101 -- is_current says so
-        return await _hasher().run(check_password_hash, stored, password)
-    await generate(password)
+        return await _hasher().run_current(check_password_hash, str(stored), password)
     if not stored:
+        await generate(password)
         return False
     try:
-        return await _hasher().run(check_password_hash, stored, password)
+        matched, seconds = await _hasher().run(check_password_hash, stored, password)
     except (ValueError, TypeError):  # a notation that Werkzeug does not know
+        await generate(password)
         return False
+    if not matched:
+        await _make_up_for(password, seconds)
+    return matched
+
+
+async def _make_up_for(password: str, seconds: float) -> None:
+    """Take as long as a current hash, of which `seconds` have gone into a cheaper one.
+
+    Waiting takes no slot from others; before it is known how long to wait, a hash is made for nothing.
+    """
+    usual = _hasher().usual
+    if usual:
+        await asyncio.sleep(max(0.0, median(usual) - seconds))
+    else:
+        await generate(password)
 
 
 def is_current(stored: str | None) -> bool:

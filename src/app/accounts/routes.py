@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from quart import flash, redirect, render_template, request
+from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
-from app.accounts import service, tokens
-from app.accounts.authentication import guests_only, log_in, log_out
-from app.accounts.canonical import canonical
+from app.accounts import registrations, service, throttle, tokens
+from app.accounts.authentication import guests_only, known_device, log_in, log_out
 from app.accounts.forms import (
     EmptyForm,
     LoginForm,
@@ -19,15 +18,13 @@ from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.redirects import safe_path
 
-LOGINS_PER_PEER_AND_NAME = "10 per 5 minutes"
-LOGINS_PER_PEER = "100 per 5 minutes"
-LOGINS_PER_NAME = "100 per hour"
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
 LINKS_PER_PEER = "60 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
 REGISTERED = "Congratulations, you are now a registered user!"
+CONFIRM_FIRST = "Check your email: follow the link there to finish your registration."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
 RESET_DONE = "Your password has been reset."
 LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
@@ -42,11 +39,7 @@ async def login() -> ResponseReturnValue:
     form = await LoginForm.from_request()
     target = safe_path(request.args.get("next"))
     if form.validate_on_submit():
-        name, peer = canonical(form.username.data), limits.peer()
-        await limits.count(
-            (LOGINS_PER_PEER_AND_NAME, f"login:{peer}:{name}"),
-            (LOGINS_PER_PEER, f"login-peer:{peer}"),
-        )
+        await throttle.count_login(form.username.data, known_device())
         user_id = await service.authenticate(form.username.data, form.password.data)
         if user_id is not None:
             await log_in(user_id, remember=form.remember_me.data)
@@ -74,14 +67,16 @@ async def register() -> ResponseReturnValue:
     form = await RegistrationForm.from_request()
     if form.validate_on_submit():
         await limits.count((REGISTRATIONS_PER_PEER, f"register:{limits.peer()}"))
+        confirming = current_app.config["CONFIRM_EMAIL"]
+        register_ = registrations.request if confirming else service.register
         try:
-            await service.register(
+            await register_(
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
             form.refuse(error.fields)
         else:
-            await flash(REGISTERED)
+            await flash(CONFIRM_FIRST if confirming else REGISTERED)
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
     return page, form.status

@@ -66,6 +66,12 @@ async def request_reset(address: str) -> None:
         )
 
 
+async def request_data(user_id: int) -> None:
+    """Store a request for the mail that holds what is stored about the account; one waits at a time."""
+    async with writing() as session:
+        await outbox.post(session, "your_data", unique=f"data:{user_id}", user_id=user_id)
+
+
 async def check_reset(token: str) -> None:
     """Raise tokens.InvalidToken unless `token` may still reset a password; it is not used up."""
     if await User.verify_reset_password_token(token) is None:
@@ -78,20 +84,20 @@ async def reset_password(token: str, password: str) -> int:
     Of many at once with one token the first to write wins. Raises tokens.InvalidToken for the others
     and for a token that was used, has expired or is none of ours; passwords.Busy.
     """
-    claim = tokens.read_reset(token)
+    claim = tokens.read(tokens.RESET, token)
     password_hash = await passwords.generate(password)
     async with writing() as session:
         changed = await session.scalar(
             update(User)
-            .where(User.id == claim.user_id, User.credentials_version == claim.credentials_version)
+            .where(User.id == claim.subject, User.credentials_version == claim.version)
             .values(password_hash=password_hash, credentials_version=User.credentials_version + 1)
             .returning(User.id)
         )
         if changed is None:
             raise tokens.InvalidToken("the token was used, or the account has changed")
-        await end_every_session(session, claim.user_id)
-        await outbox.post(session, "password_changed", user_id=claim.user_id)
-    return claim.user_id
+        await end_every_session(session, claim.subject)
+        await outbox.post(session, "password_changed", user_id=claim.subject)
+    return claim.subject
 
 
 async def end_every_session(session: AsyncSession, user_id: int) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 from quart import current_app
-from sqlalchemy import String, bindparam, delete, or_, select, update
+from sqlalchemy import Row, String, bindparam, delete, or_, select, update
 
-from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User, avatar_url
-from app.database import UtcDateTime, writing
+from app.accounts.addresses import avatar_url
+from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
+from app.database import UtcDateTime, reading, writing
 from app.fetching import Query, fetch
 
+MOST_LISTED = 200
 TOUCH_SECONDS = 60
 """How old "last seen" may get before a page view brings it up."""
 
@@ -132,6 +134,41 @@ async def end(token: str) -> None:
     async with writing() as session:
         await session.execute(
             delete(LoginSession).where(LoginSession.token_digest == _digest(token))
+        )
+
+
+async def of_account(user_id: int) -> Sequence[Row[int, datetime, datetime, str]]:
+    """Return id, created_at, seen_at and user_agent of the account's sessions, last seen first."""
+    async with reading() as connection:
+        found = await connection.execute(
+            select(
+                LoginSession.id,
+                LoginSession.created_at,
+                LoginSession.seen_at,
+                LoginSession.user_agent,
+            )
+            .where(LoginSession.user_id == user_id, LoginSession.expires_at > datetime.now(UTC))
+            .order_by(LoginSession.seen_at.desc(), LoginSession.id.desc())
+            .limit(MOST_LISTED)
+        )
+        return found.all()
+
+
+async def end_one(user_id: int, session_id: int) -> None:
+    """End one session of the account, if it is the account's."""
+    async with writing() as session:
+        await session.execute(
+            delete(LoginSession).where(
+                LoginSession.user_id == user_id, LoginSession.id == session_id
+            )
+        )
+
+
+async def end_others(user_id: int, *, spared: int) -> None:
+    """End every session of the account but the one with the id `spared`."""
+    async with writing() as session:
+        await session.execute(
+            delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.id != spared)
         )
 
 

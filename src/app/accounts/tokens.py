@@ -1,4 +1,4 @@
-"""Reset tokens: a JWT that says its purpose and dies with the state it was made for."""
+"""The tokens of mailed links: JWTs that say their purpose and die with the state they were made for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ ALGORITHM = "HS256"
 LONGEST_TOKEN = 1024
 LARGEST_INTEGER = 2**31
 
+RESET = "reset_password"
+CHANGE_EMAIL = "change_email"
+CONFIRM_REGISTRATION = "confirm_registration"
+
 
 class InvalidToken(Exception):
-    """A token that is not one of ours, or not for resetting a password."""
+    """A token that is not one of ours, or not for this purpose."""
 
 
 class ExpiredToken(InvalidToken):
@@ -23,32 +27,44 @@ class ExpiredToken(InvalidToken):
 
 
 @dataclass(frozen=True, slots=True)
-class ResetClaim:
-    """What a reset token says: the account, and the version of its credentials it was made for."""
+class Claim:
+    """What a token says: whom it is about, and the version of their credentials it was made for.
 
-    user_id: int
-    credentials_version: int
+    `subject`: id of an account, for CONFIRM_REGISTRATION of a registration. `address`: for CHANGE_EMAIL
+    the new one.
+    """
+
+    subject: int
+    version: int
+    address: str = ""
 
 
-def mint_reset(
-    user_id: int,
-    credentials_version: int,
+def mint(
+    purpose: str,
+    subject: int,
+    version: int = 0,
     *,
     expires_in: float,
     requested_at: datetime | None = None,
+    address: str = "",
 ) -> str:
-    """Return a reset token good for `expires_in` seconds from `requested_at` (aware; now by default)."""
+    """Return a token for `purpose`, good for `expires_in` seconds from `requested_at` (aware; or now)."""
     start = requested_at or datetime.now(UTC)
-    payload = {
-        "reset_password": user_id,
-        "version": credentials_version,
+    payload: dict[str, object] = {
+        purpose: subject,
+        "version": version,
         "exp": start + timedelta(seconds=expires_in),
     }
+    if address:
+        payload["address"] = address
     return jwt.encode(payload, current_app.config["SECRET_KEY"], algorithm=ALGORITHM)
 
 
-def read_reset(token: str) -> ResetClaim:
-    """Return what `token` claims; raises InvalidToken, or ExpiredToken when only its time is over."""
+def read(purpose: str, token: str) -> Claim:
+    """Return what `token` claims for `purpose`; raises InvalidToken.
+
+    ExpiredToken when only its time is over.
+    """
     if len(token) > LONGEST_TOKEN:
         raise InvalidToken("the token is too long")
     keys = [current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]
@@ -61,15 +77,15 @@ def read_reset(token: str) -> ResetClaim:
             raise ExpiredToken("the token has expired") from error
         except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
             raise InvalidToken("the token cannot be read") from error
-        return _claim(payload)
+        return _claim(purpose, payload)
     raise InvalidToken("the token is signed with another key")
 
 
-def _claim(payload: dict[str, object]) -> ResetClaim:
-    user_id, version = payload.get("reset_password"), payload.get("version")
-    if not (_is_number(user_id) and _is_number(version)):
-        raise InvalidToken("the token is not for resetting a password")
-    return ResetClaim(user_id, version)
+def _claim(purpose: str, payload: dict[str, object]) -> Claim:
+    subject, version, address = (payload.get(name) for name in (purpose, "version", "address"))
+    if not (_is_number(subject) and _is_number(version)):
+        raise InvalidToken(f"the token is not for {purpose}")
+    return Claim(subject, version, address if isinstance(address, str) else "")
 
 
 def _is_number(value: object) -> TypeGuard[int]:

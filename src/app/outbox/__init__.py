@@ -12,6 +12,7 @@ See MAIL.md section 2, and the table in `rules`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from quart import Quart, current_app
@@ -25,6 +26,7 @@ from app.outbox.handle import Handle, NotPosted
 from app.outbox.kinds import Kind, MailRequest, Rendered, Renderer
 from app.outbox.models import Priority, State
 from app.outbox.state import Outbox
+from app.outbox.withdraw import withdraw as _withdraw
 from app.quart_mail import Message
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "post",
     "post_message",
     "register",
+    "withdraw",
 ]
 
 
@@ -82,6 +85,14 @@ async def post_message(
     All copies carry the same headers and Message-ID. `expiry` in seconds. Raises MessageError.
     """
     return await _post.post_message(_outbox(), session, message, priority=priority, expiry=expiry)
+
+
+async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection[str]) -> None:
+    """Skip what waits with the parameter `user_id` or for one of `addresses`, and forget whose it was.
+
+    Joins the transaction of `session`. What is being sent at this moment is sent.
+    """
+    await _withdraw(_outbox(), session, user_id, addresses)
 
 
 async def drain() -> None:

@@ -88,15 +88,25 @@ class Courier:
         if self._renewer is not None and not self._held:
             await asyncio.wait([self._renewer])
 
-    async def drain(self) -> None:
-        """Deliver all that is due now and return; also when the mail server is in trouble."""
+    async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
+        """Deliver all that is due now and return; claim for no longer than `seconds`.
+
+        Tries anew a mail server that was in trouble; if `is_patient`, no sooner than its next probe.
+        """
         self._stopping = False
-        self.pause.lift()
+        until = None if seconds is None else time.monotonic() + seconds
+        if not is_patient:
+            self.pause.lift()
         while True:
-            await self._turn()
+            if until is None or time.monotonic() < until:
+                await self._turn()
             if self._held:
                 await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
-            elif self.pause or not await self._anything_due():
+            elif (
+                self.pause
+                or not await self._anything_due()
+                or (until is not None and time.monotonic() >= until)
+            ):
                 break
         await self._leave_nothing()
 

@@ -9,7 +9,7 @@ BROWSERS_LONGEST_SECONDS = 400 * 86400
 
 
 def init_app(app: Quart) -> None:
-    """Name and mark the session and auth cookies: HttpOnly, SameSite=Lax, and `__Host-` under https."""
+    """Name and mark the site's cookies: HttpOnly, SameSite=Lax, and `__Host-` under https."""
     https = app.config["BASE_URL"].startswith("https://")
     prefix = "__Host-" if https else ""
     app.config.update(
@@ -21,5 +21,6 @@ def init_app(app: Quart) -> None:
         QUART_AUTH_COOKIE_SECURE=https,
         QUART_AUTH_COOKIE_HTTP_ONLY=True,
         QUART_AUTH_COOKIE_SAMESITE="Lax",
+        DEVICE_COOKIE_NAME=f"{prefix}device",
         QUART_AUTH_DURATION=BROWSERS_LONGEST_SECONDS,
     )

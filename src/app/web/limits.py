@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import logging
 import math
 import time
 
-from limits import RateLimitItem, parse
+from limits import parse
+from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
 from app.web import events
-from app.web.counters import ThreadlessMemoryStorage
+from app.web.counters import Counters
 
 IPV6_SUBSCRIBER_BITS = 64
+LONGEST_WAIT_SECONDS = 1.0
+"""How long Redis may take for one count; then this process counts by itself."""
+
+log = logging.getLogger(__name__)
 
 
 def init_app(app: Quart) -> None:
     """Give `app` its counters, kept where RATELIMIT_STORAGE_URI says."""
-    address = app.config["RATELIMIT_STORAGE_URI"]
-    storage = (
-        ThreadlessMemoryStorage()
-        if address == "memory"
-        else storage_from_string(f"async+{address.removeprefix('async+')}")
-    )
-    app.extensions["limits"] = MovingWindowRateLimiter(storage)
+    app.extensions["limits"] = Limiter(app.config["RATELIMIT_STORAGE_URI"])
+
+
+class Limiter:
+    """Counters in this process, or in Redis as long as it answers."""
+
+    def __init__(self, address: str) -> None:
+        self.own = MovingWindowRateLimiter(Counters())
+        self.shared: MovingWindowRateLimiter | None = None
+        self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
+        if address != "memory":
+            storage = storage_from_string(f"async+{address.removeprefix('async+')}")
+            assert isinstance(storage, Storage)  # noqa: S101 -- for the type checker
+            self.shared = MovingWindowRateLimiter(storage)
+            faults = storage.base_exceptions
+            self.faults += (faults,) if isinstance(faults, type) else faults
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count one against `rule` and `key`; return 0, or after how many seconds to come back."""
+        if self.shared is not None:
+            try:
+                async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                    return await _hit(self.shared, rule, key)
+            except self.faults as error:
+                log.warning("limits are counted in this process only: %s", type(error).__name__)
+        return await _hit(self.own, rule, key)
+
+
+async def _hit(limiter: MovingWindowRateLimiter, rule: str, key: str) -> int:
+    item = parse(rule)
+    if await limiter.hit(item, key):
+        return 0
+    window = await limiter.get_window_stats(item, key)
+    return max(1, math.ceil(window.reset_time - time.time()))
 
 
 async def count(*limits: tuple[str, str]) -> None:
@@ -34,19 +68,21 @@ async def count(*limits: tuple[str, str]) -> None:
 
     Raises TooManyRequests, saying when to come back, at the first limit that is exceeded.
     """
-    if not current_app.config["RATELIMIT_ENABLED"]:
-        return
-    limiter: MovingWindowRateLimiter = current_app.extensions["limits"]
     for rule, key in limits:
-        item = parse(rule)
-        if not await limiter.hit(item, key):
-            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
-            raise TooManyRequests(retry_after=await _seconds_left(limiter, item, key))
+        seconds = await hit(rule, key)
+        if seconds:
+            raise TooManyRequests(retry_after=seconds)
 
 
-async def _seconds_left(limiter: MovingWindowRateLimiter, item: RateLimitItem, key: str) -> int:
-    window = await limiter.get_window_stats(item, key)
-    return max(1, math.ceil(window.reset_time - time.time()))
+async def hit(rule: str, key: str) -> int:
+    """Count this request against `rule` and `key`; return 0, or after how many seconds to come back."""
+    if not current_app.config["RATELIMIT_ENABLED"]:
+        return 0
+    limiter: Limiter = current_app.extensions["limits"]
+    seconds = await limiter.hit(rule, key)
+    if seconds:
+        events.log_event("limited", limit=key.partition(":")[0], rule=rule)
+    return seconds
 
 
 def peer() -> str:

@@ -1,0 +1,134 @@
+"""Changing what gets people in: their password, and the address that resets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app import outbox
+from app.accounts import passwords, tokens
+from app.accounts.canonical import canonical
+from app.accounts.models import LoginSession, User
+from app.accounts.service import end_every_session
+from app.database import reading, writing
+
+CHANGE_EMAIL_SECONDS = 3600
+"""How long the link to a new address is good, from the request."""
+
+
+class WrongPassword(ValueError):
+    """The password given again is not the account's, or the account has changed meanwhile."""
+
+
+async def prove(user_id: int, password: str) -> int:
+    """Return the version of the account's credentials; raises WrongPassword, passwords.Busy."""
+    account = await _find(user_id)
+    stored = account.password_hash if account else None
+    if not await passwords.matches(stored, password) or account is None:
+        raise WrongPassword("not the account's password")
+    version: int = account.credentials_version
+    return version
+
+
+async def change_password(user_id: int, *, current: str, new: str) -> None:
+    """Give the account the password `new`, end its sessions, and tell its owner.
+
+    Raises WrongPassword, passwords.Busy.
+    """
+    version = await prove(user_id, current)
+    password_hash = await passwords.generate(new)
+    async with writing() as session:
+        changed = await session.scalar(
+            update(User)
+            .where(User.id == user_id, User.credentials_version == version)
+            .values(password_hash=password_hash, credentials_version=version + 1)
+            .returning(User.id)
+        )
+        if changed is None:
+            raise WrongPassword("the account was changed at the same time")
+        await end_every_session(session, user_id)
+        await outbox.post(session, "password_changed", user_id=user_id)
+
+
+async def request_email_change(user_id: int, address: str, *, current: str) -> None:
+    """Ask the new `address` to confirm itself, and tell the old one; nothing changes before.
+
+    Whether somebody has `address` is not looked up before the mail is made. Raises WrongPassword,
+    passwords.Busy.
+    """
+    version = await prove(user_id, current)
+    async with writing() as session:
+        await outbox.post(
+            session,
+            "change_email",
+            unique=f"change_email:{user_id}",
+            user_id=user_id,
+            version=version,
+            address=address,
+        )
+        await outbox.post(session, "email_change_asked", user_id=user_id, address=address)
+
+
+async def check_email_change(token: str) -> str:
+    """Return the address that `token` may still give its account; raises tokens.InvalidToken."""
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    account = await _find(claim.subject)
+    if account is None or account.credentials_version != claim.version or not claim.address:
+        raise tokens.InvalidToken("the token was used, or the account has changed")
+    return claim.address
+
+
+async def change_email(token: str, *, spared: int) -> None:
+    """Give the account of `token` its new address, and tell the old one.
+
+    Every session of it ends but the one with the id `spared`. Raises tokens.InvalidToken, also when
+    somebody else has got the address meanwhile.
+    """
+    address = await check_email_change(token)
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    try:
+        async with writing() as session:
+            old = await session.scalar(
+                select(User.email)
+                .where(User.id == claim.subject, User.credentials_version == claim.version)
+                .with_for_update()
+            )
+            if old is None:
+                raise tokens.InvalidToken("the token was used, or the account has changed")
+            await session.execute(
+                update(User)
+                .where(User.id == claim.subject)
+                .values(
+                    email=address,
+                    email_canonical=canonical(address),
+                    credentials_version=claim.version + 1,
+                )
+            )
+            await session.execute(
+                delete(LoginSession).where(
+                    LoginSession.user_id == claim.subject, LoginSession.id != spared
+                )
+            )
+            await outbox.post(session, "email_changed", user_id=claim.subject, address=old)
+    except IntegrityError as error:
+        raise tokens.InvalidToken("somebody else has this address") from error
+
+
+async def owners_of(address: str) -> Sequence[Row[int, str, str]]:
+    """Return id, username and stored address of whoever has `address`, whatever its case."""
+    same = or_(User.email == address, User.email_canonical == canonical(address))
+    async with reading() as connection:
+        found = await connection.execute(
+            select(User.id, User.username, User.email).where(same).order_by(User.id)
+        )
+        return found.all()
+
+
+async def _find(user_id: int) -> Row[str | None, int] | None:
+    async with reading() as connection:
+        found = await connection.execute(
+            select(User.password_hash, User.credentials_version).where(User.id == user_id)
+        )
+        return found.first()

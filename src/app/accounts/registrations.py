@@ -1,0 +1,102 @@
+"""Registering while CONFIRM_EMAIL is on: there is no account before its address is confirmed.
+
+A free and a taken address are treated alike: nobody is looked up by address before the mail is made, which
+then brings either a link or the news that there is an account already. Names are not secret: a taken one
+is refused at once, but does not show which address waits for it, since waiting reserves no name.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from quart import current_app
+from sqlalchemy import Row, delete, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from app import outbox
+from app.accounts import passwords, tokens
+from app.accounts.canonical import canonical
+from app.accounts.models import Registration, User
+from app.accounts.service import Taken
+from app.database import reading, writing
+
+CONFIRM_SECONDS = 24 * 3600
+"""How long a registration waits for its link to be followed."""
+
+
+async def request(*, username: str, email: str, password: str) -> None:
+    """Let a registration wait until its address is confirmed; registrations that are over go.
+
+    Raises Taken for a name that somebody has, and passwords.Busy.
+    """
+    password_hash = await passwords.generate(password)
+    if await _is_name_taken(username):
+        raise Taken(frozenset({"username"}))
+    now = datetime.now(UTC)
+    waiting = Registration(
+        username=username,
+        email=email,
+        password_hash=password_hash,
+        expires_at=now + timedelta(seconds=CONFIRM_SECONDS),
+    )
+    async with writing() as session:
+        await session.execute(delete(Registration).where(Registration.expires_at <= now))
+        session.add(waiting)
+        await session.flush()
+        await outbox.post(session, "confirm_registration", registration_id=waiting.id)
+
+
+async def find(registration_id: int) -> Row[str, str] | None:
+    """Return username and address of a registration that waits, or None."""
+    async with reading() as connection:
+        found = await connection.execute(
+            select(Registration.username, Registration.email).where(
+                Registration.id == registration_id, Registration.expires_at > datetime.now(UTC)
+            )
+        )
+        return found.first()
+
+
+async def check(token: str) -> str:
+    """Return the name of the account that `token` may make; raises tokens.InvalidToken."""
+    waiting = await find(tokens.read(tokens.CONFIRM_REGISTRATION, token).subject)
+    if waiting is None:
+        raise tokens.InvalidToken("the registration was confirmed already, or is over")
+    username: str = waiting.username
+    return username
+
+
+async def confirm(token: str) -> None:
+    """Make the account of the registration that `token` names, and tell the administrator.
+
+    Raises tokens.InvalidToken, and Taken when somebody has got the name or the address meanwhile.
+    """
+    registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
+    try:
+        async with writing() as session:
+            waiting = (
+                await session.execute(
+                    delete(Registration)
+                    .where(
+                        Registration.id == registration_id,
+                        Registration.expires_at > datetime.now(UTC),
+                    )
+                    .returning(
+                        Registration.username, Registration.email, Registration.password_hash
+                    )
+                )
+            ).first()
+            if waiting is None:
+                raise tokens.InvalidToken("the registration was confirmed already, or is over")
+            session.add(User(**waiting._mapping))
+            await session.flush()
+            if current_app.config["FLASKY_ADMIN"]:
+                await outbox.post(session, "new_user", username=waiting.username)
+    except IntegrityError as error:
+        raise Taken(frozenset({"username", "email"})) from error
+
+
+async def _is_name_taken(username: str) -> bool:
+    same = or_(User.username == username, User.username_canonical == canonical(username))
+    async with reading() as connection:
+        return (await connection.execute(select(User.id).where(same))).first() is not None

@@ -1,0 +1,44 @@
+"""Browsers that accounts have logged in from, and registrations that wait for a confirmed address.
+
+Revision ID: 9d41c6e0b7f2
+Revises: e81f2b7d4c65
+Create Date: 2026-11-20 09:00:00
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9d41c6e0b7f2"
+down_revision = "e81f2b7d4c65"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "known_device",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("seen_at", sa.DateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("user_id", "digest"),
+    )
+    op.create_table(
+        "registration",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("email", sa.String(length=120), nullable=False),
+        sa.Column("password_hash", sa.String(length=256), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_registration_expires_at", "registration", ["expires_at"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_registration_expires_at", table_name="registration")
+    op.drop_table("registration")
+    op.drop_table("known_device")

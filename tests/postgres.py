@@ -13,7 +13,8 @@ from typing import Self
 
 import asyncpg
 
-SETTINGS = ("listen_addresses=''", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+"""Settings of a server whose data nobody will miss."""
 
 
 def find_binaries() -> Path | None:
@@ -28,8 +29,9 @@ def find_binaries() -> Path | None:
 class Server:
     """One running cluster; `with Server(binaries, directory) as server`."""
 
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    def __init__(self, binaries: Path, directory: Path, settings: tuple[str, ...] = HASTY) -> None:
         self.binaries = binaries
+        self.settings = ("listen_addresses=''", *settings)
         # A socket's path may have 107 bytes, and PostgreSQL refuses to run as root.
         self.directory = Path(tempfile.mkdtemp(prefix="pg"))
         self.as_user = ("setpriv", "--reuid=nobody", "--clear-groups") if os.getuid() == 0 else ()
@@ -47,7 +49,7 @@ class Server:
     def start(self) -> None:
         """Start the server, and return when it answers."""
         data = self.directory / "data"
-        options = " ".join(f"-c {setting}" for setting in SETTINGS)
+        options = " ".join(f"-c {setting}" for setting in self.settings)
         self._run(
             "pg_ctl", "-D", str(data), "-w", "-l", str(self.directory / "log"),
             "-o", f"-k {self.directory} {options}", "start",

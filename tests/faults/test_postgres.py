@@ -32,7 +32,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
     binaries = postgres.find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with postgres.Server(binaries, tmp_path_factory.mktemp("pg")) as server:
+    with postgres.Server(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
         yield server
 
 
@@ -85,7 +85,10 @@ async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
     app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any
 ) -> None:
     guest = Visitor(app)
-    tokens = {"guest": (await guest.get("/login")).token, "susan": (await susan.get("/index")).token}
+    tokens = {
+        "guest": (await guest.get("/login")).token,
+        "susan": (await susan.get("/index")).token,
+    }
     login = {"username": "susan", "password": "correct horse", "csrf_token": tokens["guest"]}
     with fault(postgres_server):
         pages = [

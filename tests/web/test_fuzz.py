@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from quart import Quart
 from quart.signals import got_background_exception, got_request_exception
@@ -204,7 +204,14 @@ async def test_any_path(site: Site, path: str, who: str) -> None:
 
 
 @fuzz
-@given(host=raw)
+@given(host=st.one_of(raw, st.from_regex(rb"[a-z0-9.:_\[\]-]{0,80}", fullmatch=True)))
+@example(host=b".")
+@example(host=b"a..b")
+@example(host=b"xn--zz--")
+@example(host=b"[::1")
+@example(host=b"[v1.x]:99999")
+@example(host=b"localhost:99999")
+@example(host=b"9" * 400)
 async def test_any_host(site: Site, host: bytes) -> None:
     for path in ("/login", "/healthz", "/nothing", "/static/x"):
         await site.ask("guest", "GET", path, host=host)

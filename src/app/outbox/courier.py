@@ -84,8 +84,9 @@ class Courier:
         await self._leave_nothing()
 
     async def _leave_nothing(self) -> None:
-        """See the end of the task that renews leases: nothing is held any more."""
+        """End the task that renews leases when nothing is held any more."""
         if self._renewer is not None and not self._held:
+            self._renewer.cancel()
             await asyncio.wait([self._renewer])
 
     async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
@@ -109,6 +110,16 @@ class Courier:
             ):
                 break
         await self._leave_nothing()
+
+    async def _until_there_is_room(self) -> None:
+        """Wait until it is time to claim more, or to look for what is more urgent."""
+        try:
+            async with asyncio.timeout(self.outbox.poll):
+                await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
+                while self._held and not self._slots.wants_more(len(self._held)):
+                    await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
 
     async def _anything_due(self) -> bool:
         now = self.outbox.clock()
@@ -224,15 +235,13 @@ class Courier:
             self.outbox.tell_done(expired)
 
     async def _keep_leases(self) -> None:
-        """Renew what is held for as long as anything is; stop delivering what was lost."""
+        """Renew what is held every so often; stop delivering what was lost."""
         while self._held:
-            await asyncio.wait(self._held, timeout=self.outbox.renew)
-            if not self._held:
-                return
+            await asyncio.sleep(self.outbox.renew)
+            now = self.outbox.clock()
             try:
                 lost = await self.ledger.renew(self.held, self.outbox.lease)
             except (DatabaseUnavailable, DBAPIError):
-                now = self.outbox.clock()
                 lost = [claim for claim in self.held if claim.lease_end <= now]
             for task, claim in self._held.items():
                 if claim in lost:

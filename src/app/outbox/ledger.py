@@ -25,7 +25,7 @@ from app.outbox.settle import settle
 
 AGAIN_SECONDS = 0.5
 """How long a settlement that could not be written waits for its next try."""
-COMPANY_SECONDS = 0.01
+COMPANY_SECONDS = 0.02
 """How long a group waits for deliveries that are under way to join it."""
 
 

@@ -27,7 +27,16 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 BODIES_HELD = 64
 """All bodies being read and answered hold at most this many times MAX_CONTENT_LENGTH."""
 
-HOST = re.compile(rb"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])?(?::[0-9]{0,5})?", re.IGNORECASE)
+_LABEL = rb"[a-z0-9_-]{1,63}"
+HOST = re.compile(
+    rb"(?:(?=.{1,253}$)"
+    + _LABEL
+    + rb"(?:\."
+    + _LABEL
+    + rb")*\.?|(?=.{1,60}$)\[[0-9a-f:.]{2,45}\])?"
+    rb"(?::[0-9]{0,5})?",
+    re.IGNORECASE,
+)
 """A name or address and perhaps a port (RFC 3986 3.2.2), or nothing."""
 
 

@@ -80,7 +80,10 @@ async def hit(rule: str, key: str) -> int:
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]
-    return await limiter.hit(rule, key)
+    seconds = await limiter.hit(rule, key)
+    if seconds:
+        events.log_event("limited", limit=key.partition(":")[0], rule=rule)
+    return seconds
 
 
 def peer() -> str:

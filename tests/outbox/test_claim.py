@@ -20,6 +20,7 @@ from app.outbox.models import Delivery, Priority, State
 from app.outbox.rules import Event, Outcome, Settlement, Times, settle
 from app.outbox.state import Outbox
 from app.quart_mail import Message
+from app.settings import SettingsError
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, post, rows
 
@@ -50,6 +51,14 @@ def sent(claim: Claim) -> Settlement:
         times=Times(),
         jitter=0,
     )
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_leases_that_end_before_they_are_renewed_stop_the_start(
+    config: dict[str, Any],
+) -> None:
+    with pytest.raises(SettingsError, match=r"OUTBOX_RENEW: 20 .* half of OUTBOX_LEASE"):
+        make_site(config | {"OUTBOX_LEASE": 30, "OUTBOX_RENEW": 20})
 
 
 async def test_what_is_claimed_is_not_claimed_again_while_its_lease_runs(app: Quart) -> None:

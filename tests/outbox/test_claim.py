@@ -14,6 +14,7 @@ from app import outbox
 from app.database import writing
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
+from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority, State
 from app.outbox.rules import Event, Outcome, Settlement, Times, settle
@@ -137,12 +138,12 @@ async def test_an_expired_row_is_not_claimed_and_a_held_one_not_expired(app: Qua
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at + timedelta(seconds=1)))
     async with writing() as session:
-        expired = await claims.expire(await session.connection(), now=at + timedelta(seconds=2))
+        expired = await expire(await session.connection(), now=at + timedelta(seconds=2))
     assert len(expired) == 1
     assert held.id not in expired
     assert await take(at + SOON) == []
     async with writing() as session:
-        assert await claims.expire(await session.connection(), now=at + SOON) == [held.id]
+        assert await expire(await session.connection(), now=at + SOON) == [held.id]
 
 
 async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
@@ -153,7 +154,7 @@ async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at))
     async with writing() as session:
-        await claims.expire(await session.connection(), now=at + SOON)
+        await expire(await session.connection(), now=at + SOON)
     assert await rows("state", "in_doubt") == [("expired", True)]
 
 

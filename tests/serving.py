@@ -47,13 +47,21 @@ class Served:
         pid = self.process.pid
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def open_files(self) -> int:
-        """Return how many files and connections it has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+    def connections(self) -> int:
+        """Return how many sockets it has open."""
+        folder = Path(f"/proc/{self.process.pid}/fd")
+        return sum(_is_socket(link) for link in folder.iterdir())
 
     def _status(self, name: str) -> int:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(text.partition(f"{name}:")[2].split()[0])
+
+
+def _is_socket(link: Path) -> bool:
+    try:
+        return os.readlink(link).startswith("socket:")
+    except FileNotFoundError:  # closed meanwhile
+        return False
 
 
 @asynccontextmanager
@@ -61,7 +69,8 @@ async def serving(folder: Path, database_url: str, **settings: str) -> AsyncIter
     """Serve in `folder` from a migrated database; stop with SIGTERM, and see that it ends well."""
     environment = os.environ | PRODUCTION | {"DATABASE_URL": database_url} | settings
     process = await asyncio.create_subprocess_exec(
-        HYPERCORN, "--config", str(TOML), "--bind", "127.0.0.1:0", "app:create_app()",
+        HYPERCORN, "--config", str(TOML), "--bind", "127.0.0.1:0",
+        "--keep-alive", "2", "app:create_app()",
         cwd=folder, env=environment, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     served = Served(0, process)

@@ -54,15 +54,16 @@ class StandardError(logging.StreamHandler[TextIO]):
 
 
 def init_app(app: Quart) -> None:
-    """Let the loggers of this package write lines to standard error, in the form LOG_FORMAT."""
-    logger = logging.getLogger("app")
-    for handler in logger.handlers[:]:
+    """Write every logger's lines to standard error in the form LOG_FORMAT, unless somebody else does."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
         if isinstance(handler, StandardError):
-            logger.removeHandler(handler)
-    handler = StandardError()
-    handler.setFormatter(Line(app.config["LOG_FORMAT"]))
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if app.debug else logging.INFO)
+            root.removeHandler(handler)
+    if not root.handlers:
+        handler = StandardError()
+        handler.setFormatter(Line(app.config["LOG_FORMAT"]))
+        root.addHandler(handler)
+    logging.getLogger("app").setLevel(logging.DEBUG if app.debug else logging.INFO)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Talk:
     """What one connection has said so far."""
 
     def __init__(self) -> None:
+        self.helo = ""
         self.sender = ""
         self.recipients: list[str] = []
 
@@ -39,6 +40,7 @@ class Dropped(Exception):
 class FaultySmtp:
     def __init__(self, *, tls: ssl.SSLContext | None = None, login: str | None = None) -> None:
         self.arrivals: Counter[str] = Counter()
+        self.helos: Counter[str] = Counter()
         self.bodies: list[bytes] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.reached: Counter[str] = Counter()
@@ -46,6 +48,8 @@ class FaultySmtp:
         self.open_now = 0
         self.most_open = 0
         self.port = 0
+        self.hung = 0
+        self._released = asyncio.Event()
         self._tls = tls
         self._login = login
         self._faults: dict[str, list[FaultOf]] = defaultdict(list)
@@ -67,6 +71,20 @@ class FaultySmtp:
     def heal(self) -> None:
         """Forget all faults; what hangs goes on hanging."""
         self._faults.clear()
+
+    def release(self) -> None:
+        """Give every reply that hangs."""
+        self._released.set()
+        self._released = asyncio.Event()
+
+    async def _hang(self) -> None:
+        self.hung += 1
+        self._note("hang")
+        try:
+            await self._released.wait()
+        finally:
+            self.hung -= 1
+            self._note("hang")
 
     async def close_port(self) -> None:
         assert self._server is not None
@@ -130,7 +148,8 @@ class FaultySmtp:
         if said in ("drop", "lost"):
             raise Dropped
         if said == "hang":
-            await asyncio.Event().wait()
+            await self._hang()
+            said = good
         if said == "drip":
             writer.write(good[:1].encode())
             await asyncio.Event().wait()
@@ -153,6 +172,7 @@ class FaultySmtp:
             verb, _, rest = line.decode("latin-1").strip().partition(" ")
             match verb.upper():
                 case "EHLO" | "HELO":
+                    talk.helo = rest
                     await self._answer("ehlo", writer, talk, self._extensions(secure))
                 case "STARTTLS":
                     assert self._tls is not None
@@ -162,7 +182,7 @@ class FaultySmtp:
                 case "AUTH":
                     await self._answer("auth", writer, talk, "235 welcome")
                 case "MAIL":
-                    talk = Talk()
+                    talk.recipients = []
                     talk.sender = rest.partition("<")[2].partition(">")[0]
                     await self._answer("mail", writer, talk, "250 OK")
                 case "RCPT":
@@ -201,5 +221,6 @@ class FaultySmtp:
         headers = BytesHeaderParser().parsebytes(body)
         self.arrivals[str(headers["Message-ID"])] += 1
         self.bodies.append(body)
+        self.helos[talk.helo] += 1
         self.envelopes.append((talk.sender, list(talk.recipients)))
         self._note("dot-kept")

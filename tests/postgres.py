@@ -13,7 +13,10 @@ from typing import Self
 
 import asyncpg
 
-SETTINGS = ("listen_addresses=''", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+"""Settings of a server whose data nobody will miss."""
+
+MEMORY = Path("/dev/shm")
 
 
 def find_binaries() -> Path | None:
@@ -28,10 +31,12 @@ def find_binaries() -> Path | None:
 class Server:
     """One running cluster; `with Server(binaries, directory) as server`."""
 
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    def __init__(self, binaries: Path, directory: Path, settings: tuple[str, ...] = HASTY) -> None:
         self.binaries = binaries
+        self.settings = ("listen_addresses=''", *settings)
         # A socket's path may have 107 bytes, and PostgreSQL refuses to run as root.
-        self.directory = Path(tempfile.mkdtemp(prefix="pg"))
+        folder = MEMORY if settings is HASTY and os.access(MEMORY, os.W_OK) else None
+        self.directory = Path(tempfile.mkdtemp(prefix="pg", dir=folder))
         self.as_user = ("setpriv", "--reuid=nobody", "--clear-groups") if os.getuid() == 0 else ()
         if self.as_user:
             shutil.chown(self.directory, "nobody")
@@ -41,12 +46,28 @@ class Server:
     def __enter__(self) -> Self:
         data = self.directory / "data"
         self._run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
-        options = " ".join(f"-c {setting}" for setting in SETTINGS)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the server, and return when it answers."""
+        data = self.directory / "data"
+        options = " ".join(f"-c {setting}" for setting in self.settings)
         self._run(
             "pg_ctl", "-D", str(data), "-w", "-l", str(self.directory / "log"),
             "-o", f"-k {self.directory} {options}", "start",
         )  # fmt: skip
-        return self
+
+    def stop(self) -> None:
+        """Stop the server as a crash does, whoever is connected."""
+        self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+
+    def signal(self, number: int) -> None:
+        """Send a signal, such as SIGSTOP, to the server and all its processes."""
+        master = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        for process in (master, *map(int, children)):
+            os.kill(process, number)
 
     def __exit__(
         self,
@@ -54,7 +75,7 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -77,6 +98,11 @@ class Server:
         name = f"test_{self.count}"
         await self._execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
         return self.url(name)
+
+    async def drop_database(self, url: str) -> None:
+        """Remove the database at `url`: some 8 MB each."""
+        name = url.partition("@/")[2].partition("?")[0]
+        await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(

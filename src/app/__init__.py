@@ -7,8 +7,22 @@ from typing import Any
 
 from quart import Quart
 
-from app import accounts, database, email, greeting, notices, outbox, posts, profiles, settings, web
+from app import (
+    accounts,
+    database,
+    email,
+    greeting,
+    notices,
+    outbox,
+    posts,
+    profiles,
+    reports,
+    settings,
+    shutdown,
+    web,
+)
 from app.quart_mail import Mail
+from app.web import health
 
 __version__ = "0.1.0"
 __all__ = ["create_app", "mail"]
@@ -30,4 +44,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     greeting.init_app(app)
     email.init_app(app)
     notices.init_app(app)
+    reports.init_app(app)
+    health.tell(app, "outbox", outbox.stats)
+    shutdown.init_app(app)
     return app

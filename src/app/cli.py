@@ -17,6 +17,7 @@ from app.database import DatabaseUnavailable, reading
 from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
+from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
@@ -33,9 +34,10 @@ def microblog(context: click.Context) -> None:
 @microblog.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, envvar="PORT", show_default=True, help="0: a free one.")
-def dev(host: str, port: int) -> None:
+@click.option("--demo", is_flag=True, help="Fill the site with people, posts and follows first.")
+def dev(host: str, port: int, demo: bool) -> None:
     """Start the site and a mail catcher for trying it out on this machine."""
-    asyncio.run(development.run(host=host, port=port))
+    asyncio.run(development.run(host=host, port=port, with_demo=demo))
 
 
 @microblog.group()
@@ -106,7 +108,8 @@ async def mail_test(app: Quart, address: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-microblog.add_command(user)
+for command in (user, outbox, courier):
+    microblog.add_command(command)
 
 
 def main() -> None:

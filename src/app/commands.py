@@ -10,7 +10,11 @@ from typing import Any, Concatenate, ParamSpec
 import click
 from quart import Quart
 
+from app.database import DatabaseUnavailable
+
 P = ParamSpec("P")
+DRIVER_SECONDS = 0.1
+"""aiosqlite's thread reports its own end to the loop after a connection that failed."""
 Factory = Callable[[], Quart]
 
 
@@ -39,5 +43,8 @@ async def _run(
     try:
         async with app.app_context():
             await command(app, *args, **kwargs)
+    except DatabaseUnavailable:
+        await asyncio.sleep(DRIVER_SECONDS)
+        raise
     finally:
         await app.extensions["database"].dispose()

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import Quart, current_app
-from sqlalchemy import URL, DateTime, Dialect, String, event, make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app import drivers
+from app.columns import StoredTime as StoredTime
+from app.columns import UtcDateTime as UtcDateTime
+from app.columns import is_storable as is_storable
+from app.drivers import WAIT_SECONDS
+from app.leases import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT_SECONDS = 2.0
-"""How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
+LONGEST_COMMIT_SECONDS = WAIT_SECONDS + 0.5
+"""When a transaction's commit is given up, counted from its beginning."""
+
+AT_ONCE_SECONDS = WAIT_SECONDS / 4
+"""A read that failed in less is worth a second try."""
 
 T = TypeVar("T")
 
@@ -40,48 +49,6 @@ class Base(DeclarativeBase):
     """The base of every table's class."""
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, stored naive as Microblog stores it."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return `value` as naive UTC; a naive value is a ValueError."""
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a datetime for the database must be aware")
-        return value and value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored `value` as aware UTC."""
-        return value and value.replace(tzinfo=UTC)
-
-
-class StoredTime(TypeDecorator[str]):
-    """A timestamp as text, exactly as the database holds it: what a position in a timeline is made of.
-
-    SQLite compares timestamps as the text that was stored, which rows of other programs write with or
-    without fractions of a second; turned into a datetime and back they would not find themselves.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return text on SQLite, a timestamp elsewhere."""
-        return dialect.type_descriptor(String() if dialect.name == "sqlite" else DateTime())
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """Return what the driver takes; ValueError for text that is no ISO 8601 time."""
-        if value is None or dialect.name == "sqlite":
-            return value
-        return datetime.fromisoformat(value).replace(tzinfo=None)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """Return the stored `value` as text."""
-        return None if value is None else str(value)
-
-
 class Database:
     """The two engines of one app: `reader` in autocommit, `writer` in transactions.
 
@@ -91,7 +58,11 @@ class Database:
 
     def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
         self.url = make_url(url)
-        options: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "pool_size": pool_size}
+        options: dict[str, Any] = {
+            "pool_timeout": WAIT_SECONDS,
+            "pool_size": pool_size,
+            "hide_parameters": True,  # errors are logged, and what people typed is not
+        }
         if self.is_sqlite:
             options["connect_args"] = {"timeout": WAIT_SECONDS, "isolation_level": None}
         else:
@@ -103,7 +74,10 @@ class Database:
             options.update(pool_size=1, max_overflow=0)
         self.writer = create_async_engine(self.url, **options)
         if self.is_sqlite:
-            _tune_sqlite(self.reader, self.writer)
+            drivers.tune_sqlite(self.reader, self.writer)
+        else:
+            drivers.tune_postgresql(self.reader, self.writer)
+        self.leases = Leases(self.reader, count=pool_size, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )
@@ -117,7 +91,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for SELECTs; raise DatabaseUnavailable when there is none in time."""
         with _unavailable():
-            async with self.reader.connect() as connection:
+            async with self._in_time(), self.reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -131,17 +105,50 @@ class Database:
         if outer is not None and outer[0] is asyncio.current_task():
             yield outer[1]
             return
+        begun = asyncio.get_running_loop().time()
+        drivers.writing_since.set(time.monotonic())
         with _unavailable():
             async with AsyncSession(self.writer, expire_on_commit=False) as session:
                 self._open.set((asyncio.current_task(), session))
                 try:
-                    yield session
+                    async with self._in_time():
+                        yield session
                 finally:
                     self._open.set(outer)
-                await to_the_end(session.commit())
+                await to_the_end(self._commit(session, begun + LONGEST_COMMIT_SECONDS))
+
+    async def _commit(self, session: AsyncSession, deadline: float) -> None:
+        """Commit by `deadline` of the loop's clock; SQLite's thread is let finish what it has begun."""
+        async with asyncio.timeout_at(None if self.is_sqlite else deadline):
+            await session.commit()
+
+    def _in_time(self) -> asyncio.Timeout:
+        """Give up a block that does not get a server's answers in time; SQLite has its own clocks."""
+        return asyncio.timeout(None if self.is_sqlite else WAIT_SECONDS)
+
+    async def read(self, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows of one SELECT by one exchange with the driver (see `app.fetching`).
+
+        When that fails at once, as on a connection whose server has restarted, it is asked once more over
+        SQLAlchemy, which connects anew and knows every driver's errors; a slow failure is an answer.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with _unavailable():
+            try:
+                async with self._in_time():
+                    return await self.leases.read(sql, arguments)
+            except PoolTimeoutError:
+                raise
+            except Exception as error:  # of any driver: what it means is found out below
+                if loop.time() - begun > AT_ONCE_SECONDS:
+                    raise DatabaseUnavailable(str(error)) from error
+        async with self.reading() as connection:
+            return (await connection.exec_driver_sql(sql, tuple(arguments))).all()
 
     async def dispose(self) -> None:
         """Close every connection."""
+        await self.leases.close()
         await self.reader.dispose()
         await self.writer.dispose()
 
@@ -166,11 +173,6 @@ def writing() -> AbstractAsyncContextManager[AsyncSession]:
     """Give a session of the current app's database in a transaction (see `Database.writing`)."""
     database: Database = current_app.extensions["database"]
     return database.writing()
-
-
-def is_storable(text: str) -> bool:
-    """Return whether every database stores `text`: NUL and lone surrogates are refused."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -205,27 +207,3 @@ def _is_no_answer(error: DBAPIError) -> bool:
     """Return whether `error` is about reaching the database; SQLite says so of wrong SQL as well."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR
-
-
-def _tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
-    """Set the pragmas on every new connection, and take the write lock at BEGIN.
-
-    With a deferred BEGIN, 9 of 10 concurrent read-then-write transactions fail at once.
-    """
-
-    @event.listens_for(reader.sync_engine, "connect")
-    @event.listens_for(writer.sync_engine, "connect")
-    def set_pragmas(connection: Any, record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout = {int(WAIT_SECONDS * 1000)}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(writer.sync_engine, "begin")
-    def begin_immediate(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

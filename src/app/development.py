@@ -12,7 +12,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
 
-from app import create_app, mailbox, settings
+from app import create_app, demo, mailbox, settings
 from app.mailbox import Catcher
 from app.migrations import run as migrations
 
@@ -29,13 +29,15 @@ class PortTaken(settings.SettingsError):
     """Somebody else listens where the site should."""
 
 
-async def run(*, host: str, port: int) -> None:
+async def run(*, host: str, port: int, with_demo: bool = False) -> None:
     """Serve on `host` and `port` until SIGINT or SIGTERM; with MAIL_SERVER set, without the catcher.
 
     Raises SettingsError for settings that are wrong, PortTaken for an address that is.
     """
     given = settings.from_environment()
     config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
+    if with_demo:  # its people have no addresses of their own
+        config["AVATARS"] = given.get("AVATARS") or "local"
     with listen(host, port) as listener:
         config["BASE_URL"] = given.get("BASE_URL") or f"http://{host}:{listener.getsockname()[1]}"
         settings.load(config)  # what the catcher replaces is checked as well
@@ -51,7 +53,10 @@ async def run(*, host: str, port: int) -> None:
             if catcher is not None:
                 mailbox.init_app(app, catcher.mailbox)
             await migrations.upgrade(app.extensions["database"])
-            _announce_when_serving(app, catcher)
+            if with_demo:
+                async with app.app_context():
+                    await demo.fill()
+            _announce_when_serving(app, catcher, with_demo=with_demo)
             await _serve(app, listener)
 
 
@@ -83,7 +88,7 @@ async def _serve(app: Quart, listener: socket.socket) -> None:
     await serve(app, server, shutdown_trigger=stop.wait)
 
 
-def _announce_when_serving(app: Quart, catcher: Catcher | None) -> None:
+def _announce_when_serving(app: Quart, catcher: Catcher | None, *, with_demo: bool) -> None:
     base = app.config["BASE_URL"]
     lines = [f"Microblog  {base}"]
     if catcher is not None:
@@ -92,6 +97,8 @@ def _announce_when_serving(app: Quart, catcher: Catcher | None) -> None:
         )
     else:
         lines.append(f"Mail       goes out by {app.config['MAIL_SERVER']}")
+    if with_demo:
+        lines.append(f"Demo       log in as {demo.GUEST} with the password: {demo.PASSWORD}")
     lines.append("Stop it with Ctrl-C.")
 
     @app.before_serving

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart, current_app
 from sqlalchemy import Row, case, or_, select
 
-from app import outbox
+from app import outbox, reports
 from app.accounts import tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import User
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RESET_SPACING = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
 """At most so many reset mails for one account in so much time (OWASP Forgot Password Cheat Sheet)."""
+
+ERROR_REPORT_SECONDS = 86400
 
 
 def init_app(app: Quart) -> None:
@@ -45,6 +47,9 @@ def init_app(app: Quart) -> None:
     )
     outbox.register(app, "password_changed", password_changed)
     outbox.register(app, "new_user", new_user)
+    outbox.register(
+        app, reports.KIND, error_report, priority=Priority.LOW, expiry=ERROR_REPORT_SECONDS
+    )
 
 
 async def send_email(
@@ -152,6 +157,16 @@ async def new_user(request: MailRequest) -> Message | None:
     if not admin:
         return None
     return await render(admin, "New User", "email/new_user", username=request.params["username"])
+
+
+async def error_report(request: MailRequest) -> Message | None:
+    """Render the mail that tells ADMINS, if set, of unhandled errors of one kind."""
+    admins = current_app.config["ADMINS"]
+    if not admins:
+        return None
+    message = await render(admins[0], "Failure", "email/error_report", **request.params)
+    message.recipients = list(admins)
+    return message
 
 
 async def render(to: str, subject: str, template: str, **context: Any) -> Message:

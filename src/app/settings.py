@@ -72,7 +72,15 @@ SETTINGS = (
     Setting("TRUSTED_PROXIES", whole(0, 10), 0),
     Setting("ADMINS", parsing.addresses, ()),
     Setting("FLASKY_ADMIN", parsing.address),
+    Setting("MAX_CONTENT_LENGTH", whole(10_000, 2**40), 2**20),
+    Setting("MAX_FORM_PARTS", whole(20, 1_000_000), 1000),
+    Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),
+    Setting("BODY_TIMEOUT", seconds(0.1), 15),
+    Setting("MAX_REQUESTS", whole(1, 1_000_000), 100),
+    Setting("LOG_FORMAT", one_of("text", "json"), "text"),
+    Setting("ACCESS_LOG", boolean),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
+    Setting("AVATARS", one_of("gravatar", "local"), "gravatar"),
     Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),
     Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
     Setting("PASSWORD_PROCESSES", whole(0, 64), 2),
@@ -157,6 +165,8 @@ def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str,
 
 def _fill_in(values: dict[str, Any]) -> None:
     """Give what production must name a value fit for this machine, under DEBUG and TESTING."""
+    if values["ACCESS_LOG"] is None:
+        values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
     if values["DEBUG"] or values["TESTING"]:
         values["BASE_URL"] = values["BASE_URL"] or "http://127.0.0.1:8000"
         values["TRUSTED_HOSTS"] = (*values["TRUSTED_HOSTS"], *LOOPBACK_HOSTS)

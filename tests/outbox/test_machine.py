@@ -21,6 +21,7 @@ from app import outbox
 from app.outbox import claim as claims
 from app.outbox import rules
 from app.outbox.claim import Claim, Room
+from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority
 from app.outbox.rules import Event, Outcome
@@ -67,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         box: Outbox = self.site.extensions["outbox"]
         box.clock = lambda: self.now  # type: ignore[method-assign]
-        self.ledger = Ledger(self.site, lambda: self.now)
+        self.ledger = Ledger(self.site, lambda: self.now, most=10_000)
         self.database = self.site.extensions["database"]
         self.models: dict[int, Model] = {}
         self.claims: list[Claim] = []
@@ -176,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     def expire(self) -> None:
         async def work() -> list[int]:
             async with self.database.writing() as session:
-                return await claims.expire(await session.connection(), now=self.now)
+                return await expire(await session.connection(), now=self.now)
 
         late = {
             id_

@@ -52,7 +52,9 @@ async def visitor() -> Visitor:
     """Return who asks, by one statement the first time in a request; NOBODY costs none."""
     if "visitor" not in g:
         token = _extension().load_user().auth_id
-        g.visitor = await sessions.find(token) if token else NOBODY
+        g.visitor = NOBODY  # also for the 503 page: it does not wait for the database once more
+        if token:
+            g.visitor = await sessions.find(token)
         if token and not g.visitor.is_authenticated:
             _extension().logout_user()
         elif sessions.is_stale(g.visitor):

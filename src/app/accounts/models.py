@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from hashlib import md5
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts import passwords, tokens
+from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
 from app.database import Base, UtcDateTime, reading
 
@@ -110,7 +110,7 @@ class User(Base):
             return user
 
     def avatar(self, size: int) -> str:
-        """Return the address of this account's Gravatar picture, `size` pixels square."""
+        """Return the address of this account's picture, `size` pixels square."""
         return avatar_url(self.email, size)
 
 
@@ -155,12 +155,6 @@ class Registration(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH))
     password_hash: Mapped[str] = mapped_column(String(256))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-
-
-def avatar_url(email: str, size: int) -> str:
-    """Return the Gravatar address for `email`, `size` pixels square (docs.gravatar.com, MD5 addresses)."""
-    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
-    return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"
 
 
 @event.listens_for(User.username, "set")

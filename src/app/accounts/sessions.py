@@ -10,10 +10,12 @@ from hashlib import sha256
 from typing import Any
 
 from quart import current_app
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, String, bindparam, delete, or_, select, update
 
-from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User, avatar_url
-from app.database import reading, writing
+from app.accounts.addresses import avatar_url
+from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
+from app.database import UtcDateTime, reading, writing
+from app.fetching import Query, fetch
 
 MOST_LISTED = 200
 TOUCH_SECONDS = 60
@@ -44,6 +46,23 @@ class Visitor:
 
 NOBODY = Visitor()
 
+BY_TOKEN = Query(
+    select(
+        User.id,
+        User.username,
+        User.email,
+        LoginSession.id.label("session_id"),
+        LoginSession.created_at,
+        LoginSession.seen_at,
+        LoginSession.remember,
+    )
+    .join(User, User.id == LoginSession.user_id)
+    .where(
+        LoginSession.token_digest == bindparam("digest", type_=String),
+        LoginSession.expires_at > bindparam("now", type_=UtcDateTime),
+    )
+)
+
 
 async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
     """Store a new session of the account and return its token; rows of it that are over go."""
@@ -60,6 +79,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
     )
     async with writing() as session:
         session.add(row)
+        await session.execute(update(User).where(User.id == user_id).values(last_seen=now))
         await session.execute(
             delete(LoginSession).where(
                 LoginSession.user_id == user_id, LoginSession.expires_at <= now
@@ -70,25 +90,8 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
 
 async def find(token: str) -> Visitor:
     """Return who is logged in by `token`, or NOBODY when its session is over; one statement."""
-    async with reading() as connection:
-        found = await connection.execute(
-            select(
-                User.id,
-                User.username,
-                User.email,
-                LoginSession.id.label("session_id"),
-                LoginSession.created_at,
-                LoginSession.seen_at,
-                LoginSession.remember,
-            )
-            .join(User, User.id == LoginSession.user_id)
-            .where(
-                LoginSession.token_digest == _digest(token),
-                LoginSession.expires_at > datetime.now(UTC),
-            )
-        )
-        row = found.first()
-    return Visitor(*row) if row else NOBODY
+    rows = await fetch(BY_TOKEN, digest=_digest(token), now=datetime.now(UTC))
+    return Visitor(*rows[0]) if rows else NOBODY
 
 
 def is_stale(visitor: Visitor) -> bool:
@@ -106,12 +109,25 @@ async def touch(visitor: Visitor) -> None:
         current_app.config, created_at=visitor.created_at, now=now, remember=visitor.remember
     )
     async with writing() as session:
-        await session.execute(
+        noted = await session.scalar(
             update(LoginSession)
-            .where(LoginSession.id == visitor.session_id)
+            .where(LoginSession.id == visitor.session_id, LoginSession.seen_at == visitor.seen_at)
             .values(seen_at=now, expires_at=expires_at)
+            .returning(LoginSession.id)
         )
-        await session.execute(update(User).where(User.id == visitor.id).values(last_seen=now))
+        if noted is None:  # another request of this session was quicker
+            return
+        await session.execute(
+            update(User)
+            .where(
+                User.id == visitor.id,
+                or_(
+                    User.last_seen.is_(None),
+                    User.last_seen <= now - timedelta(seconds=TOUCH_SECONDS),
+                ),
+            )
+            .values(last_seen=now)
+        )
 
 
 async def end(token: str) -> None:

@@ -7,7 +7,8 @@ from alembic import context
 import app.accounts.models
 import app.greeting.models
 import app.outbox.models
-import app.posts.models  # noqa: F401 -- imported for the tables they declare
+import app.posts.models
+import app.reports.models  # noqa: F401 -- imported for the tables they declare
 from app.database import Base
 
 connection = context.config.attributes["connection"]

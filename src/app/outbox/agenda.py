@@ -23,3 +23,11 @@ async def look(database: Database) -> tuple[datetime | None, datetime | None]:
     async with database.reading() as connection:
         *dues, expiry = (await connection.execute(select(*next_due, next_expiry))).one()
     return min((due for due in dues if due is not None), default=None), expiry
+
+
+async def count_due(database: Database, *, now: datetime, most: int) -> int:
+    """Return how many rows are due at `now`, counting no further than `most`."""
+    due = select(Delivery.id).where(Delivery.priority.in_([*Priority]), Delivery.due_at <= now)
+    counted = select(func.count()).select_from(due.limit(most).subquery())
+    async with database.reading() as connection:
+        return await connection.scalar(counted) or 0

@@ -9,17 +9,17 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
-from app.outbox.claim import Claim, table
+from app.outbox.claim import ARE_HELD, Claim, named, table
 from app.outbox.models import State
 
 FENCE = (
     update(table)
-    .where(table.c.id.in_(bindparam("ids", expanding=True)), table.c.state == State.QUEUED.value)
+    .where(ARE_HELD, table.c.state == State.QUEUED.value)
     .values(
         state=State.SENDING.value,
         unique_key=None,
         about=bindparam("about_"),
-        handed_at=bindparam("now_", type_=UtcDateTime()),
+        handed_at=bindparam("handed", type_=UtcDateTime()),
     )
     .returning(table.c.id)
 )
@@ -37,25 +37,25 @@ LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"),
 
 
 async def fence(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
-    """Move `claims`, which are held, to `sending`; return the ids of those whose DATA may begin.
+    """Move those of `claims` that are held to `sending`; return the ids of those whose DATA may begin.
 
     A mail about somebody is not let through when another of its kind about the same one has been since it was
     claimed: its renderer counted without that one (see `count_since`), and must be asked again.
     """
-    plain = [claim.id for claim in claims if claim.about is None]
+    plain = [claim for claim in claims if claim.about is None]
     passed = await _fence(connection, plain, None, now) if plain else set()
     with_about = [claim for claim in claims if claim.about is not None]
     for claim in sorted(with_about, key=lambda claim: (claim.about or "", claim.id)):
         if await _is_alone(connection, claim):
-            passed |= await _fence(connection, [claim.id], claim.about, now)
+            passed |= await _fence(connection, [claim], claim.about, now)
     return passed
 
 
 async def _fence(
-    connection: AsyncConnection, ids: list[int], about: str | None, now: datetime
+    connection: AsyncConnection, claims: Sequence[Claim], about: str | None, now: datetime
 ) -> set[int]:
-    found = await connection.execute(FENCE, {"ids": ids, "about_": about, "now_": now})
-    return set(found.scalars())
+    values = named(claims, now) | {"about_": about, "handed": now}
+    return set((await connection.execute(FENCE, values)).scalars())
 
 
 async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from quart import Quart
 from sqlalchemy.exc import DBAPIError
@@ -21,72 +19,46 @@ from app.database import Database, DatabaseUnavailable
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
 from app.outbox.fence import fence
+from app.outbox.group import Entry, Group, Taking, split
 from app.outbox.rules import Settlement
 from app.outbox.settle import settle
 
 AGAIN_SECONDS = 0.5
 """How long a settlement that could not be written waits for its next try."""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """One wish: to settle, to fence (no settlement), or to `renew` the claim for so many seconds."""
-
-    claim: Claim
-    settlement: Settlement | None
-    renew: float | None
-    passed: asyncio.Future[bool]
-
-
-@dataclass(slots=True)
-class _Taking:
-    room: Room
-    lease: float
-    taken: asyncio.Future[list[Claim]]
-
-
-@dataclass(slots=True)
-class _Group:
-    """What one transaction writes; one entry for each row, and one taking."""
-
-    entries: list[_Entry] = field(default_factory=list)
-    taking: _Taking | None = None
-
-    def fail(self, error: BaseException) -> None:
-        futures: list[asyncio.Future[Any]] = [entry.passed for entry in self.entries]
-        if self.taking is not None:
-            futures.append(self.taking.taken)
-        for future in futures:
-            if future.done():
-                continue
-            if isinstance(error, Exception):
-                future.set_exception(error)
-            else:
-                future.cancel()
+COMPANY_SECONDS = 0.02
+"""How long a group waits for deliveries that are under way to join it."""
 
 
 class Ledger:
-    """Writes what one courier does, in groups; one task at a time does it."""
+    """Writes what one courier does, in groups; one task at a time does it.
 
-    def __init__(self, app: Quart, clock: Callable[[], datetime]) -> None:
+    At most `most` of its rows are in `sending` at once.
+    """
+
+    def __init__(self, app: Quart, clock: Callable[[], datetime], most: int = 8) -> None:
         self._database: Database = app.extensions["database"]
         self._clock = clock
-        self._waiting: list[_Entry] = []
-        self._taking: _Taking | None = None
+        self._most = most
+        self._waiting: list[Entry] = []
+        self._taking: Taking | None = None
+        self._sending: set[Claim] = set()
+        self._joined = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self.commits = 0
 
     async def take(self, room: Room, lease: float) -> list[Claim]:
         """Claim what is due, `lease` in seconds; one caller at a time. Raises DatabaseUnavailable."""
-        self._taking = _Taking(room, lease, asyncio.get_running_loop().create_future())
+        self._taking = Taking(room, lease, asyncio.get_running_loop().create_future())
         taken = self._taking.taken
         self._begin()
         return await taken
 
     async def fence(self, claim: Claim) -> bool:
-        """Write that DATA of `claim` begins; False when it may not. Raises DatabaseUnavailable."""
-        claim.is_fenced = await self._write(claim)
-        return claim.is_fenced
+        """Write that DATA of `claim` begins, when there is a place in `sending`; False when it may not.
+
+        Raises DatabaseUnavailable.
+        """
+        return await self._write(claim)
 
     async def settle(self, claim: Claim, settlement: Settlement) -> bool:
         """Write what became of `claim`; False when it is ours no more.
@@ -106,11 +78,19 @@ class Ledger:
         kept = await asyncio.gather(*(self._write(claim, renew=lease) for claim in held))
         return [claim for claim, is_kept in zip(held, kept, strict=True) if not is_kept]
 
+    def forget(self, claim: Claim) -> None:
+        """Give up the place in `sending` of a claim nobody will settle."""
+        self._waiting = [e for e in self._waiting if e.claim is not claim or not e.passed.done()]
+        if claim in self._sending:
+            self._sending.discard(claim)
+            self._begin()
+
     async def _write(
         self, claim: Claim, settlement: Settlement | None = None, renew: float | None = None
     ) -> bool:
-        entry = _Entry(claim, settlement, renew, asyncio.get_running_loop().create_future())
+        entry = Entry(claim, settlement, renew, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
+        self._joined.set()
         self._begin()
         return await entry.passed
 
@@ -119,26 +99,42 @@ class Ledger:
             self._writer = asyncio.create_task(self._write_all(), name="outbox ledger")
 
     async def _write_all(self) -> None:
-        while self._waiting or self._taking is not None:
-            await asyncio.sleep(0)  # those who are about to ask too, ask now
-            group = self._next_group()
+        while await self._gather_company() and (group := self._next_group()):
             try:
                 await self._commit(group)
             except BaseException as error:
                 group.fail(error)
                 if not isinstance(error, Exception):
-                    _Group(self._waiting, self._taking).fail(error)
+                    Group(self._waiting, self._taking).fail(error)
                     raise
 
-    def _next_group(self) -> _Group:
-        """Take one wish for each row, as a lost claim and a new one of the same row are no group."""
-        first: dict[int, _Entry] = {}
-        rest = [e for e in self._waiting if first.setdefault(e.claim.id, e) is not e]
-        group = _Group(list(first.values()), self._taking)
-        self._waiting, self._taking = rest, None
+    async def _gather_company(self) -> bool:
+        """Wait a moment for as long as deliveries are under way that may join: commits are dear.
+
+        Returns whether anything is wanted at all.
+        """
+        await asyncio.sleep(0)  # those who are about to ask too, ask now
+        if not self._waiting and self._taking is None:
+            return False
+        try:
+            async with asyncio.timeout(COMPANY_SECONDS):
+                while self._is_company_under_way():
+                    self._joined.clear()
+                    await self._joined.wait()
+        except TimeoutError:
+            pass
+        return True
+
+    def _is_company_under_way(self) -> bool:
+        come = {entry.claim for entry in self._waiting}
+        return bool(self._sending - come)
+
+    def _next_group(self) -> Group:
+        entries, self._waiting = split(self._waiting, len(self._sending), self._most)
+        group, self._taking = Group(entries, self._taking), None
         return group
 
-    async def _commit(self, group: _Group) -> None:
+    async def _commit(self, group: Group) -> None:
         """Write one group, and tell each who asked."""
         async with self._database.writing() as session:
             connection = await session.connection()
@@ -146,29 +142,31 @@ class Ledger:
             taken = await self._take(connection, group.taking) if group.taking else []
         self.commits += 1
         for entry in group.entries:
-            if not entry.passed.done():
-                entry.passed.set_result(entry.claim.id in passed)
-        if group.taking is not None and not group.taking.taken.done():
-            group.taking.taken.set_result(taken)
+            if entry.settlement is not None:
+                self._sending.discard(entry.claim)
+            elif entry.is_fence and entry.claim.id in passed:
+                entry.claim.is_fenced = True
+                self._sending.add(entry.claim)
+        group.tell(passed, taken)
 
-    async def _take(self, connection: AsyncConnection, taking: _Taking) -> list[Claim]:
+    async def _take(self, connection: AsyncConnection, taking: Taking) -> list[Claim]:
         return await claims.take(connection, taking.room, now=self._clock(), lease=taking.lease)
 
-    async def _write_group(self, connection: AsyncConnection, entries: list[_Entry]) -> set[int]:
+    async def _write_group(self, connection: AsyncConnection, entries: list[Entry]) -> set[int]:
         """Write what is wanted for claims that are held; return the ids of those that went through.
 
         The time is taken inside the transaction, when the waiting for it is over.
         """
         now = self._clock()
-        held = await claims.held(connection, [entry.claim for entry in entries], now=now)
-        entries = [entry for entry in entries if entry.claim.key in held]
         settled = [(e.claim, e.settlement) for e in entries if e.settlement is not None]
-        renewed = [entry for entry in entries if entry.renew is not None]
-        fenced = [e.claim for e in entries if e.settlement is None and e.renew is None]
+        renewed = [e.claim for e in entries if e.renew is not None]
+        fenced = [e.claim for e in entries if e.is_fence]
+        passed: set[int] = set()
         if settled:
-            await settle(connection, settled, now=now)
+            passed |= await settle(connection, settled, now=now)
         if renewed:
-            lease = renewed[0].renew or 0.0
-            await claims.renew(connection, [e.claim for e in renewed], now=now, lease=lease)
-        passed = await fence(connection, fenced, now=now) if fenced else set()
-        return passed | {claim.id for claim, _ in settled} | {entry.claim.id for entry in renewed}
+            lease = max(entry.renew or 0.0 for entry in entries)
+            passed |= await claims.renew(connection, renewed, now=now, lease=lease)
+        if fenced:
+            passed |= await fence(connection, fenced, now=now)
+        return passed

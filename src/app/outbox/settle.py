@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, case, delete, exists, func, select, update
+from sqlalchemy import Integer, String, Table, bindparam, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
-from app.outbox.claim import Claim, table
+from app.outbox import claim as claims
+from app.outbox.claim import ARE_HELD, Claim, named, table
 from app.outbox.models import LONGEST_TEXT, Content, State
 from app.outbox.rules import Settlement
 
 Settled = tuple[Claim, Settlement]
+
+AT_ONCE = 8
+"""Rows that SENT settles; a fixed number, as a statement of its own for each number costs more."""
 
 _time = UtcDateTime()
 _is_done = bindparam("done", type_=_time).is_not(None)
@@ -23,6 +27,20 @@ _handed_over = case(
     (bindparam("hand") == "keep", table.c.handed_at),
     else_=None,
 )
+
+
+def _by_row(name: str, type_: type[Any]) -> Any:
+    """Return what the values `id0`, `<name>0`, `id1`... say of a row."""
+    numbers = range(AT_ONCE)
+    return case(
+        *(
+            (table.c.id == bindparam(f"id{n}"), bindparam(f"{name}{n}", type_=type_))
+            for n in numbers
+        ),
+        else_=None,
+    )
+
+
 SETTLE = (
     update(table)
     .where(table.c.id == bindparam("id_"))
@@ -43,20 +61,74 @@ SETTLE = (
         handed_at=_handed_over,
     )
 )
+SENT = (
+    update(table)
+    .where(ARE_HELD)
+    .values(
+        state=State.SENT.value,
+        attempts=table.c.attempts + 1,
+        last_code=_by_row("code", Integer),
+        last_text=_by_row("text", String),
+        claim_id=None,
+        due_at=None,
+        expires_at=None,
+        unique_key=None,
+        params=None,
+        content_id=None,
+        done_at=bindparam("done", type_=_time),
+    )
+    .returning(table.c.id)
+)
 _needed = exists(select(table.c.id).where(table.c.content_id == Content.id))
 DROP_CONTENTS = delete(cast(Table, Content.__table__)).where(
     Content.id.in_(bindparam("ids", expanding=True)), ~_needed
 )
 
 
-async def settle(connection: AsyncConnection, settled: Sequence[Settled], *, now: datetime) -> None:
-    """Write what became of each claim, all of which are held; forget what nobody needs any more."""
-    rows = [_values(claim, settlement, now) for claim, settlement in settled]
-    await connection.execute(SETTLE, rows)
+async def settle(
+    connection: AsyncConnection, settled: Sequence[Settled], *, now: datetime
+) -> set[int]:
+    """Write what became of those claims that are held, and forget what nobody needs; return their ids."""
+    sent = [(c, s) for c, s in settled if s.state is State.SENT and s.in_doubt == c.in_doubt]
+    others = [
+        (c, s) for c, s in settled if not (s.state is State.SENT and s.in_doubt == c.in_doubt)
+    ]
+    passed: set[int] = set()
+    for first in range(0, len(sent), AT_ONCE):
+        passed |= await _settle_sent(connection, sent[first : first + AT_ONCE], now)
+    if others:
+        passed |= await _settle_others(connection, others, now)
     contents = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
     contents.discard(None)
     if contents:
-        await connection.execute(DROP_CONTENTS, {"ids": sorted(map(int, filter(None, contents)))})
+        await connection.execute(DROP_CONTENTS, {"ids": list(contents)})
+    return passed
+
+
+async def _settle_sent(
+    connection: AsyncConnection, sent: Sequence[Settled], now: datetime
+) -> set[int]:
+    values = named([claim for claim, _ in sent], now) | {"done": now}
+    for n in range(AT_ONCE):
+        claim, settlement = sent[n] if n < len(sent) else (None, None)
+        values[f"id{n}"] = claim and claim.id
+        values[f"code{n}"] = settlement and settlement.code
+        values[f"text{n}"] = settlement and _short(settlement.text)
+    return set((await connection.execute(SENT, values)).scalars())
+
+
+async def _settle_others(
+    connection: AsyncConnection, others: Sequence[Settled], now: datetime
+) -> set[int]:
+    held = await claims.held(connection, [claim for claim, _ in others], now=now)
+    rows = [_values(claim, settlement, now) for claim, settlement in others if claim.id in held]
+    if rows:
+        await connection.execute(SETTLE, rows)
+    return held
+
+
+def _short(text: str | None) -> str | None:
+    return text and text[:LONGEST_TEXT]
 
 
 def _values(claim: Claim, settlement: Settlement, now: datetime) -> dict[str, Any]:
@@ -67,7 +139,7 @@ def _values(claim: Claim, settlement: Settlement, now: datetime) -> dict[str, An
         "attempts_": settlement.attempts,
         "in_doubt_": settlement.in_doubt,
         "code": settlement.code,
-        "text_": settlement.text and settlement.text[:LONGEST_TEXT],
+        "text_": _short(settlement.text),
         "about_": claim.about if claim.is_fenced else None,
         "due": None if settlement.wait is None else now + timedelta(seconds=settlement.wait),
         "done": now if is_done else None,

@@ -6,100 +6,100 @@ Each is walked from a position on (see web.paging), newest first or, towards new
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Integer,
-    bindparam,
-    or_,
-    select,
-    tuple_,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Integer, bindparam, select
 
-from app.accounts.models import User, avatar_url, followers
-from app.database import StoredTime
+from app.accounts.addresses import avatar_url, person_path
+from app.accounts.models import User
 from app.fetching import Query, fetch
+from app.posts import timeline as timelines
+from app.posts.keyset import COLUMNS, ROWS, Side, beyond
 from app.posts.models import Post
 from app.web.paging import FIRST, Page, Place, Position, cut
 
 AVATAR_PIXELS = 48
+WRITTEN = "%d %b %Y, %H:%M UTC"
+Rows = list[tuple[Any, ...]]
 
 
 class Entry(NamedTuple):
-    """One post as a page shows it."""
+    """One post as a page shows it, ready for the template: each call there costs as much as a column.
+
+    `moment` is its time in ISO 8601, `stamp` its time as the database holds it.
+    """
 
     id: int
     body: str
-    timestamp: datetime
+    moment: str
+    written: str
     username: str
-    email: str
+    profile: str
+    avatar: str
     stamp: str
 
-    @property
-    def avatar(self) -> str:
-        """The address of the author's picture."""
-        return avatar_url(self.email, AVATAR_PIXELS)
+    @classmethod
+    def of(
+        cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str
+    ) -> Entry:
+        """Return the entry for a row of `COLUMNS`."""
+        return cls(
+            number,
+            body,
+            time.isoformat(),
+            f"{time:{WRITTEN}}",
+            username,
+            person_path("user", username),
+            avatar_url(email, AVATAR_PIXELS),
+            stamp,
+        )
 
 
-READER = bindparam("reader", type_=Integer)
-AUTHOR = bindparam("author", type_=Integer)
-ROWS = bindparam("rows", type_=Integer)
-STAMP = type_coerce(Post.timestamp, StoredTime)
-HERE = tuple_(bindparam("stamp", type_=StoredTime), bindparam("id", type_=BigInteger))
+def _by_time(*conditions: ColumnElement[bool]) -> dict[Side, Query]:
+    """Return the queries for posts with `conditions`."""
+    posts = select(*COLUMNS).join(User, User.id == Post.user_id).where(*conditions).limit(ROWS)
+    return {side: Query(beyond(posts, side)) for side in Side}
 
 
-def _walks(*conditions: ColumnElement[bool]) -> dict[str, Query]:
-    """Return the queries for posts with `conditions`: from the newest, before and after a position."""
-    base = (
-        select(Post.id, Post.body, Post.timestamp, User.username, User.email, STAMP.label("stamp"))
-        .join(User, User.id == Post.user_id)
-        .where(*conditions)
-        .limit(ROWS)
-    )
-    keyset = tuple_(STAMP, Post.id)
-    newest_first = base.order_by(Post.timestamp.desc(), Post.id.desc())
-    return {
-        "first": Query(newest_first),
-        "before": Query(newest_first.where(keyset < HERE)),
-        "after": Query(base.where(keyset > HERE).order_by(Post.timestamp, Post.id)),
-    }
-
-
-EVERYBODY = _walks()
-ONE_PERSON = _walks(Post.user_id == AUTHOR)
-TIMELINE = _walks(
-    or_(
-        Post.user_id == READER,
-        Post.user_id.in_(select(followers.c.followed_id).where(followers.c.follower_id == READER)),
-    )
-)
+EVERYBODYS = _by_time()
+ONE_PERSONS = _by_time(Post.user_id == bindparam("author", type_=Integer))
+TRIED = {side: timelines.tried(side) for side in Side}
+MERGED = {side: timelines.merged(side) for side in Side}
 
 
 async def everybody(place: Place, size: int) -> Page[Entry]:
     """Return the page of `size` posts at `place`, whoever wrote them."""
-    return await _page(EVERYBODY, place, size)
+    rows = await fetch(EVERYBODYS[_side(place)], rows=size + 1, **_position(place))
+    return _page(rows, place, size) or await everybody(FIRST, size)
 
 
 async def of_person(author_id: int, place: Place, size: int) -> Page[Entry]:
     """Return the page of `size` posts at `place` among those of one author."""
-    return await _page(ONE_PERSON, place, size, author=author_id)
+    query = ONE_PERSONS[_side(place)]
+    rows = await fetch(query, rows=size + 1, author=author_id, **_position(place))
+    return _page(rows, place, size) or await of_person(author_id, FIRST, size)
 
 
 async def timeline(reader_id: int, place: Place, size: int) -> Page[Entry]:
     """Return the page of `size` posts at `place` among the reader's own and those of whom they follow."""
-    return await _page(TIMELINE, place, size, reader=reader_id)
+    asked = {"rows": size + 1, "last": size, "reader": reader_id, **_position(place)}
+    rows = await fetch(TRIED[_side(place)], **asked)
+    if len(rows) <= size and (not rows or rows[0][-1]):  # what was walked may have fallen short
+        rows = await fetch(MERGED[_side(place)], **asked)
+    return _page([row[:-1] for row in rows], place, size) or await timeline(reader_id, FIRST, size)
 
 
-async def _page(walks: dict[str, Query], place: Place, size: int, **whose: int) -> Page[Entry]:
+def _side(place: Place) -> Side:
     if place.position is None:
-        rows = await fetch(walks["first"], rows=size + 1, **whose)
-    else:
-        walk = walks["after" if place.newer else "before"]
-        position = place.position
-        rows = await fetch(walk, rows=size + 1, stamp=position.stamp, id=position.id, **whose)
-    entries = [Entry(*row) for row in rows]
-    page = cut(entries, [Position(entry.stamp, entry.id) for entry in entries], place, size)
-    return page if page is not None else await _page(walks, FIRST, size, **whose)
+        return Side.FIRST
+    return Side.AFTER if place.newer else Side.BEFORE
+
+
+def _position(place: Place) -> dict[str, Any]:
+    position = place.position
+    return {} if position is None else {"stamp": position.stamp, "id": position.id}
+
+
+def _page(rows: Rows, place: Place, size: int) -> Page[Entry] | None:
+    entries = [Entry.of(*row) for row in rows]
+    return cut(entries, [Position(entry.stamp, entry.id) for entry in entries], place, size)

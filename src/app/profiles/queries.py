@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Integer, String, bindparam, case, func, or_, select
 
+from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
-from app.accounts.models import User, avatar_url, followers
+from app.accounts.models import User, followers
 from app.database import is_storable
 from app.fetching import Query, fetch
 

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 from quart import Quart
 
-from app.web import cookies, csrf, errors, headers, health, hosts, limits, static
+from app.web import (
+    cookies,
+    csrf,
+    errors,
+    exchange,
+    gate,
+    headers,
+    health,
+    hosts,
+    limits,
+    logs,
+    static,
+    templates,
+)
 
 
 def init_app(app: Quart) -> None:
     """Give `app` everything of this package; features and their pages come after it."""
+    logs.init_app(app)
+    templates.init_app(app)
     cookies.init_app(app)
+    exchange.init_app(app)
     hosts.init_app(app)
     headers.init_app(app)
     csrf.init_app(app)
@@ -20,3 +36,4 @@ def init_app(app: Quart) -> None:
     static.init_app(app)
     errors.init_app(app)
     health.init_app(app)
+    gate.init_app(app)

@@ -8,13 +8,16 @@ from quart import Quart, Response, make_response, render_template
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from app.database import DatabaseUnavailable
+from app.web import exchange
 
 RETRY_AFTER_SECONDS = 5
 SENTENCES = {
     400: ("Bad Request", "Your browser sent something this site does not understand."),
     404: ("Not Found", "There is nothing at this address."),
     405: ("Method Not Allowed", "This address does not do that."),
+    408: ("Too Slow", "What your browser sent took too long to arrive. Please try again."),
     413: ("Too Large", "What was sent is larger than this site accepts."),
+    414: ("Address Too Long", "The address is longer than this site accepts."),
     429: ("Too Many Requests", "That was tried too often."),
     500: (
         "An unexpected error has occurred",
@@ -46,6 +49,7 @@ async def show(error: HTTPException) -> Response:
         title=title,
         message=_own_words(error) or sentence,
         retry_after=getattr(error, "retry_after", None),
+        request_id=_request_id() if error.code == 500 else None,
     )
     response: Response = await make_response(page, error.code)  # type: ignore[assignment]
     for name, value in error.get_headers():
@@ -65,3 +69,9 @@ def _own_words(error: HTTPException) -> str | None:
     if isinstance(error, InternalServerError) or error.description == type(error).description:
         return None
     return error.description
+
+
+def _request_id() -> str | None:
+    """Return the name by which the log, the report and the person can speak of this request."""
+    here = exchange.current()
+    return here.id if here else None

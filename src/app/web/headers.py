@@ -33,11 +33,16 @@ HEADERS = {
 ONE_YEAR_HTTPS = "max-age=31536000; includeSubDomains"
 
 
+def headers_for(app: Quart) -> dict[str, str]:
+    """Return the headers of every answer of `app`."""
+    if app.config["BASE_URL"].startswith("https://"):
+        return {**HEADERS, "Strict-Transport-Security": ONE_YEAR_HTTPS}
+    return dict(HEADERS)
+
+
 def init_app(app: Quart) -> None:
     """Set the headers where a view has not set its own."""
-    headers = dict(HEADERS)
-    if app.config["BASE_URL"].startswith("https://"):
-        headers["Strict-Transport-Security"] = ONE_YEAR_HTTPS
+    headers = headers_for(app)
 
     @app.after_request
     async def set_headers(response: Response) -> Response:

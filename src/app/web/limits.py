@@ -16,6 +16,7 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from app.web import events
 from app.web.counters import Counters
 
 IPV6_SUBSCRIBER_BITS = 64
@@ -85,6 +86,7 @@ async def count(*limits: tuple[str, str]) -> None:
     for rule, key in limits:
         seconds = await hit(rule, key)
         if seconds:
+            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
             raise TooManyRequests(retry_after=seconds)
 
 
@@ -93,7 +95,10 @@ async def hit(rule: str, key: str) -> int:
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]
-    return await limiter.hit(rule, key)
+    seconds = await limiter.hit(rule, key)
+    if seconds:
+        events.log_event("limited", limit=key.partition(":")[0], rule=rule)
+    return seconds
 
 
 def peer() -> str:

@@ -1,0 +1,124 @@
+"""`microblog dev --demo`: people who live on the site, so that a newcomer sees a living place.
+
+The same people at every start; a site that has one of them already is left as it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from werkzeug.security import generate_password_hash
+
+from app.accounts.canonical import canonical
+from app.accounts.models import User, followers
+from app.database import writing
+from app.posts.models import Post
+
+GUEST = "susan"
+PASSWORD = "microblog demo"  # noqa: S105 -- shown to whoever starts the demo
+HASH_METHOD = "pbkdf2:sha256:1000"  # brought up at login
+
+PEOPLE = {
+    "susan": "Gardener, reader, learning the cello far too late. Opinions are my cat's.",
+    "david": "Bicycle mechanic in Ghent. I fix what squeaks.",
+    "mary.okafor": "Weather scientist. Yes, you should take the umbrella.",
+    "john": "Baker. Up at three, so you have bread at seven.",
+    "leila_h": "Architect of small things: sheds, bird houses, shelves.",
+    "tomasz": "Trains, timetables, and the people who wait for them.",
+    "yuki": "Illustrator. Tea first \N{TEACUP WITHOUT HANDLE}",
+    "noor": "نور - I write in two directions.",
+    "henrik": "Retired lighthouse keeper. Still awake at night.",
+    "ana-maria": "Runs a cinema with one screen and two hundred seats.",
+    "priya": "Maths teacher. Ask me about triangles.",
+    "oskar": "",
+}
+
+POSTS = (
+    ("susan", "The first tomatoes are in. All three of them."),
+    ("david", "Could I make her bicycle quieter, she asked. It was the squirrel in the basket."),
+    ("mary.okafor", "Pressure is falling nicely. If you have laundry outside, this is about you."),
+    ("john", "Rye with caraway today. The caraway is from the market, the rye from the neighbour."),
+    ("leila_h", "Measured twice, cut once, and it was still four millimetres short."),
+    ("tomasz", "The 7:42 left at 7:42. I have a photograph."),
+    ("yuki", "Drew forty birds. Kept one. It is a good bird, though \N{BIRD}"),
+    ("noor", "صباح الخير! Coffee with cardamom, and a page of the new story."),
+    ("henrik", "Fog again. It used to be work, now it is a view."),
+    ("ana-maria", "Tonight: a silent film, with the old piano. It has been tuned, mostly."),
+    ("priya", "A pupil proved something today that I had only ever believed."),
+    ("susan", "The cello teacher says I have \"a very personal sound\"."),
+    ("john", "To whoever left the kind note under the door: the apple cake is named after you now."),
+    ("david", "Chains want oil, not sympathy. Neighbours want both."),
+    ("leila_h", "The bird house has its first tenant. No rent, but she sings."),
+    ("mary.okafor", "Told you."),
+    ("tomasz", "Overheard on platform 3: \"It isn't late, it is early for tomorrow.\""),
+    ("yuki", "New brushes. Do not talk to me until Thursday."),
+    ("henrik", "Two ships greeted each other at dawn, long and short. I answered with the kettle."),
+    ("ana-maria", "Eleven people in two hundred seats, and all of them stayed for the credits."),
+    ("priya", "Homework for everybody:\nfind something round,\nmeasure it,\nand tell me pi."),
+    ("noor", "Finished the story. It ends where it began, but from the other side."),
+    ("susan", "Finished a book at two in the morning. No regrets before the alarm."),
+    ("john", "Sourdough day. The starter is older than my apprentice."),
+    ("david", "Found a 1962 dynamo in a box of \"rubbish\". It still lights up, and so do I."),
+    ("mary.okafor", "Clear skies tonight from eleven. Look up for the Leonids."),
+    ("oskar", "hello?"),
+    ("yuki", "@oskar hello!"),
+    ("tomasz", "Drew a map of all the benches at the station. There are nine. One is warm."),
+    ("priya", "3.2, 3.1, 3.15 and one \"about three\". I am proud of you all."),
+)  # fmt: skip
+
+
+async def fill() -> bool:
+    """Store the people, their posts and their follows; return False when they live here already."""
+    chance = random.Random(1)  # noqa: S311 -- the same at every start
+    async with writing() as session:
+        taken = await session.scalar(
+            select(User.id).where(User.username_canonical.in_(map(canonical, PEOPLE))).limit(1)
+        )
+        if taken is not None:
+            return False
+        now = datetime.now(UTC)
+        ids = await _settle(session, chance, now)
+        await session.execute(insert(Post), _said(ids, chance, now))
+        await session.execute(insert(followers), _follows(list(ids.values()), chance))
+    return True
+
+
+async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -> dict[str, int]:
+    """Store the people, and return their ids by name."""
+    hashed = generate_password_hash(PASSWORD, HASH_METHOD)
+    people = [
+        User(
+            username=name,
+            email=f"{name}@example.com",
+            password_hash=hashed,
+            about_me=about,
+            last_seen=now - timedelta(minutes=chance.randrange(5, 3 * 24 * 60)),
+        )
+        for name, about in PEOPLE.items()
+    ]
+    session.add_all(people)
+    await session.flush()
+    return {person.username: person.id for person in people}
+
+
+def _said(ids: dict[str, int], chance: random.Random, now: datetime) -> list[dict[str, Any]]:
+    """Return the posts, the last a few minutes old, the first days ago."""
+    moment, rows = now, []
+    for name, body in reversed(POSTS):
+        moment -= timedelta(minutes=chance.randrange(12, 480), seconds=chance.randrange(60))
+        rows.append({"user_id": ids[name], "body": body, "timestamp": moment})
+    return rows[::-1]
+
+
+def _follows(ids: Sequence[int], chance: random.Random) -> list[dict[str, int]]:
+    """Return who follows whom: everybody three to seven others."""
+    return [
+        {"follower_id": one, "followed_id": other}
+        for one in ids
+        for other in chance.sample([each for each in ids if each != one], chance.randrange(3, 8))
+    ]

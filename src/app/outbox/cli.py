@@ -1,0 +1,131 @@
+"""`microblog outbox` and `microblog courier`: looking after the mail from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+from quart import Quart
+
+from app.commands import inside_app
+from app.outbox import queries, upkeep
+from app.outbox.courier import Courier
+from app.outbox.models import Priority, State
+from app.outbox.state import Outbox
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def outbox() -> None:
+    """Look after the mail that waits, went out or failed."""
+
+
+@outbox.command("list")
+@click.option("--state", "states", multiple=True, type=click.Choice([s.value for s in State]))
+@click.option("--limit", default=50, show_default=True, help="At most so many, the newest first.")
+@as_json
+@inside_app
+async def list_(app: Quart, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """List mails, the newest first."""
+    found = await queries.list_(app.extensions["database"], states=states, limit=limit)
+    if as_json:
+        _print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        doubt = " in doubt" if one.in_doubt else ""
+        said = f"\t{one.last_code or ''} {one.last_text}" if one.last_text else ""
+        when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
+        click.echo(f"{one.id}\t{when}\t{one.kind}\t{one.state}{doubt}\t{one.attempts}{said}")
+
+
+@outbox.command()
+@click.argument("mail", type=int)
+@as_json
+@inside_app
+async def show(app: Quart, mail: int, as_json: bool) -> None:
+    """Show all that may be known of MAIL (its number): never a body, nor what is secret."""
+    found = await queries.show(app.extensions["outbox"], mail)
+    if found is None:
+        raise click.ClickException(f"There is no mail {mail}.")
+    values = asdict(found.delivery) | {"params": found.params, "subject": found.subject}
+    values["priority"] = Priority(found.delivery.priority).name.lower()
+    if as_json:
+        _print_json(values)
+        return
+    for name, value in values.items():
+        if value is not None:
+            click.echo(f"{name:12}{value}")
+
+
+@outbox.command()
+@click.argument("mails", nargs=-1, type=int, required=True)
+@inside_app
+async def retry(app: Quart, mails: tuple[int, ...]) -> None:
+    """Queue MAILS (their numbers) again that failed or expired."""
+    for mail in mails:
+        if not await upkeep.retry(app.extensions["outbox"], mail):
+            raise click.ClickException(
+                f"Mail {mail} has neither failed nor expired, or it is too late for it."
+            )
+        click.echo(f"Mail {mail} waits again.")
+
+
+@outbox.command()
+@click.option(
+    "--days", type=click.FloatRange(min=0), help="Done so long ago; OUTBOX_KEEP if not given."
+)
+@inside_app
+async def purge(app: Quart, days: float | None) -> None:
+    """Delete mails that were done long ago; those that wait are kept."""
+    keep = None if days is None else days * 86400
+    click.echo(f"Deleted {await upkeep.purge(app.extensions['outbox'], keep)}.")
+
+
+@outbox.command()
+@as_json
+@inside_app
+async def stats(app: Quart, as_json: bool) -> None:
+    """Count mails by state, and tell how long the oldest one that is due has waited."""
+    found = await queries.stats(app.extensions["outbox"])
+    if as_json:
+        _print_json(asdict(found))
+        return
+    for state, count in found.states.items():
+        click.echo(f"{state:10}{count:8}")
+    click.echo(f"in doubt  {found.in_doubt:8}")
+    if found.oldest_due is not None:
+        click.echo(f"The oldest mail that is due waits for {found.oldest_due:.0f} s.")
+
+
+@click.command()
+@inside_app
+async def courier(app: Quart) -> None:
+    """Deliver mail without serving pages, until SIGTERM or SIGINT."""
+    box: Outbox = app.extensions["outbox"]
+    deliverer: Courier = app.extensions["outbox_courier"]
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    running = asyncio.create_task(deliverer.run(), name="courier")
+    click.echo("The courier delivers; stop it with Ctrl-C.")
+    await asyncio.wait(
+        [running, stopping := asyncio.create_task(asked_to_stop.wait())],
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+    stopping.cancel()
+    await deliverer.stop(box.grace)
+    await running
+    await app.extensions["mail_pool"].close()
+
+
+def _print_json(value: Any) -> None:
+    def plain(other: Any) -> str:
+        return other.isoformat() if isinstance(other, datetime) else str(other)
+
+    click.echo(json.dumps(value, default=plain, indent=2))

@@ -1,0 +1,94 @@
+"""Listening for unhandled errors, and bringing what was noted to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from quart import Quart
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import Database, DatabaseUnavailable
+from app.reports import ledger
+from app.reports.description import Description, describe
+from app.reports.noted import Notes
+from app.web import events, exchange
+
+SWEEP_SECONDS = 60
+NOT_OURS = (DatabaseUnavailable, ConnectionError, TimeoutError)
+"""What the world outside does, not this code; a supervisor sees it in /readyz."""
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """The reporter of one app."""
+
+    def __init__(self, app: Quart) -> None:
+        self.app = app
+        self.notes = Notes()
+        self.is_storing = False
+
+    async def note_request(self, sender: object, exception: Exception) -> None:
+        """Note an error that no handler answered (receives `got_request_exception`)."""
+        here = exchange.current()
+        route = f"{here.method} {here.route or '(no route)'}" if here else "(no request)"
+        self._note(exception, route, here.id if here else "-")
+
+    async def note_background(self, sender: object, exception: Exception) -> None:
+        """Note an error of a background task (receives `got_background_exception`)."""
+        self._note(exception, "(background task)", "-")
+
+    def _note(self, error: Exception, route: str, request_id: str) -> None:
+        told = describe(error)
+        self._log(error, told, route, request_id)
+        if isinstance(error, NOT_OURS) or not self.app.config["ADMINS"]:
+            return
+        self.notes.add(told, route=route, request_id=request_id, now=datetime.now(UTC))
+        if not self.is_storing:
+            self.is_storing = True
+            self.app.add_background_task(self.store)
+
+    def _log(self, error: Exception, told: Description, route: str, request_id: str) -> None:
+        """Log the error in one line; what it says, which may be anybody's secret, under DEBUG only."""
+        events.log_event(
+            "failure",
+            level=logging.ERROR,
+            kind=told.kind,
+            place=told.place,
+            route=route,
+            request=request_id,
+            says=str(error) if self.app.debug else None,
+            traceback=told.traceback,
+        )
+
+    async def store(self) -> None:
+        """Store what was noted; what cannot be stored now is tried again by the next sweep."""
+        database: Database = self.app.extensions["database"]
+        taken = []
+        try:
+            while taken := self.notes.take():
+                async with database.writing() as session:
+                    for noted in taken:
+                        await ledger.store(session, noted, datetime.now(UTC))
+        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            self.notes.give_back(taken)
+            log.warning("error reports could not be stored: %s", type(error).__name__)
+        except Exception as error:  # of a failure to report there is no report
+            log.error("error reports could not be made: %s", type(error).__name__)
+        finally:
+            self.is_storing = False
+
+    async def sweep(self) -> None:
+        """Now and then, for ever: report what was counted since the last mail of its kind."""
+        database: Database = self.app.extensions["database"]
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await self.store()
+            try:
+                async with database.writing() as session:
+                    await ledger.mail_due(session, datetime.now(UTC))
+                    await ledger.forget(session, datetime.now(UTC))
+            except (DatabaseUnavailable, SQLAlchemyError) as error:
+                log.warning("error reports could not be looked for: %s", type(error).__name__)

@@ -1,0 +1,75 @@
+"""Logging: one event is one line, whatever it holds, in `key=value` or JSON (LOG_FORMAT)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from quart import Quart
+
+from app.web import exchange
+from app.web.events import Event, written
+
+
+class Line(logging.Formatter):
+    """Turns a record into one line of printable ASCII: a control character is written as its escape.
+
+    `style` is `text` or `json`. `hypercorn.toml` names this class for the server's own log.
+    """
+
+    def __init__(self, style: str = "text") -> None:
+        super().__init__()
+        self.as_json = style == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`, its traceback included."""
+        facts = _facts(record)
+        if record.exc_info:
+            facts["traceback"] = self.formatException(record.exc_info)
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        stamp = when.replace("+00:00", "Z")
+        if self.as_json:
+            head = {"time": stamp, "level": record.levelname, "logger": record.name}
+            return json.dumps(head | facts, default=str)
+        return f"{stamp} {record.levelname} {record.name} {written(facts)}"
+
+
+class StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at that moment."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream; a setter would be StreamHandler's."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("the stream is sys.stderr")
+
+
+def init_app(app: Quart) -> None:
+    """Write every logger's lines to standard error in the form LOG_FORMAT, unless somebody else does."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, StandardError):
+            root.removeHandler(handler)
+    if not root.handlers:
+        handler = StandardError()
+        handler.setFormatter(Line(app.config["LOG_FORMAT"]))
+        root.addHandler(handler)
+    logging.getLogger("app").setLevel(logging.DEBUG if app.debug else logging.INFO)
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    told = record.msg
+    facts = dict(told.facts) if isinstance(told, Event) else {"message": record.getMessage()}
+    here = exchange.current()
+    if here is not None:
+        facts.setdefault("request", here.id)
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,124 @@
+"""docs/from-microblog.md: its commands, as they stand there, on a database of each edition."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from tests.adoption.old_files import EDITIONS, PASSWORD, make_old_file, rows
+from tests.running import MICROBLOG, Browser, running_site
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = (ROOT / "docs" / "from-microblog.md").read_text()
+STEPS = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
+COPY, ADOPT, CHECK, LOOK, SETTINGS, SERVE, BACK = STEPS
+START_SECONDS = 30
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home directory of somebody with a Microblog; the test runs in a directory beside it."""
+    home = tmp_path / "home"
+    (home / "microblog").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    shutil.copy(ROOT / "hypercorn.toml", tmp_path)
+    return home
+
+
+async def run(step: str) -> str:
+    """Run a step's commands as a shell does, and return what they print."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-euc", step, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@asynccontextmanager
+async def served(command: str) -> AsyncIterator[int]:
+    """Run the step that serves, on a free port instead of 8000, and give the port."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-euc", f"exec {command.strip()} --bind 127.0.0.1:0",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not (
+                found := re.search(
+                    r":(\d+) \(CTRL", line := (await process.stdout.readline()).decode()
+                )
+            ):
+                assert line, "hypercorn ended"
+        yield int(found[1])
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def ask(port: int, path: str, host: str) -> str:
+    """Return the whole answer to a GET."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize("edition", sorted(EDITIONS))
+async def test_every_step_of_the_guide(home: Path, tmp_path: Path, edition: str) -> None:
+    original = make_old_file(home / "microblog" / "app.db", edition)
+    untouched = original.read_bytes()
+    await run(COPY)
+    listed = await run(ADOPT)
+    for line in re.findall(r"^    (Account .*)$", GUIDE, flags=re.MULTILINE):
+        assert line in listed.splitlines()
+    assert (await run(CHECK)).endswith(listed)
+    assert LOOK.strip() == "microblog dev"
+    async with running_site(tmp_path) as site:
+        browser = Browser(site.url)
+        await browser.submit("/login", username="susan", password=PASSWORD)
+        assert "David speaks" in await browser.get("/index")
+        await browser.submit("/index", post="written on the new site")
+    await run(SETTINGS)
+    async with served(SERVE) as port:
+        answer = await ask(port, "/login", "microblog.example.com")
+        assert answer.startswith("HTTP/1.1 200")
+        assert "Sign In" in answer
+        assert (await ask(port, "/readyz", "any")).startswith("HTTP/1.1 200")
+    assert original.read_bytes() == untouched
+    await run(BACK)
+    assert rows(original, "SELECT version_num FROM alembic_version") == [("ae346256b650",)]
+    assert ("written on the new site",) in rows(original, "SELECT body FROM post")
+
+
+async def test_what_is_no_microblog_is_refused_in_one_sentence(home: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(home / "microblog" / "app.db")) as connection:
+        connection.execute("CREATE TABLE recipe (id INTEGER PRIMARY KEY)")
+    await run(COPY)
+    before = (tmp_path / "var" / "microblog.db").read_bytes()
+    process = await asyncio.create_subprocess_exec(
+        MICROBLOG, "db", "upgrade", env=os.environ | {"DEBUG": "1"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate()
+    assert process.returncode == 1
+    assert output == b""
+    assert re.fullmatch(
+        rb"DATABASE_URL: [^\n]+ is no Microblog [^\n]+; nothing was changed\.\n", errors
+    )
+    assert (tmp_path / "var" / "microblog.db").read_bytes() == before

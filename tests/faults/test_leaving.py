@@ -1,0 +1,154 @@
+"""Clients that leave after 0 to 200 ms: all or nothing is done, and nothing is used up by them.
+
+`LEAVERS=100 pytest tests/faults/test_leaving.py` sends so many of each form away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app.accounts.models import LoginSession, User, followers
+from app.database import Base, reading
+from app.greeting.models import Greeted
+from app.outbox.models import Delivery
+from app.posts.models import Post
+from app.reports.models import Failure
+from tests.factories import HASH
+from tests.faults.leavers import PARTINGS, Parting, People, leave
+from tests.serving import PRODUCTION, Served, serving, talk
+
+pytestmark = pytest.mark.slow
+
+LEAVERS = int(os.environ.get("LEAVERS", "12"))
+LONGEST_SECONDS = 0.2
+HASHERS = 2
+SECONDS_TO_RECOVER = 15
+POOLS = 25
+"""Connections to PostgreSQL, with every pool full and overflowing."""
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    own = {key: PRODUCTION[key] for key in ("SECRET_KEY", "BASE_URL", "TRUSTED_HOSTS")}
+    return config | own | {"TRUSTED_HOSTS": "127.0.0.1,localhost"}
+
+
+async def names(column: Any, prefix: str) -> set[str]:
+    async with reading() as connection:
+        found = await connection.execute(select(column).where(column.like(f"{prefix}%")))
+        return set(found.scalars())
+
+
+async def told(kind: str, parameter: str, prefix: str = "") -> list[Any]:
+    """Return what the waiting mails of `kind` say of `parameter`."""
+    async with reading() as connection:
+        found = await connection.execute(select(Delivery.params).where(Delivery.kind == kind))
+        values = [params[parameter] for params in found.scalars() if params]
+    return [value for value in values if str(value).startswith(prefix)]
+
+
+async def test_every_form_can_be_left(app: Quart, config: dict[str, Any], tmp_path: Path) -> None:
+    rules = {rule.rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    assert rules == set(PARTINGS)
+    people = People(app)
+    settings = {"PASSWORD_PROCESSES": str(HASHERS), "FLASKY_ADMIN": "admin@site.example"}
+    async with serving(tmp_path, config["DATABASE_URL"], **settings) as served:
+        before = served.connections()
+        for rule in PARTINGS:
+            partings = [await people.parting(rule, number) for number in range(LEAVERS)]
+            await asyncio.gather(
+                *(
+                    leave(served.port, parting, after=LONGEST_SECONDS * number / LEAVERS)
+                    for number, parting in enumerate(partings)
+                )
+            )
+        await nothing_is_used_up(served, people, before)
+    await rows_agree()
+    assert not any("event=failure" in line for line in served.log), served.log
+    async with reading() as connection:
+        assert (await connection.execute(select(func.count()).select_from(Failure))).scalar() == 0
+
+
+async def nothing_is_used_up(served: Served, people: People, before: int) -> None:
+    """Show that as many as ever can be served at once, by as many processes and connections."""
+    posts = [await people.parting("/index", 900 + number) for number in range(20)]
+    logins = [await people.parting("/login", 0) for _ in range(20)]
+    async with asyncio.timeout(SECONDS_TO_RECOVER):
+        while await statuses(served, posts + logins) != {302}:
+            pass
+    assert len(served.children()) == HASHERS
+    async with asyncio.timeout(10):
+        while served.connections() > before + POOLS:
+            await asyncio.sleep(0.1)
+
+
+async def statuses(served: Served, partings: list[Parting]) -> set[int]:
+    """Send the forms all at once, wait for the answers, and return their statuses."""
+    requests = (
+        parting.request().replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for parting in partings
+    )
+    return {
+        reply.status
+        for reply in await asyncio.gather(*(talk(served.port, request) for request in requests))
+    }
+
+
+async def rows_agree() -> None:
+    """Show that what belongs together is there together, or not at all."""
+    new = await told("new_user", "username")
+    assert len(new) == len(set(new))
+    assert set(new) == {
+        *await names(User.username, "reg"),
+        *await names(User.username, "conf"),
+        *await names(Greeted.name, "greet"),
+    }
+    assert len(new) > 3
+    async with reading() as connection:
+        changed = select(User.id).where(User.password_hash != HASH, User.username.not_like("reg%"))
+        changed_ids = set((await connection.execute(changed)).scalars())
+        moved = select(User.id).where(User.email.like("moved%"))
+        moved_ids = set((await connection.execute(moved)).scalars())
+    rehashed = await names(User.username, "susan")
+    assert rehashed == {"susan"}
+    assert sorted(await told("password_changed", "user_id")) == sorted(
+        changed_ids - await of("susan")
+    )
+    assert sorted(await told("email_changed", "user_id")) == sorted(moved_ids)
+    asked = await told("email_change_asked", "user_id")
+    assert sorted(asked) == sorted(await told("change_email", "user_id"))
+    gone = set(await told("account_deleted", "username"))
+    assert gone.isdisjoint(await names(User.username, "gone"))
+    assert len(gone) + len(await names(User.username, "gone")) == LEAVERS
+    await nobody_is_named_who_is_not_there()
+
+
+async def of(username: str) -> set[int]:
+    async with reading() as connection:
+        found = await connection.execute(select(User.id).where(User.username == username))
+        return set(found.scalars())
+
+
+async def nobody_is_named_who_is_not_there() -> None:
+    known = select(User.id)
+    columns = [
+        column
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if any(key.column is User.__table__.c.id for key in column.foreign_keys)
+    ]
+    assert {column.table for column in columns} >= {
+        LoginSession.__table__,
+        Post.__table__,
+        followers,
+    }
+    async with reading() as connection:
+        for column in columns:
+            strays = select(func.count()).select_from(column.table).where(column.not_in(known))
+            assert (await connection.execute(strays)).scalar() == 0, column

@@ -1,0 +1,159 @@
+"""PostgreSQL down, restarted or hanging: 503 in time with the site's page, and back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app.database import reading
+from app.posts.models import Post
+from tests import postgres
+from tests.factories import logged_in
+from tests.visitor import Page, Visitor
+from tests.web.test_fuzz import watched
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
+
+ANSWER_SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    """A server of this module's own: it is stopped and frozen, which others would feel."""
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with postgres.Server(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
+        yield server
+
+
+@pytest.fixture
+async def susan(app: Quart) -> AsyncIterator[Visitor]:
+    async with watched(app) as errors:
+        yield (await logged_in(app, "susan"))[0]
+    assert not errors
+
+
+@contextmanager
+def down(server: postgres.Server) -> Iterator[None]:
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def frozen(server: postgres.Server) -> Iterator[None]:
+    server.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+FAULTS = pytest.mark.parametrize("fault", [down, frozen])
+
+
+async def timed(answer: Any) -> Page:
+    begun = time.monotonic()
+    page: Page = await answer
+    took = time.monotonic() - begun
+    assert took < ANSWER_SECONDS, took
+    return page
+
+
+def is_the_503_page(page: Page) -> bool:
+    return (
+        page.status == 503
+        and page.title == "Temporarily Unavailable - Microblog"
+        and bool(page.response.headers["Retry-After"])
+    )
+
+
+@FAULTS
+async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
+    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any
+) -> None:
+    guest = Visitor(app)
+    tokens = {
+        "guest": (await guest.get("/login")).token,
+        "susan": (await susan.get("/index")).token,
+    }
+    login = {"username": "susan", "password": "correct horse", "csrf_token": tokens["guest"]}
+    with fault(postgres_server):
+        pages = [
+            await timed(susan.get("/index")),
+            await timed(susan.get("/explore")),
+            await timed(susan.get("/user/susan")),
+            await timed(susan.post("/index", post="lost", csrf_token=tokens["susan"])),
+            await timed(guest.post("/login", **login)),
+            await timed(guest.post("/hello", name="Zoe", csrf_token=tokens["guest"])),
+        ]
+        assert [is_the_503_page(page) for page in pages] == [True] * len(pages)
+        assert (await timed(guest.get("/login"))).status == 200
+        assert (await timed(guest.get("/healthz"))).status == 200
+        assert (await timed(guest.get("/readyz"))).status == 503
+    assert (await susan.get("/index")).status == 200
+    assert (await guest.get("/readyz")).status == 200
+    assert (await guest.post("/login", **login)).location == "/index"
+
+
+@FAULTS
+async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
+    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any
+) -> None:
+    token = (await susan.get("/index")).token
+
+    async def ask(number: int) -> Page:
+        if number % 4 == 0:
+            return await timed(susan.post("/index", post=f"n{number}", csrf_token=token))
+        return await timed(susan.get("/index"))
+
+    warm = await asyncio.gather(*(ask(number) for number in range(40)))
+    assert {page.status for page in warm} <= {200, 302}
+    with fault(postgres_server):
+        pages = await asyncio.gather(*(ask(number) for number in range(60)))
+        assert {page.status for page in pages} == {503}
+    pages = await asyncio.gather(*(ask(number) for number in range(40)))
+    assert {page.status for page in pages} <= {200, 302}
+    database = app.extensions["database"]
+    assert database.writer.pool.checkedout() == 0
+
+
+@FAULTS
+async def test_what_was_acknowledged_is_there_afterwards(
+    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any, tmp_path: Path
+) -> None:
+    token = (await susan.get("/index")).token
+    said = asyncio.Event()
+    statuses: list[int] = []
+
+    async def talk(speaker: int) -> None:
+        for number in range(25):
+            page = await timed(susan.post("/index", post=f"{speaker} {number}", csrf_token=token))
+            statuses.append(page.status)
+            if len(statuses) == 20:
+                said.set()
+            if page.status == 503:
+                return
+
+    talking = [asyncio.create_task(talk(speaker)) for speaker in range(4)]
+    await said.wait()
+    with fault(postgres_server):
+        await asyncio.wait(talking)
+    for task in talking:
+        task.result()
+    async with reading() as connection:
+        stored = await connection.scalar(select(func.count()).select_from(Post))
+    assert stored >= statuses.count(302)
+    assert set(statuses) <= {302, 503}

@@ -1,0 +1,115 @@
+"""A real server: what it holds in memory, cuts off, sheds and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Served, serving, talk
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
+
+HEAD = b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+CHUNK = b"10000\r\n" + b"a" * 65536 + b"\r\n"
+MEGABYTE = 2**20
+
+
+def post(path: bytes, *lines: bytes) -> bytes:
+    return b"POST " + path + HEAD + FORM + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def get(path: bytes) -> bytes:
+    return b"GET " + path + HEAD + b"\r\n"
+
+
+async def grown(served: Served, *pieces: bytes, times: int) -> tuple[set[int], int]:
+    """Send the same `times` at once; return the statuses, and by how many bytes the server grew."""
+    before = served.memory()
+    replies = await asyncio.gather(*(talk(served.port, *pieces) for _ in range(times)))
+    return {reply.status for reply in replies}, served.memory() - before
+
+
+async def test_bodies_of_17_mb_are_refused_without_being_held(
+    database_url: str, tmp_path: Path
+) -> None:
+    body = [b"a" * MEGABYTE] * 17
+    async with serving(tmp_path, database_url) as served:
+        assert (await talk(served.port, get(b"/login"))).status == 200
+        for path in (b"/login", b"/nothing"):
+            told = post(path, b"Content-Length: 17825792")
+            statuses, growth = await grown(served, told, *body, times=8)
+            assert statuses == {413}
+            assert growth < 20 * MEGABYTE
+            chunked = post(path, b"Transfer-Encoding: chunked")
+            statuses, growth = await grown(served, chunked, *[CHUNK] * 272, b"0\r\n\r\n", times=8)
+            assert statuses == {413}
+            assert growth < 30 * MEGABYTE
+        multipart = post(b"/login", b"Transfer-Encoding: chunked").replace(
+            b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x"
+        )
+        head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+        start = f"{len(head):x}\r\n".encode() + head + b"\r\n"
+        statuses, _ = await grown(served, multipart, start, *[CHUNK] * 272, times=4)
+        assert statuses == {413}
+        assert (await talk(served.port, get(b"/login"))).status == 200
+
+
+async def test_a_slow_body_is_cut_and_holds_nobody_up(database_url: str, tmp_path: Path) -> None:
+    settings = {"BODY_TIMEOUT": "1", "MAX_REQUESTS": "4"}
+    async with serving(tmp_path, database_url, **settings) as served:
+        begun = time.monotonic()
+        slow = [
+            asyncio.create_task(talk(served.port, post(b"/login", b"Content-Length: 100"), b"a=b"))
+            for _ in range(30)
+        ]
+        await asyncio.sleep(0.3)
+        assert (await talk(served.port, get(b"/login"))).status == 200
+        replies = await asyncio.gather(*slow)
+        assert {reply.status for reply in replies} == {408}
+        assert time.monotonic() - begun < 5
+
+
+async def test_more_load_than_it_bears_is_shed_early_and_is_over_in_seconds(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, database_url, MAX_REQUESTS="5") as served:
+        await talk(served.port, get(b"/login"))
+        before = served.memory()
+        replies = await asyncio.gather(
+            *(talk(served.port, get(b"/readyz" if n == 0 else b"/login")) for n in range(300))
+        )
+        statuses = [reply.status for reply in replies]
+        assert statuses[0] == 200
+        assert set(statuses) == {200, 503}
+        shed = next(reply for reply in replies if reply.status == 503)
+        assert "retry-after: 5" in shed.head
+        assert "Temporarily Unavailable" in shed.body
+        assert served.memory() - before < 30 * MEGABYTE
+        assert (await talk(served.port, get(b"/login"))).status == 200
+        assert sum("event=shed" in line for line in served.log) == 1
+
+
+async def test_the_log_has_one_line_each_and_no_reset_link(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, database_url) as served:
+        for path in (
+            b"/reset_password/eyJsecret",
+            b"/nothing/eyJsecret",
+            b"/login?a=eyJsecret%0d%0a",
+        ):
+            await talk(served.port, get(path), b"X-Evil: \x1b[31m\r\n\r\n")
+        await talk(served.port, b"GET /\x1b[31m\r\nevil HTTP/1.1\r\n\r\n")
+    lines = [line for line in served.log if "event=access" in line]
+    assert [line.partition("route=")[2].split()[0] for line in lines[::2]] == [
+        "/reset_password/<token>",
+        "/login",
+    ]
+    assert len(lines) == 3
+    assert "eyJsecret" not in "".join(served.log)
+    assert all(line.rstrip("\n").isprintable() for line in served.log)
+    assert all(line.startswith("20") for line in served.log), served.log

@@ -1,0 +1,188 @@
+"""SQLite's file locked, read-only or on a full disk: reads go on, writes wait and then say 503."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from tests.factories import logged_in
+from tests.faults.test_postgres import is_the_503_page, timed
+from tests.visitor import Visitor
+from tests.web.test_fuzz import watched
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read(1)
+connection.execute("COMMIT")
+connection.close()
+"""
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(config: dict[str, Any]) -> Path:
+    return Path(config["DATABASE_URL"].removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+async def susan(app: Quart) -> AsyncIterator[Visitor]:
+    async with watched(app) as errors:
+        yield (await logged_in(app, "susan"))[0]
+    assert not errors
+
+
+@asynccontextmanager
+async def locked(path: Path) -> AsyncIterator[asyncio.StreamWriter]:
+    """Let another process hold the write lock until it is written to, or the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, str(path),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"held\n"
+    try:
+        yield process.stdin
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def test_locked_by_another_process_reads_go_on_and_writes_say_503(
+    app: Quart, susan: Visitor, path: Path
+) -> None:
+    token = (await susan.get("/index")).token
+    async with locked(path):
+        writes = [
+            asyncio.create_task(timed(susan.post("/index", post=f"n{n}", csrf_token=token)))
+            for n in range(8)
+        ]
+        begun = time.monotonic()
+        page = await susan.get("/index")
+        assert page.status == 200
+        assert time.monotonic() - begun < 1
+        assert (await susan.get("/readyz")).status == 200
+        pages = await asyncio.gather(*writes)
+        assert [is_the_503_page(page) for page in pages] == [True] * 8
+        assert "Logged in as" in pages[0].text
+    assert (await susan.post("/index", post="back", csrf_token=token)).status == 302
+
+
+async def test_a_write_waits_for_a_lock_that_is_soon_let_go(
+    app: Quart, susan: Visitor, path: Path
+) -> None:
+    token = (await susan.get("/index")).token
+    async with locked(path) as holder:
+        write = asyncio.create_task(susan.post("/index", post="waited", csrf_token=token))
+        await asyncio.wait([write], timeout=0.8)
+        assert not write.done()
+        holder.write(b"x")
+        assert (await timed(write)).status == 302
+    assert "waited" in (await susan.get("/index")).text
+
+
+@pytest.fixture
+def read_only(path: Path) -> Iterator[None]:
+    """Take the right to write the file from this process; somebody else has it open."""
+    other = sqlite3.connect(path)
+    other.execute("SELECT count(*) FROM user").fetchall()
+    os.chmod(path.parent, 0o555)
+    for file in path.parent.glob(f"{path.name}*"):
+        os.chmod(file, 0o444)
+    is_root = os.geteuid() == 0
+    folders = [folder for folder in path.parents if not os.access(folder, os.X_OK) or is_root]
+    modes = {folder: folder.stat().st_mode for folder in folders[1:] if folder != Path("/")}
+    for folder, mode in modes.items():
+        os.chmod(folder, mode | 0o055)
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for folder, mode in modes.items():
+            os.chmod(folder, mode)
+        os.chmod(path.parent, 0o755)
+        other.close()
+
+
+async def test_read_only_reads_go_on_and_writes_say_503(
+    app: Quart, susan: Visitor, request: pytest.FixtureRequest
+) -> None:
+    token = (await susan.get("/index")).token
+    await app.extensions["database"].dispose()
+    request.getfixturevalue("read_only")
+    page = await susan.get("/index")
+    assert page.status == 200
+    assert "Logged in as" in page.text
+    page = await timed(susan.post("/index", post="lost", csrf_token=token))
+    assert is_the_503_page(page)
+    assert (await susan.get("/readyz")).status == 200
+    await app.extensions["database"].dispose()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk takes more rights than these tests have")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def config(self, config: dict[str, Any], small_disk: Path) -> dict[str, Any]:
+        path = small_disk / "microblog.db"
+        shutil.copyfile(config["DATABASE_URL"].removeprefix("sqlite:///"), path)
+        return config | {"DATABASE_URL": f"sqlite:///{path}"}
+
+    async def test_nothing_acknowledged_is_lost_and_the_file_is_intact(
+        self, app: Quart, susan: Visitor, path: Path
+    ) -> None:
+        token = (await susan.get("/index")).token
+        ballast = path.with_name("ballast")
+        free = shutil.disk_usage(path.parent).free
+        ballast.write_bytes(b"\0" * (free - 150_000))
+        said = []
+        for number in range(400):
+            page = await timed(
+                susan.post("/index", post=f"{number:04} " + "x" * 130, csrf_token=token)
+            )
+            if page.status != 302:
+                break
+            said.append(f"{number:04}")
+        assert is_the_503_page(page)
+        assert said
+        assert (await susan.get("/index")).status == 200
+        assert (await susan.get("/readyz")).status == 200
+        ballast.unlink()
+        assert (await susan.post("/index", post="back", csrf_token=token)).status == 302
+        with sqlite3.connect(path) as other:
+            stored = {body[:4] for (body,) in other.execute("SELECT body FROM post")}
+            assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        other.close()
+        assert set(said) | {"back"} <= stored

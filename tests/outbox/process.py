@@ -1,0 +1,106 @@
+"""A site in a process of its own that posts mails and delivers them, and can die at a named point.
+
+Run with one argument, JSON: `config` of the site; `post`: how many mails it posts itself; `kill_at`: the name of
+a point and `kill_after`: at which time of reaching it the process kills itself with -9. Prints `ready`, then
+`posted <id>` after the commit of each mail, so that whoever reads it knows what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from app.outbox import carrier, ledger
+from app.outbox.carrier import Carrier
+from app.outbox.courier import Courier
+from app.outbox.state import Outbox
+from app.quart_mail import Mail
+from tests.outbox.site import make_site, post, take_down
+
+POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
+    "claiming": (ledger.claims, "take", False),
+    "claimed": (carrier, "compose", False),
+    "rendered": (carrier, "compose", True),
+    "fenced": (carrier, "send", False),
+    "sent": (carrier, "send", True),
+    "settling": (ledger, "settle", False),
+    "settled-uncommitted": (ledger, "settle", True),
+    "told": (Carrier, "_tell", False),
+}
+BEFORE_DATA = "before-data"
+IN_GROUPS = ("claiming", "settling", "settled-uncommitted")
+"""Points that are reached once for many mails."""
+
+
+def die_at(point: str, times: int) -> None:
+    """Let this process kill itself when it reaches `point` for the `times`-th time."""
+    reached = 0
+
+    def reach() -> None:
+        nonlocal reached
+        reached += 1
+        if reached >= times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if point == BEFORE_DATA:
+        wrap_before_data(reach)
+        return
+    place, name, after = POINTS[point]
+    function = getattr(place, name)
+
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        if not after:
+            reach()
+        result = await function(*args, **kwargs)
+        if after:
+            reach()
+        return result
+
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        reach()
+        return function(*args, **kwargs)
+
+    setattr(place, name, coroutine if asyncio.iscoroutinefunction(function) else plain)
+
+
+def wrap_before_data(reach: Callable[[], None]) -> None:
+    """Die when DATA may begin, just before it does."""
+    original = Mail.send
+
+    async def dying(self: Mail, message: Any, *args: Any, before_data: Any, **kwargs: Any) -> Any:
+        async def before() -> None:
+            await before_data()
+            reach()
+
+        return await original(self, message, *args, before_data=before, **kwargs)
+
+    Mail.send = dying  # type: ignore[method-assign,assignment]
+
+
+async def main(plan: dict[str, Any]) -> None:
+    site = make_site(plan["config"])
+    if "kill_at" in plan:
+        die_at(plan["kill_at"], plan["kill_after"])
+    box: Outbox = site.extensions["outbox"]
+    deliverer: Courier = site.extensions["outbox_courier"]
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with site.app_context():
+        print("ready", flush=True)
+        running = asyncio.create_task(deliverer.run())
+        for number in range(plan.get("post", 0)):
+            handle = await post("note" if number % 5 else "urgent", to=f"p{number}@example.com")
+            print("posted", *handle.ids, flush=True)
+        await stop.wait()
+        await deliverer.stop(box.grace)
+        await running
+        await take_down(site)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,146 @@
+"""kill -9 at every point: nothing that was promised is lost, and only what is in doubt arrives twice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app.outbox.state import Outbox
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.process import BEFORE_DATA, IN_GROUPS, POINTS
+from tests.outbox.site import post, rows
+from tests.outbox.workers import worker
+
+pytestmark = pytest.mark.slow
+
+LEASE = {"OUTBOX_LEASE": 1.0, "OUTBOX_RENEW": 0.3, "OUTBOX_GRACE": 2.0, "MAIL_TIMEOUT": 5}
+MAILS = 30
+CELLS = [
+    *(("sqlite", point) for point in [*POINTS, BEFORE_DATA]),
+    *(("postgresql", point) for point in ["claimed", "fenced", "sent", "settled-uncommitted"]),
+]
+"""Where to die, on which database; elsewhere the two do not differ."""
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | LEASE
+
+
+async def everything_done(seconds: float = 30) -> list[Any]:
+    """Return the rows when all are done."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = await rows()
+            if all(row.due_at is None for row in found):
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def assert_kept(promised: list[int], server: FaultySmtp) -> None:
+    """Nothing promised is lost; what arrived twice is flagged."""
+    found = {row.id: row for row in await rows()}
+    assert set(promised) <= set(found)
+    for row in found.values():
+        assert row.state == "sent"
+        assert server.arrivals[row.message_id] >= 1
+        assert server.arrivals[row.message_id] == 1 or row.in_doubt
+
+
+@pytest.mark.parametrize(("database_kind", "point"), CELLS)
+async def test_killed_at_each_point_nothing_is_lost(
+    app: Quart, server: FaultySmtp, config: dict[str, Any], point: str
+) -> None:
+    after = 2 if point in IN_GROUPS else 9
+    async with worker(config, post=MAILS, kill_at=point, kill_after=after) as doomed:
+        assert await doomed.end() == -signal.SIGKILL
+    promised = doomed.promised
+    async with worker(config) as heir:
+        await everything_done()
+        assert await heir.terminate() == 0
+    await assert_kept(promised, server)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_killed_again_and_again_at_random_nothing_is_lost(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    promised: list[int] = []
+    for arrivals in (5, 11, 2, 30):
+        so_far = server.arrivals.total()
+        async with worker(config, post=40) as doomed:
+            await server.until(lambda: server.arrivals.total() >= so_far + arrivals)  # noqa: B023
+            doomed.process.kill()
+            await doomed.end()
+        promised += doomed.promised
+    async with worker(config) as heir:
+        await everything_done()
+        assert await heir.terminate() == 0
+    assert len(promised) > 10  # how far it came before each kill is chance
+    await assert_kept(promised, server)
+
+
+async def test_four_couriers_deliver_each_mail_once_and_all_of_them_work(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    names = [f"courier{number}.example.com" for number in range(4)]
+    async with AsyncExitStack() as stack:
+        for name in names:
+            await stack.enter_async_context(worker(config | {"MAIL_LOCAL_HOSTNAME": name}))
+        for number in range(200):
+            await post(to=f"ann{number}@example.com")
+        found = await everything_done()
+    assert set(server.helos) == set(names)
+    assert {row.state for row in found} == {"sent"}
+    assert not any(row.in_doubt for row in found)
+    assert set(server.arrivals.values()) == {1}
+    assert len(server.arrivals) == 200
+
+
+async def test_a_frozen_courier_that_wakes_up_starts_no_data_and_settles_nothing(
+    app: Quart, box: Outbox, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    """It is frozen after MAIL FROM, its reply withheld; another courier delivers meanwhile."""
+    for number in range(3):
+        await post(to=f"ann{number}@example.com")
+    server.fail("rcpt", "hang", times=1)
+    async with worker(config | {"MAIL_TIMEOUT": 60, "MAIL_POOL_SIZE": 1}) as frozen:
+        await server.until(lambda: server.reached["rcpt"] == 1)
+        frozen.process.send_signal(signal.SIGSTOP)
+        server.heal()
+        async with worker(config) as other:
+            found = await everything_done()
+            assert {row.state for row in found} == {"sent"}
+            before = dict(server.arrivals), server.reached["data"], await rows()
+            server.release()
+            frozen.process.send_signal(signal.SIGCONT)
+            await server.until(lambda: server.hung == 0)
+            assert await frozen.terminate() == 0
+            assert await other.terminate() == 0
+    assert (dict(server.arrivals), server.reached["data"], await rows()) == before
+    assert [row.in_doubt for row in found].count(True) == 1  # what it had fenced before it froze
+
+
+async def test_asked_to_stop_it_ends_what_it_sends_and_lets_go_the_rest(
+    app: Quart, server: FaultySmtp, config: dict[str, Any]
+) -> None:
+    for number in range(20):
+        await post(to=f"ann{number}@example.com")
+    server.fail("data", "hang", to="ann3@example.com")
+    async with worker(config | {"OUTBOX_GRACE": 1.0, "MAIL_TIMEOUT": 60}) as stopped:
+        await server.until(lambda: server.hung == 1)
+        began = asyncio.get_running_loop().time()
+        assert await stopped.terminate() == 0
+        assert asyncio.get_running_loop().time() - began < 1.0 + 5
+    found = await rows()
+    assert {row.state for row in found} <= {"sent", "queued"}
+    assert {row.claim_id for row in found} == {None}
+    for row in found:
+        assert server.arrivals[row.message_id] == (row.state == "sent")
+    [hung] = [row for row in found if row.in_doubt]
+    assert hung.state == "queued"

@@ -1,0 +1,175 @@
+"""Looking after the outbox: what operators see, try again and purge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select, update
+
+from app import outbox
+from app.database import reading, writing
+from app.outbox import queries, upkeep
+from app.outbox.models import Content, Delivery
+from app.outbox.state import Outbox
+from app.quart_mail import Message
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import post, rows
+
+
+async def change(**values: Any) -> None:
+    async with writing() as session:
+        await session.execute(update(Delivery).values(**values))
+
+
+async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox) -> None:
+    assert (await queries.stats(box)).oldest_due is None
+    await post()
+    await post(nothing=True)
+    await outbox.drain()
+    await post()
+    await change(due_at=datetime.now(UTC) - timedelta(seconds=90))
+    async with writing() as session:
+        await session.execute(
+            update(Delivery).where(Delivery.state != "queued").values(due_at=None)
+        )
+    found = await queries.stats(box)
+    assert found.states == {
+        "queued": 1, "sending": 0, "sent": 1, "failed": 0, "expired": 0, "skipped": 1
+    }  # fmt: skip
+    assert found.oldest_due == pytest.approx(90, abs=5)
+
+
+async def test_a_secret_mails_parameters_are_shown_to_nobody(app: Quart, box: Outbox) -> None:
+    [plain] = (await post(word="abracadabra")).ids
+    [secret] = (await post("urgent", word="abracadabra")).ids
+    shown = await queries.show(box, plain)
+    hidden = await queries.show(box, secret)
+    assert shown is not None
+    assert shown.params == {"to": "susan@example.com", "word": "abracadabra"}
+    assert hidden is not None
+    assert "abracadabra" not in repr(hidden)
+    assert await queries.show(box, 10**6) is None
+
+
+async def test_of_a_ready_made_mail_the_subject_is_shown_and_no_body(
+    app: Quart, box: Outbox
+) -> None:
+    async with writing() as session:
+        message = Message("Greetings", ["ann@example.com"], "abracadabra")
+        [id_] = (await outbox.post_message(session, message)).ids
+    shown = await queries.show(box, id_)
+    assert shown is not None
+    assert (shown.subject, shown.delivery.recipient) == ("Greetings", "ann@example.com")
+    assert "abracadabra" not in repr(shown)
+
+
+async def test_a_failed_mail_is_tried_again_with_its_message_id(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    server.fail("dot", "554 no", times=1)
+    handle = await post()
+    await outbox.drain()
+    assert await handle == "failed"
+    assert await upkeep.retry(box, handle.ids[0])
+    assert box.posted.is_set()
+    await outbox.drain()
+    assert await handle == "sent"
+    assert list(server.arrivals) == await rows("message_id")
+    assert not await upkeep.retry(box, handle.ids[0])
+
+
+async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
+    async def render(request: outbox.MailRequest) -> Message | None:
+        raise KeyError
+
+    outbox.register(app, "brief", render, expiry=600)
+    [id_] = (await post("brief")).ids
+    await outbox.drain()
+    await change(created_at=datetime.now(UTC) - timedelta(seconds=601))
+    assert not await upkeep.retry(box, id_)
+    await change(created_at=datetime.now(UTC) - timedelta(seconds=300))
+    assert await upkeep.retry(box, id_)
+
+
+async def test_only_what_was_done_long_ago_is_purged(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    server.fail("rcpt", "550 no", to="bob@example.com")
+    async with writing() as session:
+        message = Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!")
+        await outbox.post_message(session, message)
+    await outbox.drain()
+    long_ago = datetime.now(UTC) - timedelta(days=15)
+    await change(created_at=long_ago)
+    assert await upkeep.purge(box) == 0
+    await change(done_at=long_ago)
+    async with writing() as session:
+        await session.execute(
+            update(Content).values(created_at=long_ago).execution_options(synchronize_session=False)
+        )
+    await post()
+    async with writing() as session:
+        await session.execute(
+            update(Delivery).where(Delivery.state == "queued").values(created_at=long_ago)
+        )
+    assert await upkeep.purge(box) == 2
+    assert await rows("state") == ["queued"]
+    async with reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(Content)) == 0
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_the_command_line_tells_it_all(
+    app: Quart, server: FaultySmtp, database_url: str
+) -> None:
+    server.fail("dot", "554 looks like spam", times=1)
+    [id_] = (await post(kind="note", word="abracadabra")).ids
+    await outbox.drain()
+
+    async def microblog(*arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("microblog"), *arguments,
+            env=os.environ | {"DEBUG": "1", "DATABASE_URL": database_url},
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        return out.decode()
+
+    [listed] = json.loads(await microblog("outbox", "list", "--state", "failed", "--json"))
+    assert (listed["id"], listed["attempts"], listed["last_code"]) == (id_, 1, 554)
+    shown = await microblog("outbox", "show", str(id_))
+    assert "looks like spam" in shown
+    assert "abracadabra" not in shown
+    assert "waits again" in await microblog("outbox", "retry", str(id_))
+    stats = json.loads(await microblog("outbox", "stats", "--json"))
+    assert stats["states"]["queued"] == 1
+    assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0.\n"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
+    app: Quart, server: FaultySmtp, database_url: str
+) -> None:
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url, "MAIL_COURIER": "none"}
+    settings |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port), "OUTBOX_POLL": "0.1"}
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("microblog"), "courier",
+        env=os.environ | settings, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert b"delivers" in await process.stdout.readline()
+    async with writing() as session:
+        handle = await outbox.post_message(session, Message("Hi", ["ann@example.com"], "Hi!"))
+    async with asyncio.timeout(20):
+        assert await handle == "sent"
+        process.terminate()
+        assert await process.wait() == 0

@@ -1,0 +1,175 @@
+"""Error reports: one per kind and ten minutes with a count, without a value of anybody's."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart, abort
+from sqlalchemy import select, update
+
+from app import create_app, mail, outbox
+from app.database import DatabaseUnavailable, reading, writing
+from app.outbox.models import Delivery
+from app.quart_mail import Message
+from app.reports import ledger
+from app.reports.models import Failure
+from tests.visitor import Visitor
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"ADMINS": "root@example.com, ops@example.com"}
+
+
+@pytest.fixture
+def faulty(app: Quart) -> Quart:
+    @app.get("/fault/<token>")
+    async def fault(token: str) -> str:
+        password = token
+        raise KeyError(password)
+
+    @app.get("/other")
+    async def other() -> str:
+        try:
+            raise ValueError(SECRET)
+        except ValueError as error:
+            raise ZeroDivisionError(SECRET) from error
+
+    return app
+
+
+async def settle(app: Quart) -> None:
+    """Wait for what the requests left to be done."""
+    await asyncio.gather(*app.background_tasks)
+
+
+async def mails(app: Quart) -> list[Message]:
+    await settle(app)
+    with mail.record_messages() as sent:
+        await outbox.drain()
+    return list(sent)
+
+
+async def rows(table: type) -> list[Any]:
+    async with reading() as connection:
+        return list((await connection.execute(select(table))).all())
+
+
+async def test_a_failure_is_told_to_all_admins(faulty: Quart) -> None:
+    page = await Visitor(faulty).get(f"/fault/{SECRET}?next={SECRET}")
+    assert page.status == 500
+    (message,) = await mails(faulty)
+    assert message.subject == "[Microblog] Failure"
+    assert message.recipients == ["root@example.com", "ops@example.com"]
+    name = page.response.headers["X-Request-ID"]
+    for part in (message.body, message.html):
+        assert name in part
+        assert "KeyError" in part
+        assert "in fault" in part
+        assert "&lt;token&gt;" in part or "/fault/<token>" in part
+    assert f"<code>{name}</code>" in page.text
+
+
+async def test_no_value_is_in_a_report_or_a_row_or_a_log(
+    faulty: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = Visitor(faulty)
+    await visitor.get(f"/fault/{SECRET}?next={SECRET}", headers={"Cookie": f"session={SECRET}"})
+    await visitor.get("/other")
+    messages = await mails(faulty)
+    assert len(messages) == 2
+    assert all(SECRET not in str(message) + str(message.body) for message in messages)
+    assert SECRET not in repr(await rows(Failure)) + repr(await rows(Delivery))
+    assert SECRET not in caplog.text
+    assert "KeyError" in caplog.text
+    assert any("ValueError" in str(m.body) and "ZeroDivisionError" in str(m.body) for m in messages)
+
+
+async def test_one_report_per_kind_and_ten_minutes_and_then_a_count(faulty: Quart) -> None:
+    visitor = Visitor(faulty)
+    for number in range(4):
+        await visitor.get(f"/fault/{number}")
+        await settle(faulty)
+    assert len(await mails(faulty)) == 1
+    (failure,) = await rows(Failure)
+    assert failure.count == 3
+    async with writing() as session:
+        await ledger.mail_due(session, datetime.now(UTC) + timedelta(minutes=9))
+    assert await mails(faulty) == []
+    async with writing() as session:
+        await ledger.mail_due(session, datetime.now(UTC) + timedelta(minutes=10, seconds=1))
+    (message,) = await mails(faulty)
+    assert "Times:       3" in str(message.body)
+
+
+async def test_many_at_once_are_one_report_and_none_is_forgotten(faulty: Quart) -> None:
+    visitor = Visitor(faulty)
+    await asyncio.gather(*(visitor.get("/fault/x") for _ in range(20)))
+    reports = await mails(faulty)
+    assert len(reports) == 1
+    (failure,) = await rows(Failure)
+    told = int(str(reports[0].body).partition("Times:")[2].split()[0])
+    assert told + failure.count == 20
+
+
+async def test_two_processes_send_one_report(faulty: Quart, config: dict[str, Any]) -> None:
+    other = create_app(config)
+    other.add_url_rule("/fault/<token>", view_func=faulty.view_functions["fault"])
+    for app in (faulty, other):
+        await asyncio.gather(*(Visitor(app).get("/fault/x") for _ in range(5)))
+        await settle(app)
+    assert len(await mails(faulty)) == 1
+    await other.extensions["database"].dispose()
+
+
+async def test_client_faults_and_outages_are_no_failures(app: Quart) -> None:
+    @app.get("/out")
+    async def out() -> str:
+        raise DatabaseUnavailable
+
+    @app.get("/refused")
+    async def refused() -> str:
+        abort(400)
+
+    visitor = Visitor(app)
+    statuses = [(await visitor.get(path)).status for path in ("/out", "/refused", "/nothing")]
+    assert statuses == [503, 400, 404]
+    assert await mails(app) == []
+    assert await rows(Failure) == []
+
+
+async def test_a_report_expires_after_a_day(faulty: Quart) -> None:
+    await Visitor(faulty).get("/fault/x")
+    await settle(faulty)
+    (row,) = await rows(Delivery)
+    assert row.expires_at - row.created_at == timedelta(days=1)
+
+
+async def test_nothing_is_reported_about_reporting(
+    faulty: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    faulty.extensions["outbox"].kinds.pop("error_report")
+    page = await Visitor(faulty).get("/fault/x")
+    assert page.status == 500
+    await settle(faulty)
+    assert await rows(Failure) == []
+    assert "could not be made" in caplog.text
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
+    database = faulty.extensions["database"]
+    async with writing() as session:  # SQLite's one writer is taken
+        await session.execute(update(Failure).values(count=0))
+        page = await Visitor(faulty).get("/fault/x")
+        assert page.status == 500
+        await settle(faulty)
+    assert await rows(Failure) == []
+    assert database.writer.pool.checkedout() == 0
+    await faulty.extensions["reports"].store()
+    assert len(await mails(faulty)) == 1

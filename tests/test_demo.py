@@ -1,0 +1,56 @@
+"""The demo: a living place, for a newcomer and in a site's own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app import demo
+from app.accounts.models import User, followers
+from app.database import reading
+from app.posts.models import BODY_LENGTH, Post
+from tests.factories import make_user
+from tests.running import running_site
+from tests.visitor import Visitor
+
+
+async def count(table: object) -> int:
+    async with reading() as connection:
+        found = await connection.execute(select(func.count()).select_from(table))  # type: ignore[arg-type]
+        return found.scalar_one()
+
+
+async def test_the_demo_is_a_living_place(app: Quart) -> None:
+    assert await demo.fill()
+    visitor = Visitor(app)
+    assert (await visitor.log_in(demo.GUEST, demo.PASSWORD)).location == "/index"
+    page = await visitor.get("/index")
+    assert page.text.count('class="card post"') > 5
+    page = await visitor.get("/explore")
+    assert page.text.count('class="card post"') == 25
+    assert "Older posts" in page.text
+    for name in demo.PEOPLE:
+        assert (await visitor.get(f"/user/{name}")).status == 200
+    assert all(len(body) <= BODY_LENGTH for _, body in demo.POSTS)
+
+
+async def test_a_second_start_changes_nothing(app: Quart) -> None:
+    await demo.fill()
+    before = [await count(table) for table in (User, Post, followers)]
+    assert not await demo.fill()
+    assert [await count(table) for table in (User, Post, followers)] == before
+
+
+async def test_where_one_of_the_names_lives_already_nobody_moves_in(app: Quart) -> None:
+    await make_user("Susan")
+    assert not await demo.fill()
+    assert await count(User) == 1
+
+
+@pytest.mark.slow
+async def test_the_command_says_how_to_log_in(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--demo") as site:
+        assert f"log in as {demo.GUEST} with the password: {demo.PASSWORD}" in site.greeting

@@ -1,0 +1,103 @@
+"""Reading for pages: typed rows, lost connections, waiting, and giving up."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+from quart import Quart
+from sqlalchemy import Integer, bindparam, select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.accounts.models import User
+from app.database import Database, DatabaseUnavailable, writing
+from app.fetching import Query, fetch
+from tests.factories import logged_in, make_user
+
+PERSON = Query(
+    select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))
+)
+SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
+
+
+def database_of(app: Quart) -> Database:
+    found: Database = app.extensions["database"]
+    return found
+
+
+async def test_rows_are_tuples_of_pythons_types(app: Quart) -> None:
+    person = await make_user("susan", last_seen=SEEN)
+    assert await fetch(PERSON, id=person) == [("susan", SEEN)]
+    assert await fetch(PERSON, id=person + 1) == []
+
+
+async def test_a_wrong_statement_is_no_outage(app: Quart) -> None:
+    await make_user("susan")
+    async with writing() as session:
+        await session.execute(text('ALTER TABLE "user" RENAME TO person'))
+    with pytest.raises(DBAPIError):
+        await fetch(PERSON, id=1)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_connections_that_the_server_closed_are_replaced(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    assert (await susan.get("/index")).status == 200
+    async with writing() as session:
+        await session.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    assert (await susan.get("/index")).status == 200
+
+
+async def test_readers_that_leave_cost_no_connection(app: Quart) -> None:
+    person = await make_user("susan", last_seen=SEEN)
+    for _ in range(12):
+        tasks = [asyncio.create_task(fetch(PERSON, id=person)) for _ in range(8)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert await fetch(PERSON, id=person) == [("susan", SEEN)]
+    leases = database_of(app).leases
+    assert not leases.free.locked()
+    assert len(leases.idle) <= 5
+    assert database_of(app).reader.pool.checkedout() == len(leases.idle)  # type: ignore[attr-defined]
+
+
+async def test_more_readers_than_connections_take_turns(app: Quart) -> None:
+    person = await make_user("susan", last_seen=SEEN)
+    found = await asyncio.gather(*(fetch(PERSON, id=person) for _ in range(60)))
+    assert found == [[("susan", SEEN)]] * 60
+    assert len(database_of(app).leases.idle) <= 5
+
+
+async def test_who_waits_too_long_for_a_connection_hears_so(app: Quart) -> None:
+    leases = database_of(app).leases
+    leases.wait = 0.01
+    while not leases.free.locked():
+        await leases.free.acquire()
+    with pytest.raises(DatabaseUnavailable):
+        await fetch(PERSON, id=1)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_locked_file_is_read_and_not_written(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    token = (await susan.get("/index")).token
+    path = database_of(app).url.database
+    assert path is not None
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await susan.get("/index")).status == 200
+        page = await susan.post("/index", post="never", csrf_token=token)
+        assert page.status == 503
+        assert page.response.headers["Retry-After"]
+        other.execute("ROLLBACK")
+    assert (await susan.post("/index", post="now", csrf_token=token)).location == "/index"

@@ -1,0 +1,199 @@
+"""Delivery by Celery with a real Redis: the broker may fail in every way, and no mail is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app import email
+from tests.conftest import CHEAP_HASH
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import rows
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
+
+CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
+WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
+BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
+WELL_SECONDS = 40
+
+
+@pytest.fixture(params=["sqlite"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Redis, and redis-server is not to be found")
+        pytest.skip("Redis is not installed (Debian: apt-get install redis-server)")
+    async with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FaultySmtp]:
+    async with FaultySmtp() as server:
+        yield server
+
+
+@pytest.fixture
+def config(config: dict[str, Any], redis: RedisServer) -> dict[str, Any]:
+    return config | {"MAIL_COURIER": "celery", "CELERY_BROKER_URL": redis.url}
+
+
+@pytest.fixture
+def environment(server: FaultySmtp, redis: RedisServer, database_url: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DEBUG": "1",
+        "DATABASE_URL": database_url,
+        "MAIL_COURIER": "celery",
+        "CELERY_BROKER_URL": redis.url,
+        "MAIL_SERVER": "127.0.0.1",
+        "MAIL_PORT": str(server.port),
+        "PASSWORD_HASH_METHOD": CHEAP_HASH,
+        "OUTBOX_POLL": "0.2",
+        "OUTBOX_LEASE": "2",
+        "OUTBOX_RENEW": "0.5",
+    }
+
+
+@asynccontextmanager
+async def celery(
+    environment: dict[str, str], *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *CELERY, *arguments, env=environment, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+async def send(count: int) -> None:
+    for number in range(count):
+        await email.send_email("Hi", None, [f"ann{number}@example.com"], "Hi!", None)
+
+
+async def all_sent() -> None:
+    async with asyncio.timeout(WELL_SECONDS):
+        while set(await rows("state")) != {"sent"}:
+            await asyncio.sleep(0.1)
+
+
+def each_once(server: FaultySmtp) -> bool:
+    return set(server.arrivals.values()) == {1}
+
+
+async def test_workers_deliver_and_keep_their_connection(
+    app: Quart, server: FaultySmtp, environment: dict[str, str]
+) -> None:
+    async with celery(environment, *WORKER), celery(environment, *BEAT):
+        for _ in range(3):
+            await send(1)
+            await all_sent()
+    assert each_once(server)
+    assert len(server.bodies) == 3
+    assert server.reached["greeting"] == 1
+
+
+async def test_a_broker_that_is_down_or_flushed_delays_mail_and_loses_none(
+    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
+) -> None:
+    await redis.stop()
+    async with celery(environment, *WORKER), celery(environment, *BEAT):
+        async with asyncio.timeout(5):
+            await send(5)
+        assert set(await rows("state")) == {"queued"}
+        await redis.start()
+        await redis.flush()
+        await all_sent()
+    assert each_once(server)
+
+
+async def test_messages_that_come_many_times_deliver_each_mail_once(
+    app: Quart, server: FaultySmtp, environment: dict[str, str]
+) -> None:
+    await send(60)
+    two = (*WORKER[:4], "2", *WORKER[5:])
+    async with celery(environment, *two):
+        ring = "from app.worker import drain; [drain.delay() for _ in range(5)]"
+        calling = await asyncio.create_subprocess_exec(sys.executable, "-c", ring, env=environment)
+        assert await calling.wait() == 0
+        await all_sent()
+    assert each_once(server)
+    assert len(server.bodies) == 60
+
+
+async def test_a_worker_killed_in_mid_task_loses_nothing(
+    app: Quart, server: FaultySmtp, environment: dict[str, str]
+) -> None:
+    server.fail("rcpt", "hang", times=1)
+    await send(4)
+    async with celery(environment, *BEAT):
+        async with celery(environment, *WORKER) as doomed:
+            await server.until(lambda: server.hung == 1)
+            os.killpg(doomed.pid, 9)
+            await doomed.wait()
+        async with celery(environment, *WORKER):
+            await all_sent()
+    assert all(server.arrivals[row.message_id] == 1 or row.in_doubt for row in await rows())
+
+
+async def test_a_mute_broker_stops_neither_the_site_nor_beat(
+    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
+) -> None:
+    """The broker accepts and says nothing; when it is well again, mail goes out."""
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
+
+    heard = asyncio.Event()
+    await redis.stop()
+    silence = await asyncio.start_unix_server(mute, redis.socket)
+    async with celery(environment, *BEAT) as beat:
+        async with asyncio.timeout(5):
+            await send(2)
+        async with asyncio.timeout(WELL_SECONDS):
+            await heard.wait()
+        silence.close()
+        redis.socket.unlink(missing_ok=True)
+        await redis.start()
+        async with celery(environment, *WORKER):
+            await all_sent()
+        assert beat.returncode is None
+    assert Path(redis.socket).exists()
+
+
+async def test_the_web_process_never_talks_to_the_broker(app: Quart) -> None:
+    assert app.config["MAIL_COURIER"] == "celery"
+    await send(1)
+    assert "courier" not in {task.get_name() for task in asyncio.all_tasks()}
+    async with app.test_app():
+        await send(1)
+        assert "courier" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert await rows("state") == ["queued", "queued"]
+    imported = {name for name in sys.modules if name.split(".")[0] in ("celery", "kombu")}
+    assert not imported

@@ -7,7 +7,8 @@ median and quartiles in ms, the difference of the median from the unknown one's 
 often an answer took longer than an unknown one (a half: nothing to be told). Exit status 1 when a
 difference is beyond BOUND.
 
-Regressions cross it by far: REGRESSIONS
+Regressions cross it by far: without a hash for unknown names they differ from others by a
+factor of 80, and a cheaper hash that is left as it is shows by -0.5.
 """
 
 from __future__ import annotations

@@ -42,14 +42,14 @@ class Limiter:
     def __init__(self, address: str) -> None:
         self.own = MovingWindowRateLimiter(Counters())
         self.shared: MovingWindowRateLimiter | None = None
-        self.client: Any = None
+        self.bridge: Any = None
         self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if address != "memory":
             storage = storage_from_string(
                 f"async+{address.removeprefix('async+')}", implementation="redispy"
             )
             assert isinstance(storage, RedisStorage)  # noqa: S101 -- for the type checker
-            self.client = storage.bridge.storage
+            self.bridge = storage.bridge
             self.shared = MovingWindowRateLimiter(storage)
             faults = storage.base_exceptions
             self.faults += (faults,) if isinstance(faults, type) else faults
@@ -66,8 +66,8 @@ class Limiter:
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        if self.client is not None:
-            await self.client.aclose()
+        if self.bridge is not None:
+            await self.bridge.storage.aclose()
 
 
 async def _hit(limiter: MovingWindowRateLimiter, rule: str, key: str) -> int:

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.site import NAMES, PASSWORD
@@ -22,10 +23,10 @@ HOST = {"Host": "127.0.0.1"}
 
 
 class Parts:
-    """Times calls of methods, by the name of a part; calls are in milliseconds."""
+    """The milliseconds that the parts of one request took, by name."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, list[float]] = defaultdict(list)
+        self.spent: dict[str, float] = defaultdict(float)
 
     def time(self, owner: Any, method: str, part: str) -> None:
         """Time every call of the async `method` from now on."""
@@ -36,9 +37,20 @@ class Parts:
             try:
                 return await real(*args, **kwargs)
             finally:
-                self.spent[part].append((time.perf_counter() - begun) * 1e3)
+                self.spent[part] += (time.perf_counter() - begun) * 1e3
 
         setattr(owner, method, timed)
+
+    async def of(self, ask: Callable[[], Awaitable[None]]) -> list[float]:
+        """Return the medians over REQUESTS of the whole, the statements and the template."""
+        rows = []
+        for _ in range(REQUESTS):
+            self.spent.clear()
+            begun = time.perf_counter()
+            await ask()
+            whole = (time.perf_counter() - begun) * 1e3
+            rows.append((whole, self.spent["statements"], self.spent["template"]))
+        return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 async def show(settings: dict[str, str], pages: tuple[str, ...]) -> None:
@@ -49,33 +61,23 @@ async def show(settings: dict[str, str], pages: tuple[str, ...]) -> None:
     async def hello() -> str:
         return "Hello"
 
-    quart_alone = await _median(lambda: _ask(plain, "/", ""))
+    parts = Parts()
+    quart_alone = (await parts.of(lambda: _ask(plain, "/", "")))[0]
     app = create_app(settings | {"PASSWORD_PROCESSES": "0"})
     cookie = await _log_in(app)
-    parts = Parts()
     parts.time(Leases, "read", "statements")
     parts.time(PlainTemplate, "render_async", "template")
     columns = ("whole", "statements", "template", "Quart", "the rest")
     print(f"\n{'ms, in-process':16}" + "".join(f"{column:>12}" for column in columns))
     for page in pages:
-        parts.spent.clear()
-        whole = await _median(lambda page=page: _ask(app, page, "" if page == "/login" else cookie))
-        spent = [sum(parts.spent[part]) / REQUESTS for part in ("statements", "template")]
+        jar = "" if page == "/login" else cookie
+        whole, *spent = await parts.of(partial(_ask, app, page, jar))
         cells = (whole, *spent, quart_alone, whole - sum(spent) - quart_alone)
         print(f"{page:16}" + "".join(f"{cell:12.2f}" for cell in cells))
     print(
         "the rest: sessions and their signatures, forms, hosts, headers, and turning rows into entries"
     )
     await app.extensions["database"].dispose()
-
-
-async def _median(ask: Callable[[], Awaitable[None]]) -> float:
-    times = []
-    for _ in range(REQUESTS):
-        begun = time.perf_counter()
-        await ask()
-        times.append((time.perf_counter() - begun) * 1e3)
-    return statistics.median(times)
 
 
 async def _ask(app: Quart, path: str, cookie: str) -> None:

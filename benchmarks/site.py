@@ -46,6 +46,12 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def cpu(self) -> float:
+        """The seconds of processor time it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def memory(self) -> float:
         """Its resident memory, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

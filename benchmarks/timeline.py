@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from app import create_app
 from app.accounts.models import User, followers
-from app.database import Database, reading, writing
+from app.database import Database, reading
 from app.migrations import run as migrations
 from app.posts import queries
 from app.posts.models import Post
@@ -90,6 +90,18 @@ async def fill(session: AsyncSession) -> None:
         await session.execute(insert(followers), rows[start : start + BATCH])
 
 
+async def _fill_and_settle(database: Database) -> None:
+    """Fill the database, without the pages' short timeouts, and do what autovacuum does by and by."""
+    engine = create_async_engine(database.url)
+    async with AsyncSession(engine) as session, session.begin():
+        await fill(session)
+    if not database.is_sqlite:
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text("VACUUM ANALYZE"))
+    await engine.dispose()
+
+
 class Stopwatch:
     """Times each exchange with the driver: on SQLite in the connection's own thread, hops left out."""
 
@@ -131,13 +143,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
     database: Database = app.extensions["database"]
     await migrations.upgrade(database)
     async with app.app_context():
-        async with writing() as session:
-            await fill(session)
-        if not database.is_sqlite:  # as autovacuum does by and by
-            engine = create_async_engine(database.url, isolation_level="AUTOCOMMIT")
-            async with engine.connect() as connection:
-                await connection.execute(text("VACUUM ANALYZE"))
-            await engine.dispose()
+        await _fill_and_settle(database)
         watch = Stopwatch(database)
         print(
             f"{'milliseconds':18}{'first':>9}{'middle':>9}{'far back':>9}   (limit {LIMIT_MS:.0f})"

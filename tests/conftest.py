@@ -58,16 +58,19 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def database_url(
     request: pytest.FixtureRequest, database_kind: str, sqlite_template: Path, tmp_path: Path
-) -> str:
+) -> AsyncIterator[str]:
     """The address of a migrated, empty database of this test's own."""
     if database_kind == "postgresql":
         server: postgres.Server = request.getfixturevalue("postgres_server")
-        return await server.fresh_database(_migrate)
+        url = await server.fresh_database(_migrate)
+        yield url
+        await server.drop_database(url)
+        return
     if not sqlite_template.exists():
         await _migrate(f"sqlite:///{sqlite_template}")
     path = tmp_path / "microblog.db"
     shutil.copyfile(sqlite_template, path)
-    return f"sqlite:///{path}"
+    yield f"sqlite:///{path}"
 
 
 async def _migrate(url: str) -> None:

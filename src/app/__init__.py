@@ -42,7 +42,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     profiles.init_app(app)
     greeting.init_app(app)
     email.init_app(app)
-    reports.init_app(app)
     notices.init_app(app)
+    reports.init_app(app)
     shutdown.init_app(app)
     return app

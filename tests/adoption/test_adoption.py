@@ -222,6 +222,20 @@ class TestLooseEnds:
         await migrations.check(adopted.extensions["database"])
 
 
+async def test_posts_of_deleted_accounts_are_kept_too(
+    config: dict[str, Any], old_file: Path
+) -> None:
+    with closing(sqlite3.connect(old_file)) as connection:
+        connection.execute("DELETE FROM user WHERE id = 2")
+        connection.commit()
+    site = create_app(config)
+    await migrations.upgrade(site.extensions["database"])
+    await site.extensions["database"].dispose()
+    author = "SELECT username FROM user JOIN post ON post.user_id = user.id WHERE post.id = 2"
+    assert rows(old_file, author) == [("left-behind",)]
+    assert rows(old_file, FOLLOWS) == [(1, 10)]
+
+
 class TestNotOurs:
     """Files that are left alone, byte for byte."""
 

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from app.outbox import courier, ledger
+from app.outbox import carrier, ledger
+from app.outbox.carrier import Carrier
 from app.outbox.courier import Courier
 from app.outbox.state import Outbox
 from app.quart_mail import Mail
@@ -23,13 +24,13 @@ from tests.outbox.site import make_site, post, take_down
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
     "claiming": (ledger.claims, "take", False),
-    "claimed": (courier, "compose", False),
-    "rendered": (courier, "compose", True),
-    "fenced": (courier, "send", False),
-    "sent": (courier, "send", True),
+    "claimed": (carrier, "compose", False),
+    "rendered": (carrier, "compose", True),
+    "fenced": (carrier, "send", False),
+    "sent": (carrier, "send", True),
     "settling": (ledger, "settle", False),
     "settled-uncommitted": (ledger, "settle", True),
-    "told": (Courier, "_tell", False),
+    "told": (Carrier, "_tell", False),
 }
 BEFORE_DATA = "before-data"
 IN_GROUPS = ("claiming", "settling", "settled-uncommitted")

@@ -14,11 +14,13 @@ from app import outbox
 from app.database import writing
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
+from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority, State
 from app.outbox.rules import Event, Outcome, Settlement, Times, settle
 from app.outbox.state import Outbox
 from app.quart_mail import Message
+from app.settings import SettingsError
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, post, rows
 
@@ -49,6 +51,14 @@ def sent(claim: Claim) -> Settlement:
         times=Times(),
         jitter=0,
     )
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_leases_that_end_before_they_are_renewed_stop_the_start(
+    config: dict[str, Any],
+) -> None:
+    with pytest.raises(SettingsError, match=r"OUTBOX_RENEW: 20 .* half of OUTBOX_LEASE"):
+        make_site(config | {"OUTBOX_LEASE": 30, "OUTBOX_RENEW": 20})
 
 
 async def test_what_is_claimed_is_not_claimed_again_while_its_lease_runs(app: Quart) -> None:
@@ -137,12 +147,12 @@ async def test_an_expired_row_is_not_claimed_and_a_held_one_not_expired(app: Qua
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at + timedelta(seconds=1)))
     async with writing() as session:
-        expired = await claims.expire(await session.connection(), now=at + timedelta(seconds=2))
+        expired = await expire(await session.connection(), now=at + timedelta(seconds=2))
     assert len(expired) == 1
     assert held.id not in expired
     assert await take(at + SOON) == []
     async with writing() as session:
-        assert await claims.expire(await session.connection(), now=at + SOON) == [held.id]
+        assert await expire(await session.connection(), now=at + SOON) == [held.id]
 
 
 async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
@@ -153,7 +163,7 @@ async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at))
     async with writing() as session:
-        await claims.expire(await session.connection(), now=at + SOON)
+        await expire(await session.connection(), now=at + SOON)
     assert await rows("state", "in_doubt") == [("expired", True)]
 
 

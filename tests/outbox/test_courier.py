@@ -124,13 +124,13 @@ def pool_size() -> int:
 async def test_a_reset_passes_mails_that_hang(
     app: Quart, server: FaultySmtp, config: dict[str, Any]
 ) -> None:
-    site = make_site(config | {"MAIL_TIMEOUT": 30, "OUTBOX_GRACE": 0})
+    site = make_site(config | {"MAIL_DATA_TIMEOUT": 30, "OUTBOX_GRACE": 0})
     for number in range(12):
         server.fail("dot", "hang", to=f"slow{number}@example.com")
     async with site.test_app(), site.app_context():
         for number in range(12):
             await post("bulk", to=f"slow{number}@example.com")
-        await server.until(lambda: server.reached["dot-kept"] == 3)
+        await server.until(lambda: server.reached["dot-kept"] >= 3)
         handle = await post("urgent", to="quick@example.com")
         async with asyncio.timeout(5):
             assert await handle == "sent"

@@ -20,6 +20,11 @@ pytestmark = pytest.mark.slow
 
 LEASE = {"OUTBOX_LEASE": 1.0, "OUTBOX_RENEW": 0.3, "OUTBOX_GRACE": 2.0, "MAIL_TIMEOUT": 5}
 MAILS = 30
+CELLS = [
+    *(("sqlite", point) for point in [*POINTS, BEFORE_DATA]),
+    *(("postgresql", point) for point in ["claimed", "fenced", "sent", "settled-uncommitted"]),
+]
+"""Where to die, on which database; elsewhere the two do not differ."""
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ async def assert_kept(promised: list[int], server: FaultySmtp) -> None:
         assert server.arrivals[row.message_id] == 1 or row.in_doubt
 
 
-@pytest.mark.parametrize("point", [*POINTS, BEFORE_DATA])
+@pytest.mark.parametrize(("database_kind", "point"), CELLS)
 async def test_killed_at_each_point_nothing_is_lost(
     app: Quart, server: FaultySmtp, config: dict[str, Any], point: str
 ) -> None:

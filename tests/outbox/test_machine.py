@@ -21,6 +21,7 @@ from app import outbox
 from app.outbox import claim as claims
 from app.outbox import rules
 from app.outbox.claim import Claim, Room
+from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority
 from app.outbox.rules import Event, Outcome
@@ -176,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     def expire(self) -> None:
         async def work() -> list[int]:
             async with self.database.writing() as session:
-                return await claims.expire(await session.connection(), now=self.now)
+                return await expire(await session.connection(), now=self.now)
 
         late = {
             id_

@@ -153,3 +153,23 @@ async def test_the_command_line_tells_it_all(
     stats = json.loads(await microblog("outbox", "stats", "--json"))
     assert stats["states"]["queued"] == 1
     assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0.\n"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
+    app: Quart, server: FaultySmtp, database_url: str
+) -> None:
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url, "MAIL_COURIER": "none"}
+    settings |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port), "OUTBOX_POLL": "0.1"}
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("microblog"), "courier",
+        env=os.environ | settings, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert b"delivers" in await process.stdout.readline()
+    async with writing() as session:
+        handle = await outbox.post_message(session, Message("Hi", ["ann@example.com"], "Hi!"))
+    async with asyncio.timeout(20):
+        assert await handle == "sent"
+        process.terminate()
+        assert await process.wait() == 0

@@ -1,68 +1,94 @@
-"""Limits on requests: counted by peer, said in words, and kept in bounded memory without a thread."""
+"""The counters behind limits: moving windows, bounded, without a thread; and Redis, there or gone."""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import threading
-import time
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from limits import parse
-from limits.aio.strategies import MovingWindowRateLimiter
-from quart import Quart
 
+from app.web import counters
 from app.web.counters import Counters
-from app.web.limits import peer
-from tests.visitor import Visitor
+from app.web.limits import Limiter
+
+RULE = "3 per 5 minutes"
+
+
+async def test_a_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
+    limiter = Limiter("memory")
+    for minute in (0, 1, 2):
+        now[0] = 1000 + 60 * minute
+        assert await limiter.hit(RULE, "k") == 0
+    now[0] = 1000 + 299
+    assert await limiter.hit(RULE, "k") == 1
+    assert await limiter.hit(RULE, "other") == 0
+    now[0] = 1000 + 301
+    assert await limiter.hit(RULE, "k") == 0
+    assert await limiter.hit(RULE, "k") == 59
+
+
+async def test_counting_starts_no_thread() -> None:
+    limiter, before = Limiter("memory"), threading.active_count()
+    for number in range(200):
+        await limiter.hit(RULE, f"k{number % 20}")
+    assert threading.active_count() == before
+
+
+async def test_keys_that_are_over_go_and_their_number_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
+    monkeypatch.setattr(counters, "MOST_KEYS", 50)
+    storage = Counters()
+    for number in range(200):
+        await storage.acquire_entry(f"k{number}", 3, 60)
+    assert len(storage.windows[60]) == 50
+    now[0] += 61
+    for _ in range(50):
+        await storage.acquire_entry("last", 1000, 60)
+    assert list(storage.windows[60]) == ["last"]
 
 
 @pytest.fixture
-def config(config: dict[str, Any]) -> dict[str, Any]:
-    return config | {"RATELIMIT_ENABLED": True}
+async def redis(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a Redis server of this test's own, reached by a socket file."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    socket = f"/tmp/{tmp_path.parent.name}-{tmp_path.name}"[:90] + ".sock"
+    process = await asyncio.create_subprocess_exec(
+        program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(10):
+        while b"ready to accept" not in await process.stdout.readline():
+            pass
+    yield socket
+    if process.returncode is None:
+        process.terminate()
+    await process.wait()
+    Path(socket).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_the_eleventh_login_is_answered_with_429_and_when_to_come_back(app: Quart) -> None:
-    visitor = Visitor(app)
-    for _ in range(10):
-        assert (await visitor.log_in("susan", "wrong horse")).status == 200
-    page = await visitor.log_in("SUSAN", "wrong horse")
-    assert page.status == 429
-    assert 0 < int(page.response.headers["Retry-After"]) <= 300
-    assert "Too Many Requests" in page.text
-    assert (await visitor.log_in("tom", "wrong horse")).status == 200
+async def test_processes_share_their_counts_in_redis(redis: str) -> None:
+    workers = [Limiter(f"redis+unix://{redis}") for _ in range(2)]
+    hits = [await workers[n % 2].hit(RULE, "k") for n in range(5)]
+    assert hits[:3] == [0, 0, 0]
+    assert all(290 < seconds <= 300 for seconds in hits[3:])
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-@pytest.mark.parametrize(
-    ("address", "key"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("<local>", "<local>"),
-    ],
-)
-async def test_a_peer_is_an_address_or_the_network_of_a_subscriber(
-    app: Quart, address: str, key: str
+async def test_without_redis_each_process_counts_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with app.test_request_context("/", headers={"Remote-Addr": address}):
-        assert peer() == key
-
-
-async def test_counters_that_are_over_go_as_others_are_counted_and_no_thread_is_started(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counters = Counters()
-    limiter = MovingWindowRateLimiter(counters)
-    rule = parse("1 per 5 minutes")
-    before = threading.active_count()
-    for number in range(1000):
-        assert await limiter.hit(rule, f"peer {number}")
-    assert not await limiter.hit(rule, "peer 7")
-    later = time.time() + 301
-    monkeypatch.setattr("app.web.counters.time.time", lambda: later)
-    for number in range(600):
-        assert await limiter.hit(rule, f"later peer {number}")
-    assert {len(window) for window in counters.windows.values()} == {600}
-    assert threading.active_count() == before
+    limiter = Limiter("redis://127.0.0.1:1")
+    hits = [await limiter.hit(RULE, "k") for _ in range(4)]
+    assert hits[:3] == [0, 0, 0]
+    assert hits[3] > 0
+    assert "limits are counted in this process only" in caplog.text

@@ -50,6 +50,7 @@ class Hasher:
             raise Busy("too many passwords wait for hashing")
         if self.limiter is None:
             self.limiter = CapacityLimiter(self.processes)
+            _keep_program_out_of_workers()
         task = asyncio.create_task(self._work(self.limiter, partial(function, *arguments)))
         self.tasks.add(task)
         task.add_done_callback(self._done)
@@ -94,7 +95,8 @@ def init_app(app: Quart) -> None:
 
     @app.before_serving
     async def warm() -> None:
-        _watch_children_without_threads()
+        if hasher.processes:
+            _watch_children_without_threads()
         await hasher.warm(app.config["PASSWORD_HASH_METHOD"])
 
 
@@ -147,6 +149,14 @@ def is_current(stored: str | None) -> bool:
 def _hasher() -> Hasher:
     hasher: Hasher = current_app.extensions["passwords"]
     return hasher
+
+
+def _keep_program_out_of_workers() -> None:
+    """Let workers be bare: anyio has each run the main program's file, `app` and all (60 MB), if it knows it.
+
+    On Python 3.13 that fails as well: while it runs there is no module `__main__`, which imports look for.
+    """
+    vars(sys.modules["__main__"]).pop("__file__", None)
 
 
 def _watch_children_without_threads() -> None:

@@ -1,4 +1,4 @@
-"""Claims: the statements that take rows, see whether they still are held, renew them and let them expire.
+"""Claims: the statements that take rows, see whether they still are held and renew them.
 
 A claim is a row's `claim_id`, which no other claim ever has, with `due_at` as the end of its lease. Whatever
 is written for a claim asks first whether it still is one: who lost it changes nothing.
@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    case,
     cast,
     or_,
     select,
@@ -31,9 +30,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
 from app.outbox.models import Delivery, Priority, State
-
-EXPIRED_AT_ONCE = 500
-"""Rows moved to `expired` by one statement."""
 
 table = typed(Table, Delivery.__table__)
 _now = bindparam("now_", type_=UtcDateTime())
@@ -134,33 +130,6 @@ RENEW = (
     .values(due_at=bindparam("lease_end", type_=UtcDateTime()))
     .returning(table.c.id)
 )
-_LATE = (
-    select(table.c.id)
-    .where(
-        table.c.expires_at <= _now,
-        or_(table.c.claim_id.is_(None), table.c.due_at <= _now),
-    )
-    .limit(EXPIRED_AT_ONCE)
-    .with_for_update(skip_locked=True)
-    .cte()
-)
-EXPIRE = (
-    update(table)
-    .where(table.c.id.in_(select(_LATE.c.id)))
-    .values(
-        state=State.EXPIRED.value,
-        in_doubt=or_(table.c.in_doubt, table.c.state == State.SENDING),
-        due_at=None,
-        expires_at=None,
-        claim_id=None,
-        unique_key=None,
-        done_at=_now,
-        last_text=case(
-            (table.c.last_text.is_(None), "It was not sent in time."), else_=table.c.last_text
-        ),
-    )
-    .returning(table.c.id)
-)
 
 
 async def take(
@@ -201,8 +170,3 @@ async def renew(
         if claim.id in kept:
             claim.lease_end = lease_end
     return kept
-
-
-async def expire(connection: AsyncConnection, *, now: datetime) -> list[int]:
-    """Move rows past their `expires_at`, that nobody holds, to `expired`; return their ids."""
-    return list((await connection.execute(EXPIRE, {"now_": now})).scalars())

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 
 from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable
-from app.outbox import claim as claims
-from app.outbox import rules
 from app.outbox.agenda import look
+from app.outbox.carrier import Carrier
 from app.outbox.claim import Claim, Room
-from app.outbox.deliver import compose, send
-from app.outbox.ledger import Ledger
-from app.outbox.pause import Pause
-from app.outbox.rules import Event, Outcome
+from app.outbox.expire import expire
 from app.outbox.slots import Slots
 from app.outbox.state import Outbox
 from app.outbox.upkeep import purge
@@ -30,7 +25,6 @@ _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write down that they were let go."""
 PURGE_SECONDS = 3600.0
-LET_GO = Outcome(Event.LET_GO)
 
 
 class Courier:
@@ -38,12 +32,12 @@ class Courier:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self.pause = Pause(outbox.times)
         self._slots = Slots(outbox.connections)
-        self.ledger = Ledger(outbox.app, outbox.clock, self._slots.sending)
+        self._carrier = Carrier(outbox, self._slots)
+        self.pause = self._carrier.pause
+        self.ledger = self._carrier.ledger
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
-        self._stopping = False
         self._is_behind = False
 
     @property
@@ -53,9 +47,9 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until `stop`; trouble with the database is waited out. Purge now and then."""
-        self._stopping = False
+        self._carrier.is_stopping = False
         purge_at = 0.0
-        while not self._stopping:
+        while not self._carrier.is_stopping:
             self.outbox.posted.clear()
             try:
                 if not self._is_behind and time.monotonic() >= purge_at:
@@ -72,7 +66,7 @@ class Courier:
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
-        self._stopping = True
+        self._carrier.is_stopping = True
         self.outbox.posted.set()
         if self._held:
             await asyncio.wait(self._held, timeout=grace)
@@ -84,8 +78,9 @@ class Courier:
         await self._leave_nothing()
 
     async def _leave_nothing(self) -> None:
-        """See the end of the task that renews leases: nothing is held any more."""
+        """End the task that renews leases when nothing is held any more."""
         if self._renewer is not None and not self._held:
+            self._renewer.cancel()
             await asyncio.wait([self._renewer])
 
     async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
@@ -93,22 +88,29 @@ class Courier:
 
         Tries anew a mail server that was in trouble; if `is_patient`, no sooner than its next probe.
         """
-        self._stopping = False
+        self._carrier.is_stopping = False
         until = None if seconds is None else time.monotonic() + seconds
         if not is_patient:
             self.pause.lift()
         while True:
-            if until is None or time.monotonic() < until:
+            in_time = until is None or time.monotonic() < until
+            if in_time:
                 await self._turn()
             if self._held:
-                await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
-            elif (
-                self.pause
-                or not await self._anything_due()
-                or (until is not None and time.monotonic() >= until)
-            ):
+                await self._until_there_is_room()
+            elif self.pause or not in_time or not await self._anything_due():
                 break
         await self._leave_nothing()
+
+    async def _until_there_is_room(self) -> None:
+        """Wait until it is time to claim more, or to look for what is more urgent."""
+        try:
+            async with asyncio.timeout(self.outbox.poll):
+                await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
+                while self._held and not self._slots.wants_more(len(self._held)):
+                    await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
 
     async def _anything_due(self) -> bool:
         now = self.outbox.clock()
@@ -139,7 +141,7 @@ class Courier:
         return min(self.outbox.poll, max(0.0, (due_at - now).total_seconds()))
 
     def _room(self) -> Room:
-        if self._stopping:
+        if self._carrier.is_stopping:
             return Room(0, 0)
         if not self.pause:
             return self._slots.room(self.held)
@@ -147,10 +149,11 @@ class Courier:
         return Room(0, 0) if probing or self.pause.remaining() else Room(1, 1)
 
     async def _take(self, room: Room) -> list[Claim]:
+        is_probe = bool(self.pause)
         taken = await self.ledger.take(room, self.outbox.lease)
         for claim in taken:
-            claim.is_probe = bool(self.pause)
-            task = asyncio.create_task(self._deliver(claim), name=f"mail {claim.id}")
+            claim.is_probe = is_probe
+            task = asyncio.create_task(self._carrier.carry(claim), name=f"mail {claim.id}")
             self._held[task] = claim
             task.add_done_callback(self._put_down)
         if taken and (self._renewer is None or self._renewer.done()):
@@ -164,75 +167,22 @@ class Courier:
         if self._slots.wants_more(len(self._held)):
             self.outbox.posted.set()
 
-    async def _deliver(self, claim: Claim) -> None:
-        try:
-            try:
-                outcome = await self._attempt(claim)
-            except asyncio.CancelledError:
-                if claim.is_lost:
-                    raise
-                outcome = Outcome(Event.LET_GO, in_doubt=claim.is_at_data)
-            settlement = rules.settle(
-                outcome,
-                attempts=claim.attempts,
-                in_doubt=claim.in_doubt,
-                priority=claim.priority,
-                times=self.outbox.times,
-                jitter=random.uniform(-1, 1),  # noqa: S311 -- it spreads load and keeps no secret
-            )
-            if await self.ledger.settle(claim, settlement):
-                self._tell(claim, settlement)
-        finally:
-            self.ledger.forget(claim)
-
-    async def _attempt(self, claim: Claim) -> Outcome:
-        """Compose, fence and send; `sending` is entered in groups, before a connection is free."""
-        async with self.outbox.app.app_context():
-            if self._is_closed_to(claim):
-                return LET_GO
-            message = await compose(self.outbox, claim)
-            if isinstance(message, Outcome):
-                return message
-            try:
-                if not await self.ledger.fence(claim):
-                    return LET_GO
-            except (DatabaseUnavailable, DBAPIError):
-                return LET_GO
-            async with self._slots.connections.inside(claim.priority):
-                if self._is_closed_to(claim):
-                    return LET_GO
-                outcome = await send(self.outbox, claim, message)
-                if self.pause.learn(outcome, is_probe=claim.is_probe):
-                    _log.warning("Mail waits for the mail server: %s", outcome.text)
-                return outcome
-
-    def _is_closed_to(self, claim: Claim) -> bool:
-        return self._stopping or (bool(self.pause) and not claim.is_probe)
-
-    def _tell(self, claim: Claim, settlement: rules.Settlement) -> None:
-        said = f" ({settlement.text})" if settlement.text else ""
-        _log.info("Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
-        if settlement.state.is_done:
-            self.outbox.tell_done([claim.id])
-
     async def _expire(self) -> None:
         async with self.outbox.database.writing() as session:
             connection = await session.connection()
-            expired = await claims.expire(connection, now=self.outbox.clock())
+            expired = await expire(connection, now=self.outbox.clock())
         if expired:
             _log.warning("%d mails expired: %s", len(expired), expired)
             self.outbox.tell_done(expired)
 
     async def _keep_leases(self) -> None:
-        """Renew what is held for as long as anything is; stop delivering what was lost."""
+        """Renew what is held every so often; stop delivering what was lost."""
         while self._held:
-            await asyncio.wait(self._held, timeout=self.outbox.renew)
-            if not self._held:
-                return
+            await asyncio.sleep(self.outbox.renew)
+            now = self.outbox.clock()
             try:
                 lost = await self.ledger.renew(self.held, self.outbox.lease)
             except (DatabaseUnavailable, DBAPIError):
-                now = self.outbox.clock()
                 lost = [claim for claim in self.held if claim.lease_end <= now]
             for task, claim in self._held.items():
                 if claim in lost:

@@ -25,7 +25,7 @@ from app.outbox.settle import settle
 
 AGAIN_SECONDS = 0.5
 """How long a settlement that could not be written waits for its next try."""
-COMPANY_SECONDS = 0.01
+COMPANY_SECONDS = 0.02
 """How long a group waits for deliveries that are under way to join it."""
 
 
@@ -114,6 +114,8 @@ class Ledger:
         Returns whether anything is wanted at all.
         """
         await asyncio.sleep(0)  # those who are about to ask too, ask now
+        if not self._waiting and self._taking is None:
+            return False
         try:
             async with asyncio.timeout(COMPANY_SECONDS):
                 while self._is_company_under_way():
@@ -121,7 +123,7 @@ class Ledger:
                     await self._joined.wait()
         except TimeoutError:
             pass
-        return bool(self._waiting) or self._taking is not None
+        return True
 
     def _is_company_under_way(self) -> bool:
         come = {entry.claim for entry in self._waiting}

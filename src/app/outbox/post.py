@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import event, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.outbox import content
 from app.outbox.handle import Handle
@@ -83,4 +84,8 @@ def wake_after_commit(outbox: Outbox, session: AsyncSession) -> None:
     if "outbox" in session.info:
         return
     session.info["outbox"] = outbox
-    event.listen(session.sync_session, "after_commit", lambda _: outbox.wake(), once=True)
+
+    @event.listens_for(session.sync_session, "after_commit")
+    def wake(committed: Session) -> None:
+        if not committed.in_nested_transaction():
+            outbox.wake()

@@ -60,7 +60,7 @@ def shown(found: CTE, side: Side) -> Chosen:
         .join_from(top, Post, Post.id == top.c.id)
         .join(User, User.id == Post.user_id)
     )
-    return nearest_first(posts, side, top.c.timestamp, top.c.id)
+    return nearest_first(posts, side, top.c.timestamp, top.c.id).limit(ROWS)
 
 
 COLUMNS = (

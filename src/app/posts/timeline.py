@@ -49,8 +49,10 @@ WALKED_ROWS = 1000
 EVERYBODY = 10**9
 READER = bindparam("reader", type_=Integer)
 LAST = bindparam("last", type_=Integer)  # one less than `rows`
-FARTHEST = {Side.AFTER: "9999-12-31 23:59:59.999999"}
+FARTHEST = "9999-12-31 23:59:59.999999"
 EARLIEST = "0001-01-01 00:00:00.000000"
+MERGED = literal(0, Integer).label("walked")
+WALKED = literal(1, Integer).label("walked")
 
 
 def tried(side: Side) -> Query:
@@ -59,24 +61,23 @@ def tried(side: Side) -> Query:
     crowd = followed.limit(FEW + 1).subquery()
     many = select(func.count() > FEW).select_from(crowd).scalar_subquery()
     people = _people(limit=case((many, 0), else_=FEW), mine=~many)
-    walk = _walk(side, limit=case((many, WALKED_ROWS), else_=0)).subquery()
-    return Query(
-        *(
-            shown(
-                union_all(_newest(side, people, lateral), select(walk)).cte("found"),
-                side,
-            )
-            for lateral in (False, True)
-        )
-    )
+    walked_rows = case((many, WALKED_ROWS), else_=0)
+
+    def wording(postgresql: bool) -> Chosen:
+        walk = _walk(side, walked_rows, postgresql).subquery()
+        return shown(union_all(_newest(side, people, postgresql), select(walk)).cte("found"), side)
+
+    return Query(wording(False), wording(True))
 
 
 def merged(side: Side) -> Query:
     """Return the SELECT that is right for every reader, and slower for readers of many."""
     people = _people(limit=literal(EVERYBODY), mine=true())
-    return Query(
-        *(shown(_newest(side, people, lateral).cte("found"), side) for lateral in (False, True))
-    )
+
+    def wording(postgresql: bool) -> Chosen:
+        return shown(_newest(side, people, postgresql).cte("found"), side)
+
+    return Query(wording(False), wording(True))
 
 
 def _people(*, limit: ColumnElement[int], mine: ColumnElement[bool]) -> CTE:
@@ -90,18 +91,11 @@ def _people(*, limit: ColumnElement[int], mine: ColumnElement[bool]) -> CTE:
     return union(select(followed), select(READER.label("id")).where(mine)).cte("people")
 
 
-def _newest(side: Side, people: CTE, lateral: bool) -> Chosen:
-    """Return id and time of the newest posts of `people`, by the merge.
-
-    Only posts as new as the newest of the `rows` most recent authors (the edge) can be on the page.
-    """
+def _newest(side: Side, people: CTE, postgresql: bool) -> Chosen:
+    """Return id and time of the newest posts of `people`, by the merge."""
     head = beyond(select(Post.timestamp).where(Post.user_id == people.c.id), side).limit(1)
     heads = select(people.c.id, head.scalar_subquery().label("time")).cte("heads")
-    last = nearest_first(select(heads.c.time).where(heads.c.time.is_not(None)), side, heads.c.time)
-    farthest = literal(FARTHEST.get(side, EARLIEST), StoredTime)
-    edge = select(
-        func.coalesce(last.limit(1).offset(LAST).scalar_subquery(), farthest).label("time")
-    ).cte("edge")
+    edge = select(_edge(side, heads).label("time")).cte("edge")
     edge_time = select(edge.c.time).scalar_subquery()
     theirs = aliased(Post)
     candidates = (
@@ -109,34 +103,38 @@ def _newest(side: Side, people: CTE, lateral: bool) -> Chosen:
         .where(theirs.user_id == heads.c.id, _within(side, theirs.timestamp, edge_time))
         .limit(ROWS)
     )
-    recent = _within(side, heads.c.time, edge_time)
-    walked = literal(0, Integer).label("walked")
-    if lateral:
-        found = candidates.lateral()
-        return (
-            select(found.c.id, found.c.timestamp, walked)
-            .join_from(heads, found, true())
-            .where(recent)
-        )
-    ids = candidates.with_only_columns(theirs.id).correlate(heads)
-    return (
-        select(Post.id, Post.timestamp, walked)
-        .join_from(heads, Post, Post.id.in_(ids))
-        .where(recent)
-    )
+    if postgresql:
+        each = candidates.lateral()
+        found = select(each.c.id, each.c.timestamp, MERGED).join_from(heads, each, true())
+    else:  # SQLite has no LATERAL, PostgreSQL would read every post for this one
+        ids = candidates.with_only_columns(theirs.id).correlate(heads)
+        found = select(Post.id, Post.timestamp, MERGED).join_from(heads, Post, Post.id.in_(ids))
+    return found.where(_within(side, heads.c.time, edge_time))
 
 
-def _walk(side: Side, *, limit: ColumnElement[int]) -> Chosen:
-    """Return id and time of the reader's posts among the `limit` next ones of everybody's."""
-    near = beyond(select(Post.id, Post.timestamp, Post.user_id), side).limit(limit).subquery()
+def _edge(side: Side, heads: CTE) -> ColumnElement[Any]:
+    """Return the newest time of the last author who can matter: no post beyond it can be on the page.
+
+    With fewer authors than rows there is none, and every time is within it.
+    """
+    times = nearest_first(select(heads.c.time).where(heads.c.time.is_not(None)), side, heads.c.time)
+    everything = literal(FARTHEST if side is Side.AFTER else EARLIEST, StoredTime)
+    return func.coalesce(times.limit(1).offset(LAST).scalar_subquery(), everything)
+
+
+def _walk(side: Side, walked_rows: ColumnElement[int], postgresql: bool) -> Chosen:
+    """Return id and time of the reader's posts among the next `walked_rows` of everybody's."""
+    near = beyond(select(Post.id, Post.timestamp, Post.user_id), side).limit(walked_rows).subquery()
     follows = exists().where(
         followers.c.follower_id == READER, followers.c.followed_id == near.c.user_id
     )
-    return (
-        select(near.c.id, near.c.timestamp, literal(1, Integer).label("walked"))
+    found = (
+        select(near.c.id, near.c.timestamp, WALKED)
         .where(or_(near.c.user_id == READER, follows))
         .limit(ROWS)
     )
+    # SQLite keeps the inner order, and asked for it would look at all the rows before it stops.
+    return nearest_first(found, side, near.c.timestamp, near.c.id) if postgresql else found
 
 
 def _within(

@@ -38,7 +38,9 @@ class Limiter:
         self.shared: MovingWindowRateLimiter | None = None
         self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if address != "memory":
-            storage = storage_from_string(f"async+{address.removeprefix('async+')}")
+            storage = storage_from_string(
+                f"async+{address.removeprefix('async+')}", implementation="redispy"
+            )
             assert isinstance(storage, Storage)  # noqa: S101 -- for the type checker
             self.shared = MovingWindowRateLimiter(storage)
             faults = storage.base_exceptions
@@ -71,6 +73,7 @@ async def count(*limits: tuple[str, str]) -> None:
     for rule, key in limits:
         seconds = await hit(rule, key)
         if seconds:
+            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
             raise TooManyRequests(retry_after=seconds)
 
 

@@ -1,7 +1,8 @@
-"""What older editions of Microblog left: loose columns, rows without an author, names not yet folded.
+"""What older editions of Microblog left: loose columns, posts without an author, names not yet folded.
 
 The 2018 edition lets names, addresses, bodies, times and authors be missing, keeps hashes in 128
-characters and gives `followers` no primary key. On tables of the 2024 edition only the folding is left to do.
+characters and gives `followers` no primary key. On both editions SQLite lets an account be deleted whose
+posts and follows stay.
 
 Revision ID: e81f2b7d4c65
 Revises: c3d81f6b2a07
@@ -44,9 +45,13 @@ followers = sa.table(
 
 
 def upgrade() -> None:
-    if _is_loose():
+    loose = _is_loose()
+    if loose:
         _name_the_nameless()
         _complete_posts()
+    _keep_orphans()
+    op.execute(followers.delete().where(sa.not_(_among_known())))
+    if loose:
         _tighten_user_and_post()
         _key_followers()
     _fold("username")
@@ -80,10 +85,9 @@ def _name_the_nameless() -> None:
 
 
 def _complete_posts() -> None:
-    """Give posts what they lack: no words, the time of the post before, the author `left-behind`."""
+    """Give posts what they lack: no words, the time of the post before."""
     before = post.alias()
     earlier = sa.select(sa.func.max(before.c.timestamp)).where(before.c.id < post.c.id)
-    known = sa.select(user.c.id)
     op.execute(post.update().where(post.c.body.is_(None)).values(body=""))
     op.execute(
         post.update()
@@ -95,6 +99,11 @@ def _complete_posts() -> None:
             )
         )
     )
+
+
+def _keep_orphans() -> None:
+    """Give posts of nobody, or of an account that is gone, the author `left-behind`."""
+    known = sa.select(user.c.id)
     orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
     connection = op.get_bind()
     if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
@@ -118,6 +127,13 @@ def _free_name(connection: sa.Connection) -> str:
     )
 
 
+def _among_known() -> sa.ColumnElement[bool]:
+    """Return whether both ends of a follow are accounts (a missing end is none)."""
+    known = sa.select(user.c.id)
+    ends = (followers.c.follower_id, followers.c.followed_id)
+    return sa.and_(*(sa.and_(end.is_not(None), end.in_(known)) for end in ends))
+
+
 def _tighten_user_and_post() -> None:
     with op.batch_alter_table("user") as batch:
         batch.alter_column("username", existing_type=sa.String(64), nullable=False)
@@ -130,13 +146,10 @@ def _tighten_user_and_post() -> None:
 
 
 def _key_followers() -> None:
-    """Make `followers` anew with its key: each follow once, and none of or by nobody."""
+    """Make `followers` anew with its key, each follow once."""
     connection = op.get_bind()
-    known = sa.select(user.c.id)
     pairs = connection.execute(
-        sa.select(followers.c.follower_id, followers.c.followed_id)
-        .where(followers.c.follower_id.in_(known), followers.c.followed_id.in_(known))
-        .distinct()
+        sa.select(followers.c.follower_id, followers.c.followed_id).distinct()
     ).all()
     op.drop_table("followers")
     op.create_table(

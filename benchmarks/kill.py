@@ -1,0 +1,93 @@
+"""kill -9 a process that posts and delivers, again and again; count what was promised, lost and doubled.
+
+.venv/bin/python benchmarks/kill.py [--kills 1000] [--database sqlite|postgresql] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from outboxbench import site as bench
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.process import BEFORE_DATA, POINTS
+from tests.outbox.site import QUICK, rows
+from tests.outbox.workers import worker
+
+DATABASES = {"sqlite": bench.sqlite, "postgresql": bench.postgresql}
+MAILS = 60  # posted by each process
+LONGEST_LIFE = 1.0  # seconds after it is ready
+TIMES = {"OUTBOX_LEASE": 2.0, "OUTBOX_RENEW": 0.5, "MAIL_TIMEOUT": 5.0}
+END_SECONDS = 300
+
+
+def plan(number: int) -> dict[str, Any]:
+    """Return where a process is to die: every other one at a named point, the rest at any moment."""
+    if number % 2:
+        return {}
+    point = random.choice([*POINTS, BEFORE_DATA])
+    return {"kill_at": point, "kill_after": random.randint(1, 20)}
+
+
+async def kill_one(config: dict[str, Any], number: int) -> list[int]:
+    """Run one process until it dies; return the mails it promised."""
+    async with worker(config, post=MAILS, **plan(number)) as doomed:
+        try:
+            async with asyncio.timeout(random.uniform(0, LONGEST_LIFE)):
+                await doomed.process.wait()
+        except TimeoutError:
+            doomed.process.kill()
+        await doomed.end()
+    return doomed.promised
+
+
+async def all_done() -> None:
+    """Wait until nothing waits any more."""
+    async with asyncio.timeout(END_SECONDS):
+        while any(row.due_at is not None for row in await rows()):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def run(url: str, kills: int) -> bool:
+    """Kill `kills` processes, let one finish the work, and tell what came of it."""
+    promised: list[int] = []
+    async with FaultySmtp() as server, bench.migrated(url, server.port):
+        config = QUICK | TIMES | {"TESTING": True, "DATABASE_URL": url, "MAIL_PORT": server.port}
+        config |= {"MAIL_SUPPRESS_SEND": False, "PASSWORD_PROCESSES": 0}
+        for number in range(kills):
+            promised += await kill_one(config, number)
+            if (number + 1) % 20 == 0:
+                print(f"{number + 1} kills, {len(promised)} promised", flush=True)
+        async with worker(config):
+            await all_done()
+        found = {row.id: row for row in await rows()}
+    lost = [id_ for id_ in promised if id_ not in found or found[id_].state != "sent"]
+    lost += [id_ for id_, row in found.items() if not server.arrivals[row.message_id]]
+    doubled = [row for row in found.values() if server.arrivals[row.message_id] > 1]
+    unflagged = [row.id for row in doubled if not row.in_doubt]
+    flagged = sum(row.in_doubt for row in found.values())
+    print(f"{kills} kills: {len(promised)} mails promised, {len(lost)} lost, {flagged} in doubt,")
+    print(f"{len(doubled)} arrived twice, {len(unflagged)} of these without being in doubt")
+    return not lost and not unflagged
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    random.seed(given.seed)
+    with DATABASES[given.database]() as url:
+        raise SystemExit(not asyncio.run(run(url, given.kills)))
+
+
+if __name__ == "__main__":
+    main()

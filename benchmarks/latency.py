@@ -1,0 +1,82 @@
+"""How long a reset takes from commit to arrival, and how much memory waiting mails cost.
+
+.venv/bin/python benchmarks/latency.py [--waiting 100000] [--resets 50] [--databases sqlite postgresql]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from mailbench import sink
+from outboxbench import site
+
+from app import outbox
+from app.database import writing
+
+DATABASES = {"sqlite": site.sqlite, "postgresql": site.postgresql}
+WANTED_SECONDS = 5.0  # p99 behind the crowd, issue 5
+WANTED_MIB = 50.0
+
+
+def resident() -> float:
+    """Return this process's resident memory in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def ask(number: int) -> float:
+    """Post one reset and return the seconds until it was sent."""
+    begun = time.perf_counter()
+    async with writing() as session:
+        handle = await outbox.post(session, "reset", number=number)
+    await handle
+    return time.perf_counter() - begun
+
+
+async def measure(app: Any, resets: int) -> tuple[float, float, float]:
+    """Return p50 and p99 of `resets`, one after the other, and the memory after them."""
+    async with app.test_app():
+        for number in range(3):
+            await ask(number)
+        times = [await ask(number) for number in range(resets)]
+        memory = resident()
+    return statistics.median(times), statistics.quantiles(times, n=100)[98], memory
+
+
+async def run(url: str, port: int, waiting: int, resets: int) -> None:
+    """Measure idle, and behind a crowd that the courier delivers meanwhile."""
+    async with site.migrated(url, port) as app:
+        p50, p99, idle = await measure(app, resets)
+    print(f"  idle              p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {idle:6.1f} MiB")
+    async with site.migrated(url, port) as app:
+        await site.fill(waiting, priority=outbox.Priority.LOW)
+        p50, p99, busy = await measure(app, resets)
+    print(
+        f"  {waiting:7} waiting   p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {busy:6.1f} MiB"
+    )
+    verdict = "reached" if p99 <= WANTED_SECONDS and busy - idle <= WANTED_MIB else "NOT reached"
+    print(f"  p99 within {WANTED_SECONDS:g} s and {WANTED_MIB:g} MiB more: {verdict}")
+
+
+def main() -> None:
+    """Run it all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--waiting", type=int, default=100_000)
+    parser.add_argument("--resets", type=int, default=50)
+    parser.add_argument("--databases", nargs="+", default=list(DATABASES), choices=DATABASES)
+    given = parser.parse_args()
+    with sink.running() as port:
+        for name in given.databases:
+            with DATABASES[name]() as url:
+                print(name)
+                asyncio.run(run(url, port, given.waiting, given.resets))
+
+
+if __name__ == "__main__":
+    main()

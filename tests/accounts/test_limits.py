@@ -1,0 +1,169 @@
+"""How often somebody may try: what counts together, what resets nothing, and who is never locked out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app.accounts import throttle
+from tests.factories import PASSWORD, make_user
+from tests.visitor import Page, Visitor
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"RATELIMIT_ENABLED": True}
+
+
+class Peer(Visitor):
+    """A visitor from an address of their own."""
+
+    def __init__(self, app: Quart, address: str) -> None:
+        super().__init__(app)
+        self.scope = {"client": (address, 40000)}
+
+    async def get(self, path: str, **kwargs: Any) -> Page:
+        return await super().get(path, scope_base=self.scope, **kwargs)
+
+    async def post(self, path: str, **fields: str) -> Page:
+        headers = {"X-Forwarded-For": fields.pop("forwarded")} if "forwarded" in fields else None
+        return await self._page(
+            await self.client.post(path, form=fields, scope_base=self.scope, headers=headers)
+        )
+
+
+async def fail(visitor: Visitor, times: int, username: str = "susan") -> list[int]:
+    return [(await visitor.log_in(username, "wrong horse")).status for _ in range(times)]
+
+
+async def test_the_eleventh_try_is_told_in_words_when_to_come_back(app: Quart) -> None:
+    await make_user("susan")
+    visitor = Peer(app, "192.0.2.1")
+    assert await fail(visitor, 10) == [200] * 10
+    page = await visitor.log_in("susan", PASSWORD)
+    assert page.status == 429
+    assert 0 < int(page.response.headers["Retry-After"]) <= 300
+    assert re.search(r"Please try again in \d+ (seconds|minutes)\.", page.text)
+
+
+@pytest.mark.parametrize("name", ["susan", "nobody"])
+async def test_names_that_there_are_and_are_not_are_limited_alike(app: Quart, name: str) -> None:
+    await make_user("susan")
+    assert await fail(Peer(app, "192.0.2.1"), 11, name) == [200] * 10 + [429]
+
+
+async def test_neither_case_nor_a_forwarded_address_resets_the_count(app: Quart) -> None:
+    await make_user("susan")
+    visitor = Peer(app, "192.0.2.1")
+    await fail(visitor, 10)
+    for number, name in enumerate(("SUSAN", " susan ", "ｓｕｓａｎ", "sUsan")):
+        page = await visitor.log_in(name, "wrong", forwarded=f"198.51.100.{number}")
+        assert page.status == 429
+
+
+async def test_a_new_browser_at_the_same_address_starts_no_new_count(app: Quart) -> None:
+    await make_user("susan")
+    for _ in range(5):
+        await fail(Peer(app, "2001:db8:1:2::1"), 2)
+    assert await fail(Peer(app, "2001:db8:1:2:ffff::9"), 1) == [429]
+    assert await fail(Peer(app, "2001:db8:1:3::1"), 1) == [200]
+
+
+async def test_the_owner_gets_in_from_another_address(app: Quart) -> None:
+    await make_user("susan")
+    await fail(Peer(app, "192.0.2.1"), 11)
+    assert (await Peer(app, "192.0.2.2").log_in("susan", PASSWORD)).location == "/index"
+
+
+async def test_a_known_browser_gets_in_from_the_guessers_own_address(app: Quart) -> None:
+    await make_user("susan")
+    owner = Peer(app, "192.0.2.1")
+    await owner.log_in("susan", PASSWORD)
+    await owner.submit("/logout")
+    await fail(Peer(app, "192.0.2.1"), 11)
+    assert (await owner.log_in("susan", PASSWORD)).location == "/index"
+
+
+async def test_a_known_browser_has_a_limit_too(app: Quart) -> None:
+    await make_user("susan")
+    thief = Peer(app, "192.0.2.1")
+    await thief.log_in("susan", PASSWORD)
+    await thief.submit("/logout")
+    assert await fail(thief, 11) == [200] * 10 + [429]
+
+
+async def test_a_known_browser_is_a_stranger_to_other_accounts(app: Quart) -> None:
+    await make_user("susan")
+    await make_user("david")
+    thief = Peer(app, "192.0.2.1")
+    await thief.log_in("david", PASSWORD)
+    await thief.submit("/logout")
+    await fail(Peer(app, "192.0.2.1"), 10)
+    assert await fail(thief, 1) == [429]
+
+
+async def test_many_guessers_slow_each_other_down_and_shut_nobody_out(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "LOGINS_OF_STRANGERS", "6 per hour")
+    await make_user("susan")
+    for number in range(6):
+        await fail(Peer(app, f"192.0.2.{number}"), 1)
+    assert await fail(Peer(app, "192.0.2.50"), 3) == [200, 200, 429]
+    assert (await Peer(app, "192.0.2.51").log_in("susan", PASSWORD)).location == "/index"
+
+
+async def test_a_hundred_names_from_one_address_are_enough(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "LOGINS_PER_PEER", "5 per 5 minutes")
+    visitor = Peer(app, "192.0.2.1")
+    answers = [(await visitor.log_in(f"person{n}", "wrong")).status for n in range(6)]
+    assert answers == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "most"),
+    [
+        ("/reset_password_request", {"email": "susan@example.com"}, 30),
+        ("/register", {"username": "susan", "email": "s@example.com", "password": "correct horse", "password2": "correct horse"}, 60),
+    ],
+)  # fmt: skip
+async def test_forms_for_guests_are_limited_per_address(
+    app: Quart, path: str, fields: dict[str, str], most: int
+) -> None:
+    visitor = Peer(app, "192.0.2.1")
+    token = (await visitor.get(path)).token
+    answers = [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most)]
+    assert 429 not in answers
+    assert (await visitor.post(path, csrf_token=token, **fields)).status == 429
+    other = Peer(app, "192.0.2.2")
+    assert (await other.submit(path, **fields)).status != 429
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "most"),
+    [
+        ("/change_password", {"current": "wrong", "password": "battery staple", "password2": "battery staple"}, 10),
+        ("/change_email", {"current": "wrong", "email": "new@example.com"}, 10),
+        ("/delete_account", {"current": "wrong", "sure": "y"}, 10),
+        ("/download_data", {}, 5),
+    ],
+)  # fmt: skip
+async def test_forms_for_owners_are_limited_per_account(
+    app: Quart, path: str, fields: dict[str, str], most: int
+) -> None:
+    await make_user("susan")
+    visitor = Peer(app, "192.0.2.1")
+    await visitor.log_in("susan", PASSWORD)
+    token = (await visitor.get(path)).token
+    answers = [
+        (await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most + 1)
+    ]
+    assert answers[-1] == 429
+    assert 429 not in answers[:-1]

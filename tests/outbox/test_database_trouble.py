@@ -1,0 +1,72 @@
+"""A database that cannot be written for a while delays mail, and neither loses nor doubles it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiosqlite
+import pytest
+from quart import Quart
+
+from app import outbox
+from app.quart_mail import Message
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import post, rows
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"MAIL_TIMEOUT": 20}
+
+
+@asynccontextmanager
+async def locked(database_url: str) -> AsyncIterator[None]:
+    """Hold the lock that every writer needs."""
+    async with aiosqlite.connect(database_url.removeprefix("sqlite:///")) as connection:
+        await connection.execute("BEGIN IMMEDIATE")
+        yield
+        await connection.rollback()
+
+
+async def test_what_was_sent_is_settled_when_the_database_is_back(
+    app: Quart, server: FaultySmtp, database_url: str
+) -> None:
+    server.fail("data", "hang", times=1)
+    async with app.test_app(), asyncio.timeout(20):
+        handle = await post()
+        await server.until(lambda: server.hung == 1)
+        async with locked(database_url):
+            server.release()
+            await server.until(lambda: server.arrivals.total() == 1)
+            await asyncio.sleep(2.5)  # longer than a writer waits for the lock
+            assert await rows("state") == ["sending"]
+        assert await handle == "sent"
+    assert set(server.arrivals.values()) == {1}
+    assert await rows("in_doubt") == [False]
+
+
+async def test_nothing_is_begun_that_cannot_be_fenced(
+    app: Quart, server: FaultySmtp, database_url: str
+) -> None:
+    rendering, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: outbox.MailRequest) -> Message:
+        rendering.set()
+        await go_on.wait()
+        return Message("Hi", ["ann@example.com"], "Hi!")
+
+    outbox.register(app, "slow", slow)
+    async with app.test_app(), asyncio.timeout(20):
+        handle = await post("slow")
+        await rendering.wait()
+        async with locked(database_url):
+            go_on.set()
+            await asyncio.sleep(2.5)
+            assert server.reached["greeting"] == 0
+        assert await handle == "sent"
+    assert set(server.arrivals.values()) == {1}

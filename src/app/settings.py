@@ -76,7 +76,7 @@ SETTINGS = (
     Setting("MAX_FORM_PARTS", whole(20, 1_000_000), 1000),
     Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),
     Setting("BODY_TIMEOUT", seconds(0.1), 15),
-    Setting("MAX_REQUESTS", whole(1, 1_000_000), 100),
+    Setting("MAX_REQUESTS", whole(1, 1_000_000), 300),
     Setting("LOG_FORMAT", one_of("text", "json"), "text"),
     Setting("ACCESS_LOG", boolean),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),

@@ -90,7 +90,7 @@ SETTINGS = (
     Setting("SESSION_SECONDS", seconds(60), 7 * DAY),
     Setting("REMEMBER_SECONDS", seconds(60), 30 * DAY),
     Setting("RATELIMIT_ENABLED", boolean, True),
-    Setting("RATELIMIT_STORAGE_URI", text, "memory", secret=True),
+    Setting("RATELIMIT_STORAGE_URI", parsing.counters, "memory", secret=True),
     Setting("MAIL_SERVER", text, "localhost", ("MAIL_HOSTNAME",)),
     Setting("MAIL_PORT", whole(1, 65535), 25),
     Setting("MAIL_USE_TLS", boolean, False),

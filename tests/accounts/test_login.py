@@ -100,6 +100,15 @@ async def test_logging_in_again_replaces_the_session(visitor: Visitor) -> None:
     assert await count_sessions() == 1
 
 
+async def test_logging_in_is_being_seen(visitor: Visitor) -> None:
+    async with writing() as session:
+        await session.execute(update(User).values(last_seen=datetime(2020, 1, 1, tzinfo=UTC)))
+    await visitor.log_in("susan")
+    async with reading() as connection:
+        seen = await connection.scalar(select(User.last_seen))
+    assert datetime.now(UTC) - seen < timedelta(minutes=1)
+
+
 async def test_remember_me_gives_a_lasting_cookie(visitor: Visitor) -> None:
     page = await visitor.log_in("susan", remember_me="y")
     cookie = next(c for c in page.response.headers.getlist("Set-Cookie") if c.startswith("login="))

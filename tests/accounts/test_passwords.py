@@ -51,7 +51,7 @@ async def register(app: Quart, password: str) -> tuple[Visitor, Page]:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("password", ["password123", "PassWord123", "12345678", "qwertyuiop"])
 async def test_a_password_of_many_is_refused_in_words(app: Quart, password: str) -> None:
-    visitor, page = await register(app, password)
+    _, page = await register(app, password)
     assert page.errors("password") == [TOO_COMMON]
     async with reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(User)) == 0

@@ -82,13 +82,16 @@ async def test_processes_share_their_counts_in_redis(redis: str) -> None:
     hits = [await workers[n % 2].hit(RULE, "k") for n in range(5)]
     assert hits[:3] == [0, 0, 0]
     assert all(290 < seconds <= 300 for seconds in hits[3:])
+    for worker in workers:
+        await worker.close()
 
 
 async def test_without_redis_each_process_counts_by_itself(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     limiter = Limiter("redis://127.0.0.1:1")
     hits = [await limiter.hit(RULE, "k") for _ in range(4)]
     assert hits[:3] == [0, 0, 0]
     assert hits[3] > 0
+    await limiter.close()
     assert "limits are counted in this process only" in caplog.text

@@ -79,6 +79,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
     )
     async with writing() as session:
         session.add(row)
+        await session.execute(update(User).where(User.id == user_id).values(last_seen=now))
         await session.execute(
             delete(LoginSession).where(
                 LoginSession.user_id == user_id, LoginSession.expires_at <= now

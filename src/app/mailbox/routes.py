@@ -7,7 +7,6 @@ nothing from elsewhere, and is shown in a sandboxed frame. All other headers are
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from urllib.parse import unquote
 
 from quart import Quart, Response, abort, current_app, jsonify, render_template, request
@@ -15,6 +14,7 @@ from quart import Quart, Response, abort, current_app, jsonify, render_template,
 from app.mailbox.letter import ATTACHED, Letter, read_letter, read_source
 from app.mailbox.store import CaughtMail, Mailbox
 from app.web.blueprint import Blueprint
+from app.web.peers import is_this_machine
 
 PATH = "/mailbox"
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
@@ -39,12 +39,8 @@ def init_app(app: Quart, mailbox: Mailbox) -> None:
 
 @blueprint.before_request
 async def only_from_here() -> None:
-    """Answer 404 unless the peer is this machine, and no proxy here speaks for somebody else."""
-    try:
-        is_local = ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+    """Answer 404 to everybody else than this machine."""
+    if not is_this_machine():
         abort(404)
 
 

@@ -13,12 +13,14 @@ See MAIL.md section 2, and the table in `rules`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.outbox import post as _post
+from app.outbox import queries
 from app.outbox.counting import count_since
 from app.outbox.courier import Courier
 from app.outbox.extension import init_app
@@ -42,8 +44,14 @@ __all__ = [
     "post",
     "post_message",
     "register",
+    "stats",
     "withdraw",
 ]
+
+
+async def stats() -> dict[str, Any]:
+    """Return the counts of mails by state, the age of the oldest due one in seconds, and those in doubt."""
+    return asdict(await queries.stats(_outbox()))
 
 
 def register(

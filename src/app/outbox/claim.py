@@ -15,6 +15,7 @@ from typing import cast as typed
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     String,
     Table,
@@ -73,7 +74,7 @@ def _due_of(priority: Priority, limit: str) -> Select[Any]:
         select(table.c.id, table.c.priority, table.c.due_at)
         .where(table.c.priority == priority, table.c.due_at <= _now, _alive)
         .order_by(table.c.due_at)
-        .limit(bindparam(limit))
+        .limit(bindparam(limit, type_=Integer))
         .with_for_update(skip_locked=True)
     )
     return select(rows.subquery())
@@ -87,10 +88,14 @@ def _due() -> Any:
     """
     others = [_due_of(priority, "bulk") for priority in Priority if priority]
     bulk = union_all(*others).subquery()
-    first = select(bulk).order_by(bulk.c.priority, bulk.c.due_at).limit(bindparam("bulk"))
+    first = (
+        select(bulk)
+        .order_by(bulk.c.priority, bulk.c.due_at)
+        .limit(bindparam("bulk", type_=Integer))
+    )
     found = union_all(_due_of(Priority.RESET, "total"), select(first.subquery())).subquery()
     order = (found.c.priority, found.c.due_at)
-    return select(found.c.id).order_by(*order).limit(bindparam("total")).cte()
+    return select(found.c.id).order_by(*order).limit(bindparam("total", type_=Integer)).cte()
 
 
 DUE = _due()

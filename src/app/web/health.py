@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from quart import Quart, current_app
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -9,6 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from app.database import DatabaseUnavailable, reading
 from app.migrations import run as migrations
 from app.web.blueprint import Blueprint
+from app.web.peers import is_this_machine
+
+Figures = Callable[[], Awaitable[Any]]
 
 blueprint = Blueprint("health", __name__)
 
@@ -16,7 +22,13 @@ blueprint = Blueprint("health", __name__)
 def init_app(app: Quart) -> None:
     """Serve `/healthz` and `/readyz`; readiness wants the schema of this version's migrations."""
     app.extensions["schema_revision"] = migrations.head()
+    app.extensions["readiness_figures"] = {}
     app.register_blueprint(blueprint)
+
+
+def tell(app: Quart, name: str, figures: Figures) -> None:
+    """Let `/readyz` show what `figures` returns as `name`, to this machine only."""
+    app.extensions["readiness_figures"][name] = figures
 
 
 @blueprint.get("/healthz")
@@ -26,15 +38,27 @@ async def healthz() -> dict[str, str]:
 
 
 @blueprint.get("/readyz")
-async def readyz() -> tuple[dict[str, str], int]:
-    """Say whether the database answers and its schema is this version's."""
+async def readyz() -> tuple[dict[str, Any], int]:
+    """Say whether the database answers and its schema is this version's, and tell this machine more."""
     try:
-        async with reading() as connection:
-            revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if await _revision() != current_app.extensions["schema_revision"]:
+            return {"status": "unavailable", "reason": "run `microblog db upgrade`"}, 503
+        return {"status": "ok", **(await _figures() if is_this_machine() else {})}, 200
     except DatabaseUnavailable:
         return {"status": "unavailable", "reason": "the database does not answer"}, 503
+
+
+async def _revision() -> str | None:
+    try:
+        async with reading() as connection:
+            revision: str | None = await connection.scalar(
+                text("SELECT version_num FROM alembic_version")
+            )
+            return revision
     except DBAPIError:
-        revision = None
-    if revision != current_app.extensions["schema_revision"]:
-        return {"status": "unavailable", "reason": "run `microblog db upgrade`"}, 503
-    return {"status": "ok"}, 200
+        return None
+
+
+async def _figures() -> dict[str, Any]:
+    told: dict[str, Figures] = current_app.extensions["readiness_figures"]
+    return {name: await figures() for name, figures in told.items()}

@@ -7,9 +7,10 @@ import ipaddress
 import logging
 import math
 import time
+from typing import Any
 
 from limits import parse
-from limits.aio.storage import Storage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
 from quart import Quart, current_app, request
@@ -27,7 +28,12 @@ log = logging.getLogger(__name__)
 
 def init_app(app: Quart) -> None:
     """Give `app` its counters, kept where RATELIMIT_STORAGE_URI says."""
-    app.extensions["limits"] = Limiter(app.config["RATELIMIT_STORAGE_URI"])
+    limiter = Limiter(app.config["RATELIMIT_STORAGE_URI"])
+    app.extensions["limits"] = limiter
+
+    @app.after_serving
+    async def close() -> None:
+        await limiter.close()
 
 
 class Limiter:
@@ -36,12 +42,14 @@ class Limiter:
     def __init__(self, address: str) -> None:
         self.own = MovingWindowRateLimiter(Counters())
         self.shared: MovingWindowRateLimiter | None = None
+        self.bridge: Any = None
         self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if address != "memory":
             storage = storage_from_string(
                 f"async+{address.removeprefix('async+')}", implementation="redispy"
             )
-            assert isinstance(storage, Storage)  # noqa: S101 -- for the type checker
+            assert isinstance(storage, RedisStorage)  # noqa: S101 -- for the type checker
+            self.bridge = storage.bridge
             self.shared = MovingWindowRateLimiter(storage)
             faults = storage.base_exceptions
             self.faults += (faults,) if isinstance(faults, type) else faults
@@ -55,6 +63,11 @@ class Limiter:
             except self.faults as error:
                 log.warning("limits are counted in this process only: %s", type(error).__name__)
         return await _hit(self.own, rule, key)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        if self.bridge is not None:
+            await self.bridge.storage.aclose()
 
 
 async def _hit(limiter: MovingWindowRateLimiter, rule: str, key: str) -> int:

@@ -1,0 +1,152 @@
+"""Registering with CONFIRM_EMAIL on: one answer for every address, and no account before the link."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select, update
+
+from app import mail, notices, outbox
+from app.accounts.models import Registration, User
+from app.database import reading, writing
+from app.quart_mail import Message
+from tests.factories import make_user
+from tests.visitor import Page, Visitor
+
+LINK = re.compile(r"http://127\.0\.0\.1:8000(/confirm/\S+)")
+CHECK = "Check your email: follow the link there to finish your registration."
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"CONFIRM_EMAIL": True, "FLASKY_ADMIN": "admin@example.com"}
+
+
+async def register(visitor: Visitor, username: str, email: str) -> tuple[Page, list[Message]]:
+    with mail.record_messages() as sent:
+        page = await visitor.submit(
+            "/register",
+            username=username,
+            email=email,
+            password="correct horse",
+            password2="correct horse",
+        )
+        await outbox.drain()
+    return page, sent
+
+
+async def count(table: type) -> int:
+    async with reading() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> None:
+    visitor = Visitor(app)
+    page, [message] = await register(visitor, "susan", "susan@example.com")
+    assert page.location == "/login"
+    assert (await visitor.get("/login")).flashes == [CHECK]
+    assert message.recipients == ["susan@example.com"]
+    link = LINK.search(message.body)[1]
+    assert link in message.html
+    assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
+    assert "susan" in (await visitor.get(link)).text
+    assert (await visitor.client.head(link)).status_code == 200
+    assert await count(User) == 0
+    with mail.record_messages() as sent:
+        assert (await visitor.submit(link)).location == "/login"
+        await outbox.drain()
+    assert [m.recipients for m in sent] == [["admin@example.com"]]
+    assert (await visitor.log_in("susan")).location == "/index"
+    assert await count(Registration) == 0
+
+
+async def test_free_and_taken_addresses_get_one_answer(app: Quart) -> None:
+    await make_user("susan")
+    answers = []
+    for name, address in (("one", "SUSAN@example.com"), ("two", "free@example.com")):
+        visitor = Visitor(app)
+        page, _ = await register(visitor, name, address)
+        headers = {k: v for k, v in page.response.headers.items() if k.lower() != "set-cookie"}
+        answers.append((page.status, page.text, headers, (await visitor.get("/login")).flashes))
+    assert answers[0] == answers[1]
+
+
+async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
+    await make_user("susan")
+    _, [message] = await register(Visitor(app), "other", "Susan@Example.com")
+    assert message.recipients == ["susan@example.com"]
+    assert message.subject == "[Microblog] You have an account already"
+    for body in (message.body, message.html):
+        assert "/confirm/" not in body
+        assert "http://127.0.0.1:8000/login" in body
+
+
+async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> None:
+    await make_user("susan")
+    page, sent = await register(Visitor(app), "SUSAN", "new@example.com")
+    assert page.errors("username") == ["Please use a different username."]
+    assert sent == []
+    await register(Visitor(app), "david", "david@example.com")
+    page, sent = await register(Visitor(app), "david", "other@example.com")
+    assert page.location == "/login"
+    assert [m.recipients for m in sent] == [["other@example.com"]]
+
+
+async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> None:
+    visitor = Visitor(app)
+    links = [
+        LINK.search((await register(visitor, "david", f"{n}@example.com"))[1][0].body)[1]
+        for n in "ab"
+    ]
+    assert (await visitor.submit(links[1])).location == "/login"
+    assert (await visitor.submit(links[0])).location == "/register"
+    async with reading() as connection:
+        assert (await connection.scalars(select(User.email))).all() == ["b@example.com"]
+
+
+async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
+    _, [message] = await register(Visitor(app), "susan", "susan@example.com")
+    link = LINK.search(message.body)[1]
+    visitors = [Visitor(app) for _ in range(20)]
+    tokens = [(await visitor.get(link)).token for visitor in visitors]
+    await asyncio.gather(
+        *(v.post(link, csrf_token=t) for v, t in zip(visitors, tokens, strict=True))
+    )
+    said = [(await visitor.get("/login")).flashes[-1] for visitor in visitors]
+    assert said.count("Congratulations, you are now a registered user!") == 1
+    assert said.count("That link is not valid any more.") == 19
+    assert await count(User) == 1
+
+
+async def test_a_registration_is_over_after_a_day(app: Quart) -> None:
+    visitor = Visitor(app)
+    _, [message] = await register(visitor, "susan", "susan@example.com")
+    async with writing() as session:
+        await session.execute(update(Registration).values(expires_at=datetime.now(UTC)))
+    page = await visitor.get(LINK.search(message.body)[1])
+    assert page.location == "/login"
+    await register(visitor, "david", "david@example.com")
+    assert await count(Registration) == 1
+
+
+async def test_no_link_and_no_password_is_stored(app: Quart) -> None:
+    await register(Visitor(app), "susan", "susan@example.com")
+    async with reading() as connection:
+        for table in ("outbox", "registration"):
+            rows = (await connection.exec_driver_sql(f"SELECT * FROM {table}")).all()
+            assert rows
+            assert "eyJ" not in repr(rows)
+            assert "correct horse" not in repr(rows)
+
+
+async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((notices.timedelta(hours=1), 2),))
+    mails = [
+        len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
+    ]
+    assert mails == [1, 1, 0, 0]

@@ -1,0 +1,179 @@
+"""The page of sessions, and the notice of a login from a browser that the account did not know."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select
+
+from app import mail, outbox
+from app.accounts import devices
+from app.accounts.browsers import describe
+from app.accounts.models import KnownDevice, LoginSession
+from app.database import reading
+from app.quart_mail import Message
+from tests.factories import PASSWORD, logged_in, make_user
+from tests.visitor import Page, Visitor
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
+ROW = re.compile(r'<li class="card session">(.*?)</li>', re.DOTALL)
+
+
+async def log_in_with(app: Quart, user_agent: str) -> Visitor:
+    visitor = Visitor(app)
+    token = (await visitor.get("/login")).token
+    response = await visitor.client.post(
+        "/login",
+        form={"username": "susan", "password": PASSWORD, "csrf_token": token},
+        headers={"User-Agent": user_agent},
+    )
+    assert response.headers["Location"] == "/index"
+    return visitor
+
+
+def rows(page: Page) -> list[str]:
+    return [html.unescape(row) for row in ROW.findall(page.text)]
+
+
+def ids(page: Page) -> list[str]:
+    return re.findall(r'name="session" value="(\d+)"', page.text)
+
+
+async def test_each_session_is_shown_in_plain_words(app: Quart) -> None:
+    await make_user("susan")
+    await log_in_with(app, IPHONE)
+    visitor = await log_in_with(app, FIREFOX)
+    page = await visitor.get("/sessions")
+    assert page.title == "Your Sessions - Microblog"
+    mine, other = rows(page)
+    assert "Firefox on Linux" in mine
+    assert "this one" in mine
+    assert "Safari on an iPhone" in other
+    assert "this one" not in other
+    assert "Last seen:" in other
+
+
+async def test_one_session_is_ended(app: Quart) -> None:
+    await make_user("susan")
+    other = await log_in_with(app, IPHONE)
+    visitor = await log_in_with(app, FIREFOX)
+    page = await visitor.get("/sessions")
+    ended = await visitor.post("/sessions/end", csrf_token=page.token, session=ids(page)[1])
+    assert ended.location == "/sessions"
+    page = await visitor.get("/sessions")
+    assert page.flashes == ["That session has ended."]
+    assert len(rows(page)) == 1
+    assert (await other.get("/index")).location == "/login?next=/index"
+
+
+async def test_ending_this_one_is_logging_out(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    page = await visitor.get("/sessions")
+    ended = await visitor.post("/sessions/end", csrf_token=page.token, session=ids(page)[0])
+    assert ended.location == "/login"
+    assert (await visitor.get("/index")).location == "/login?next=/index"
+
+
+async def test_all_others_are_ended_at_once(app: Quart) -> None:
+    await make_user("susan")
+    others = [await log_in_with(app, IPHONE) for _ in range(3)]
+    visitor = await log_in_with(app, FIREFOX)
+    token = (await visitor.get("/sessions")).token
+    await visitor.post("/sessions/end_others", csrf_token=token)
+    assert (await visitor.get("/index")).status == 200
+    for other in others:
+        assert (await other.get("/index")).status == 302
+
+
+async def test_nobody_ends_the_session_of_another_account(app: Quart) -> None:
+    victim, _ = await logged_in(app, "susan")
+    session = ids(await victim.get("/sessions"))[0]
+    thief, _ = await logged_in(app, "david")
+    token = (await thief.get("/sessions")).token
+    await thief.post("/sessions/end", csrf_token=token, session=session)
+    await thief.post("/sessions/end_others", csrf_token=token)
+    assert (await victim.get("/index")).status == 200
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("session", ["", "0", "-1", "x", "1e3", "١٢", "9" * 30, "1\0", "1_0"])
+async def test_nonsense_for_a_session_ends_nothing(app: Quart, session: str) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    token = (await visitor.get("/sessions")).token
+    page = await visitor.post("/sessions/end", csrf_token=token, session=session)
+    assert page.location == "/sessions"
+    assert (await visitor.get("/sessions")).status == 200
+
+
+async def mails_of(app: Quart, *logins: str) -> list[Message]:
+    with mail.record_messages() as sent:
+        for user_agent in logins:
+            await log_in_with(app, user_agent)
+        await outbox.drain()
+    return sent
+
+
+async def test_the_first_browser_is_no_news_and_the_second_is(app: Quart) -> None:
+    await make_user("susan")
+    assert await mails_of(app, FIREFOX) == []
+    [message] = await mails_of(app, IPHONE)
+    assert message.recipients == ["susan@example.com"]
+    assert message.subject == "[Microblog] New login to your account"
+    for body in (message.body, message.html):
+        assert "Safari on an iPhone" in body
+        assert "http://127.0.0.1:8000/sessions" in body
+
+
+async def test_a_known_browser_is_no_news_again(app: Quart) -> None:
+    await make_user("susan")
+    visitor = await log_in_with(app, FIREFOX)
+    await visitor.submit("/logout")
+    with mail.record_messages() as sent:
+        await visitor.log_in("susan", PASSWORD)
+        await outbox.drain()
+    assert sent == []
+    async with reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(KnownDevice)) == 1
+
+
+async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
+    await make_user("susan")
+    visitor = await log_in_with(app, FIREFOX)
+    cookie = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["device"]
+    async with reading() as connection:
+        [row] = (await connection.exec_driver_sql("SELECT * FROM known_device")).all()
+    assert cookie not in repr(row)
+    assert devices.digest(cookie) in repr(row)
+
+
+async def test_browsers_of_an_account_are_bounded(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "KEPT", 3)
+    await make_user("susan")
+    for _ in range(6):
+        await log_in_with(app, FIREFOX)
+    async with reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(KnownDevice)) == 3
+        assert await connection.scalar(select(func.count()).select_from(LoginSession)) == 6
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        (FIREFOX, "Firefox on Linux"),
+        (IPHONE, "Safari on an iPhone"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36 Edg/141.0.0.0", "Edge on Windows"),
+        ("Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.5.0", "curl"),
+        ("Something (Windows)", "A browser on Windows"),
+        ("<script>", "An unknown browser"),
+        ("", "An unknown browser"),
+    ],
+)  # fmt: skip
+def test_browsers_have_names(user_agent: str, words: str) -> None:
+    assert describe(user_agent) == words

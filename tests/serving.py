@@ -18,6 +18,7 @@ TOML = Path(app.__file__).parents[2] / "hypercorn.toml"
 HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
 PORT = re.compile(r"Running on http://127\.0\.0\.1:(\d+)")
 START_SECONDS = 30
+KEEP_ALIVE_SECONDS = 2
 PRODUCTION = {
     "SECRET_KEY": "kQ2v9mXr7TgYpL4wZ8sBnD1fHcJ6uEaR",
     "BASE_URL": "http://site.example",
@@ -70,7 +71,7 @@ async def serving(folder: Path, database_url: str, **settings: str) -> AsyncIter
     environment = os.environ | PRODUCTION | {"DATABASE_URL": database_url} | settings
     process = await asyncio.create_subprocess_exec(
         HYPERCORN, "--config", str(TOML), "--bind", "127.0.0.1:0",
-        "--keep-alive", "2", "app:create_app()",
+        "--keep-alive", str(KEEP_ALIVE_SECONDS), "app:create_app()",
         cwd=folder, env=environment, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     served = Served(0, process)

@@ -91,6 +91,7 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
         ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
         ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),
+        ({"RATELIMIT_STORAGE_URI": "redis"}, "RATELIMIT_STORAGE_URI: the value given is not accepted; give memory"),
         ({"PASSWORD_HASH_METHOD": "md5"}, "PASSWORD_HASH_METHOD: 'md5' is not accepted; give Werkzeug's"),
         ({"PASSWORD_HASH_METHOD": "scrypt:2:1:1"}, "PASSWORD_HASH_METHOD: 'scrypt:2:1:1' is not"),
         ({"RESET_TOKEN_SECONDS": "nan"}, "RESET_TOKEN_SECONDS: 'nan' is not accepted"),

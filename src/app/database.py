@@ -8,16 +8,14 @@ end of the block, or rolled back by an exception. A `writing()` inside another o
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from quart import Quart, current_app
+from quart import Quart, current_app, has_request_context
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -26,11 +24,12 @@ from app import drivers
 from app.columns import StoredTime as StoredTime
 from app.columns import UtcDateTime as UtcDateTime
 from app.columns import is_storable as is_storable
-from app.drivers import WAIT_SECONDS
+from app.drivers import WAIT_SECONDS, unavailable
+from app.drivers import DatabaseUnavailable as DatabaseUnavailable
 from app.leases import Leases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 LONGEST_COMMIT_SECONDS = WAIT_SECONDS + 0.5
 """When a transaction's commit is given up, counted from its beginning."""
@@ -39,10 +38,6 @@ AT_ONCE_SECONDS = WAIT_SECONDS / 4
 """A read that failed in less is worth a second try."""
 
 T = TypeVar("T")
-
-
-class DatabaseUnavailable(Exception):
-    """The database does not answer, or not in time; trying again later can help."""
 
 
 class Base(DeclarativeBase):
@@ -90,7 +85,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for SELECTs; raise DatabaseUnavailable when there is none in time."""
-        with _unavailable():
+        with unavailable():
             async with self._in_time(), self.reader.connect() as connection:
                 yield connection
 
@@ -107,7 +102,7 @@ class Database:
             return
         begun = asyncio.get_running_loop().time()
         drivers.writing_since.set(time.monotonic())
-        with _unavailable():
+        with unavailable():
             async with AsyncSession(self.writer, expire_on_commit=False) as session:
                 self._open.set((asyncio.current_task(), session))
                 try:
@@ -115,16 +110,24 @@ class Database:
                         yield session
                 finally:
                     self._open.set(outer)
-                await to_the_end(self._commit(session, begun + LONGEST_COMMIT_SECONDS))
+                deadline = begun + LONGEST_COMMIT_SECONDS if self._is_waited_for() else None
+                await to_the_end(self._commit(session, deadline))
 
-    async def _commit(self, session: AsyncSession, deadline: float) -> None:
-        """Commit by `deadline` of the loop's clock; SQLite's thread is let finish what it has begun."""
-        async with asyncio.timeout_at(None if self.is_sqlite else deadline):
+    async def _commit(self, session: AsyncSession, deadline: float | None) -> None:
+        """Commit by `deadline` of the loop's clock."""
+        async with asyncio.timeout_at(deadline):
             await session.commit()
 
     def _in_time(self) -> asyncio.Timeout:
-        """Give up a block that does not get a server's answers in time; SQLite has its own clocks."""
-        return asyncio.timeout(None if self.is_sqlite else WAIT_SECONDS)
+        """Give up a page's block that does not get a server's answers in time."""
+        return asyncio.timeout(WAIT_SECONDS if self._is_waited_for() else None)
+
+    def _is_waited_for(self) -> bool:
+        """Return whether a page waits for a server; SQLite's thread is let finish what it has begun.
+
+        A courier's or a command's block may take longer; each statement of it has its own time limit.
+        """
+        return not self.is_sqlite and has_request_context()
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """Return the rows of one SELECT by one exchange with the driver (see `app.fetching`).
@@ -134,7 +137,7 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        with _unavailable():
+        with unavailable():
             try:
                 async with self._in_time():
                     return await self.leases.read(sql, arguments)
@@ -188,22 +191,3 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         task.exception()  # seen: the cancellation is what the caller hears of
         raise cancelled
     return task.result()
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    """Turn a driver's word for "no answer" into DatabaseUnavailable."""
-    try:
-        yield
-    except (PoolTimeoutError, OSError, TimeoutError) as error:
-        raise DatabaseUnavailable(str(error)) from error
-    except DBAPIError as error:
-        if not (error.connection_invalidated or _is_no_answer(error)):
-            raise
-        raise DatabaseUnavailable(str(error.orig)) from error
-
-
-def _is_no_answer(error: DBAPIError) -> bool:
-    """Return whether `error` is about reaching the database; SQLite says so of wrong SQL as well."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR

@@ -1,15 +1,21 @@
-"""What the drivers of SQLite and PostgreSQL are told, so that nobody waits long for a database in trouble."""
+"""What the drivers of SQLite and PostgreSQL are told, and what it means when they give no answer.
+
+Nobody waits long for a database in trouble.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 WAIT_SECONDS = 2.0
@@ -20,6 +26,10 @@ TURN_SECONDS = 0.25
 
 writing_since: ContextVar[float] = ContextVar("writing_since")
 """When the block of a writer began, by `time.monotonic`: waiting for its turn here counts as well."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database does not answer, or not in time; trying again later can help."""
 
 
 def tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
@@ -85,3 +95,22 @@ def _look(connection: Any, record: object, proxy: object) -> None:
     """Have a connection that the server has closed, as by a restart, replaced before it is used."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn a driver's word for "no answer" into DatabaseUnavailable."""
+    try:
+        yield
+    except (PoolTimeoutError, OSError, TimeoutError) as error:
+        raise DatabaseUnavailable(str(error)) from error
+    except DBAPIError as error:
+        if not (error.connection_invalidated or _is_no_answer(error)):
+            raise
+        raise DatabaseUnavailable(str(error.orig)) from error
+
+
+def _is_no_answer(error: DBAPIError) -> bool:
+    """Return whether `error` is about reaching the database; SQLite says so of wrong SQL as well."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR

@@ -112,6 +112,15 @@ def _database_url(raw: Any) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def _counters(raw: Any) -> str:
+    address = str(raw).strip().removeprefix("async+")
+    parts = urlsplit(address)
+    is_redis = parts.scheme in {"redis", "rediss", "redis+unix"} and (parts.netloc or parts.path)
+    if address not in {"memory", "memory://"} and not is_redis:
+        raise ValueError(raw)
+    return address.removesuffix("://") if address.startswith("memory") else address
+
+
 def _hash_method(raw: Any) -> str:
     method = str(raw).strip()
     if method != DEFAULT_HASH_METHOD:  # trying it out costs what a login costs
@@ -160,6 +169,7 @@ def one_of(*names: str) -> Parser:
 boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
 text = Parser(_text, "text of one line")
 words = Parser(_words, "a list separated by commas")
+counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")
 hash_method = Parser(
     _hash_method,
     "Werkzeug's notation with parameters this machine can bear, "

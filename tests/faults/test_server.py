@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import Served, serving, talk
+from tests.serving import KEEP_ALIVE_SECONDS, Served, serving, talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -71,6 +71,29 @@ async def test_a_slow_body_is_cut_and_holds_nobody_up(database_url: str, tmp_pat
         replies = await asyncio.gather(*slow)
         assert {reply.status for reply in replies} == {408}
         assert time.monotonic() - begun < 5
+
+
+async def test_who_is_slow_with_the_head_of_a_request_is_hung_up_on(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, database_url) as served:
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        dripping = asyncio.create_task(drip(writer))
+        async with asyncio.timeout(KEEP_ALIVE_SECONDS + 8):
+            assert await reader.read() == b""
+        assert time.monotonic() - begun > KEEP_ALIVE_SECONDS / 2
+        dripping.cancel()
+        await asyncio.wait([dripping])
+        writer.close()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send the head of a request, a letter at a time and for ever."""
+    writer.write(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+    while not writer.is_closing():
+        writer.write(b"a")
+        await asyncio.sleep(0.1)
 
 
 async def test_more_load_than_it_bears_is_shed_early_and_is_over_in_seconds(

@@ -26,6 +26,7 @@ from app.accounts import devices, sessions
 from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
+from app.web.events import log_event
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=ResponseReturnValue)
@@ -102,6 +103,7 @@ def _keep_device(token: str) -> None:
 
 async def log_out() -> None:
     """End this browser's session on the server, and take its cookie back."""
+    log_event("logout", user=(await visitor()).id)
     await _end_current()
     _extension().logout_user()
     g.visitor = NOBODY

@@ -22,6 +22,7 @@ from app.accounts.forms import (
 )
 from app.web import limits
 from app.web.blueprint import Blueprint
+from app.web.events import log_event
 
 DOWNLOADS = "5 per day"
 ADDRESS_CHANGES = "10 per day"
@@ -106,6 +107,7 @@ async def change_password() -> ResponseReturnValue:
         except credentials.WrongPassword:
             form.current.refuse()
         else:
+            log_event("password_changed", user=me.id)
             await log_in(me.id, remember=me.remember)
             await flash(PASSWORD_CHANGED)
             return redirect("/account")
@@ -162,6 +164,7 @@ async def delete_account() -> ResponseReturnValue:
         except credentials.WrongPassword:
             form.current.refuse()
         else:
+            log_event("account_deleted", user=me.id)
             await log_out()
             await flash(DELETED)
             return redirect("/login")

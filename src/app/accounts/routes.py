@@ -16,6 +16,7 @@ from app.accounts.forms import (
 )
 from app.web import limits
 from app.web.blueprint import Blueprint
+from app.web.events import log_event
 from app.web.redirects import safe_path
 
 REGISTRATIONS_PER_PEER = "60 per hour"
@@ -42,8 +43,10 @@ async def login() -> ResponseReturnValue:
         await throttle.count_login(form.username.data, known_device())
         user_id = await service.authenticate(form.username.data, form.password.data)
         if user_id is not None:
+            log_event("login", user=user_id)
             await log_in(user_id, remember=form.remember_me.data)
             return redirect(target or "/index")
+        log_event("login_failed")
         await flash(INVALID_LOGIN)
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
     return page, form.status
@@ -90,6 +93,7 @@ async def reset_password_request() -> ResponseReturnValue:
     if form.validate_on_submit():
         await limits.count((RESETS_PER_PEER, f"reset:{limits.peer()}"))
         await service.request_reset(form.email.data)
+        log_event("reset_asked")
         await flash(CHECK_EMAIL)
         return redirect("/login")
     page = await render_template(
@@ -106,7 +110,9 @@ async def reset_password(token: str) -> ResponseReturnValue:
         await service.check_reset(token)
         if form.validate_on_submit():
             await limits.count((LINKS_PER_PEER, f"reset-link:{limits.peer()}"))
-            await service.reset_password(token, form.password.data)
+            log_event(
+                "password_reset", user=await service.reset_password(token, form.password.data)
+            )
             await flash(RESET_DONE)
             return redirect("/login")
     except tokens.InvalidToken:

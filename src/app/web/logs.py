@@ -13,6 +13,8 @@ from quart import Quart
 from app.web import exchange
 from app.web.events import Event, written
 
+LOGGERS = ("app", "asyncio")
+
 
 class Line(logging.Formatter):
     """Turns a record into one line of printable ASCII: a control character is written as its escape.
@@ -54,15 +56,15 @@ class StandardError(logging.StreamHandler[TextIO]):
 
 
 def init_app(app: Quart) -> None:
-    """Write every logger's lines to standard error in the form LOG_FORMAT, unless somebody else does."""
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        if isinstance(handler, StandardError):
-            root.removeHandler(handler)
-    if not root.handlers:
-        handler = StandardError()
-        handler.setFormatter(Line(app.config["LOG_FORMAT"]))
-        root.addHandler(handler)
+    """Let what this package and asyncio log be lines on standard error, in the form LOG_FORMAT."""
+    handler = StandardError()
+    handler.setFormatter(Line(app.config["LOG_FORMAT"]))
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        for old in logger.handlers[:]:
+            if isinstance(old, StandardError):
+                logger.removeHandler(old)
+        logger.addHandler(handler)
     logging.getLogger("app").setLevel(logging.DEBUG if app.debug else logging.INFO)
 
 

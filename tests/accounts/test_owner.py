@@ -1,22 +1,18 @@
-"""Changing the password and the address, downloading one's data, and leaving."""
+"""Changing the password and the address, and what ends the links for it."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app import mail, outbox
-from app.accounts.models import KnownDevice, LoginSession, User, followers
+from app.accounts.models import User
 from app.database import reading, writing
-from app.email import send_email
-from app.outbox.models import Content, Delivery
-from app.posts.models import Post
 from app.quart_mail import Message
-from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
+from tests.factories import PASSWORD, logged_in, make_user
 from tests.visitor import Page, Visitor
 
 NEW = "battery staple"
@@ -164,81 +160,12 @@ async def test_a_link_for_one_purpose_is_none_for_another(app: Quart) -> None:
     assert (await Visitor(app).get(f"/confirm/{change}")).location == "/login"
 
 
-async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:
-    visitor, user_id = await logged_in(app, "susan", about_me="I 🐴 & <b>")
-    other_id = await make_user("david")
-    await make_follow(user_id, other_id)
-    await make_post(user_id, "first", minute=1)
-    await make_post(user_id, "sécond", minute=2)
-    await make_post(other_id, "not mine")
-    page = await visitor.submit("/download_data")
-    assert page.location == "/account"
-    [message] = await sent_by(app)
-    assert message.recipients == ["susan@example.com"]
-    [attachment] = message.attachments
-    assert (attachment.filename, attachment.content_type) == ("microblog.json", "application/json")
-    data = json.loads(attachment.data)
-    assert data["account"]["about_me"] == "I 🐴 & <b>"
-    assert [post["body"] for post in data["posts"]["listed"]] == ["sécond", "first"]
-    assert data["following"] == {"total": 1, "listed": [{"username": "david"}]}
-    assert data["followers"]["total"] == 0
-    assert data["sessions"]["total"] == 1
-    for secret in ("pbkdf2", "digest", "not mine"):
-        assert secret not in attachment.data.decode()
-
-
-async def leave(visitor: Visitor, **fields: str) -> Page:
-    return await visitor.submit("/delete_account", **({"current": PASSWORD, "sure": "y"} | fields))
-
-
-@pytest.mark.parametrize(("field", "value"), [("current", "wrong horse"), ("sure", ""), ("current", "")])  # fmt: skip
-async def test_leaving_needs_the_password_and_a_tick(app: Quart, field: str, value: str) -> None:
-    visitor, _ = await logged_in(app, "susan")
-    fields = {"current": PASSWORD, "sure": "y"} | {field: value}
-    page = await visitor.submit("/delete_account", **{k: v for k, v in fields.items() if v})
-    assert page.status == 200
-    assert len(page.errors(field)) == 1
-    assert (await visitor.get("/index")).status == 200
-
-
-async def test_who_leaves_takes_everything_along(app: Quart) -> None:
-    visitor, user_id = await logged_in(app, "susan")
-    other_id = await make_user("david")
-    await make_follow(user_id, other_id)
-    await make_follow(other_id, user_id)
-    await make_post(user_id, "mine")
-    await make_post(other_id, "still here")
-    await visitor.submit("/download_data")
-    await Visitor(app).submit("/reset_password_request", email="SUSAN@example.com")
-    await send_email("Hello", None, ["susan@example.com"], "text", None)
-    await send_email("Hello", None, ["susan@example.com", "david@example.com"], "text", None)
-    page = await leave(visitor)
-    assert page.location == "/login"
-    assert (await visitor.get("/login")).flashes[-1] == "Your account has been deleted."
-    messages = await sent_by(app)
-    assert sorted((m.recipients[0], m.subject) for m in messages if "susan" in m.recipients[0]) in (
-        [("susan@example.com", "[Microblog] Your account was deleted")],
-        [
-            ("susan@example.com", "Hello"),
-            ("susan@example.com", "[Microblog] Your account was deleted"),
-        ],
-    )  # fmt: skip -- the mail to both names both, and goes to david
-    async with reading() as connection:
-        for table, left in ((User, 1), (Post, 1), (LoginSession, 0), (KnownDevice, 0), (followers, 0), (Content, 0)):  # fmt: skip
-            count = select(func.count()).select_from(table)
-            assert await connection.scalar(count) == left, table
-        kept = (await connection.execute(select(Delivery))).all()
-    assert "susan" not in repr(kept)
-    assert (await visitor.get("/index")).location == "/login?next=/index"
-    assert (await Visitor(app).register("susan")).location == "/login"
-
-
 async def test_links_of_an_account_that_is_gone_are_not_good_for_a_later_one(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     reset = await _reset_link()
     await ask(visitor)
     change = link_in(await sent_by(app))
-    await leave(visitor)
+    await visitor.submit("/delete_account", current=PASSWORD, sure="y")
     later_id = await make_user("david")
     async with writing() as session:
         await session.execute(update(User).where(User.id == later_id).values(id=user_id))

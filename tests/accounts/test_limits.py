@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -167,3 +168,19 @@ async def test_forms_for_owners_are_limited_per_account(
     ]
     assert answers[-1] == 429
     assert 429 not in answers[:-1]
+
+
+UNLIMITED = {
+    "/logout": "ends one's own session",
+    "/sessions/end": "ends one's own session",
+    "/sessions/end_others": "ends one's own sessions",
+}
+
+
+async def test_every_form_of_accounts_has_a_limit_or_a_reason(app: Quart) -> None:
+    for rule in app.url_map.iter_rules():
+        feature = rule.endpoint.partition(".")[0]
+        if "POST" in (rule.methods or ()) and feature in {"accounts", "owner", "links"}:
+            source = inspect.getsource(inspect.unwrap(app.view_functions[rule.endpoint]))
+            is_limited = "await limits.count(" in source or "await throttle.count" in source
+            assert is_limited != (rule.rule in UNLIMITED), rule

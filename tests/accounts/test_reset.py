@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -12,6 +13,7 @@ from quart import Quart
 from sqlalchemy import func, select, update
 
 from app import mail, outbox
+from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
 from app.quart_mail import Message
@@ -223,3 +225,27 @@ async def test_the_names_of_the_tutorial_work(visitor: Visitor) -> None:
     assert await found.check_password("correct horse")
     assert await User.verify_reset_password_token("nonsense") is None
     assert found.avatar(128).endswith("?d=identicon&s=128")
+
+
+async def test_a_login_that_was_under_way_does_not_outlive_the_reset(
+    visitor: Visitor, app: Quart
+) -> None:
+    link = await link_for(visitor)
+
+    class Delayed(passwords.Hasher):
+        """A reset is completed while the old password is being checked."""
+
+        async def run(self, function: Any, *arguments: str) -> tuple[Any, float]:
+            app.extensions["passwords"] = calm
+            assert await choose(Visitor(app), link) == "/login"
+            return await super().run(function, *arguments)
+
+    token = (await visitor.get("/login")).token
+    calm = app.extensions["passwords"]
+    app.extensions["passwords"] = Delayed(0)
+    page = await visitor.post(
+        "/login", username="susan", password="correct horse", csrf_token=token
+    )
+    assert page.flashes == ["Invalid username or password"]
+    async with reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(LoginSession)) == 0

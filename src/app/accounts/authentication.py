@@ -23,6 +23,7 @@ from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import Action, AuthUser, QuartAuth
 
 from app.accounts import devices, sessions
+from app.accounts.proof import Proved, hold
 from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
@@ -64,14 +65,18 @@ async def visitor() -> Visitor:
     return found
 
 
-async def log_in(user_id: int, *, remember: bool) -> None:
-    """Start a session for this browser, ending the one it had, and note the browser as the account's."""
+async def log_in(proved: Proved, *, remember: bool) -> None:
+    """Start a session for this browser, ending the one it had, and note the browser as the account's.
+
+    Raises Outdated when what was proved does not hold any more.
+    """
     user_agent = request.headers.get("User-Agent", "")
     device = known_device() or devices.make_token()
     async with writing() as session:
+        await hold(session, proved)
         await _end_current()
-        token = await sessions.start(user_id, remember=remember, user_agent=user_agent)
-        await devices.welcome(session, user_id, device, user_agent)
+        token = await sessions.start(proved.user_id, remember=remember, user_agent=user_agent)
+        await devices.welcome(session, proved.user_id, device, user_agent)
     action = Action.WRITE_PERMANENT if remember else Action.WRITE
     _extension().login_user(AuthUser(token, action))
     csrf.renew()

@@ -11,6 +11,7 @@ from app import outbox
 from app.accounts import passwords, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
+from app.accounts.proof import Proved
 from app.accounts.service import end_every_session
 from app.database import reading, writing
 
@@ -32,8 +33,8 @@ async def prove(user_id: int, password: str) -> int:
     return version
 
 
-async def change_password(user_id: int, *, current: str, new: str) -> None:
-    """Give the account the password `new`, end its sessions, and tell its owner.
+async def change_password(user_id: int, *, current: str, new: str) -> Proved:
+    """Give the account the password `new`, end its sessions, tell its owner, and return what now holds.
 
     Raises WrongPassword, passwords.Busy.
     """
@@ -50,6 +51,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> None:
             raise WrongPassword("the account was changed at the same time")
         await end_every_session(session, user_id)
         await outbox.post(session, "password_changed", user_id=user_id)
+    return Proved(user_id, version + 1)
 
 
 async def request_email_change(user_id: int, address: str, *, current: str) -> None:

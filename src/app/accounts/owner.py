@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
@@ -20,6 +22,7 @@ from app.accounts.forms import (
     EmptyForm,
     EndSessionForm,
 )
+from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
@@ -101,14 +104,15 @@ async def change_password() -> ResponseReturnValue:
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         try:
-            await credentials.change_password(
+            proved = await credentials.change_password(
                 me.id, current=form.current.data, new=form.password.data
             )
         except credentials.WrongPassword:
             form.current.refuse()
         else:
             log_event("password_changed", user=me.id)
-            await log_in(me.id, remember=me.remember)
+            with contextlib.suppress(Outdated):  # changed once more meanwhile: logged out
+                await log_in(proved, remember=me.remember)
             await flash(PASSWORD_CHANGED)
             return redirect("/account")
     page = await render_template(

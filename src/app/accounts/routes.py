@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
@@ -14,6 +16,7 @@ from app.accounts.forms import (
     ResetPasswordForm,
     ResetPasswordRequestForm,
 )
+from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
@@ -41,11 +44,12 @@ async def login() -> ResponseReturnValue:
     target = safe_path(request.args.get("next"))
     if form.validate_on_submit():
         await throttle.count_login(form.username.data, known_device())
-        user_id = await service.authenticate(form.username.data, form.password.data)
-        if user_id is not None:
-            log_event("login", user=user_id)
-            await log_in(user_id, remember=form.remember_me.data)
-            return redirect(target or "/index")
+        proved = await service.authenticate(form.username.data, form.password.data)
+        if proved is not None:
+            with contextlib.suppress(Outdated):
+                await log_in(proved, remember=form.remember_me.data)
+                log_event("login", user=proved.user_id)
+                return redirect(target or "/index")
         log_event("login_failed")
         await flash(INVALID_LOGIN)
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)

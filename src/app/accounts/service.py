@@ -11,6 +11,7 @@ from app import outbox
 from app.accounts import passwords, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
+from app.accounts.proof import Proved
 from app.database import reading, writing
 
 
@@ -39,8 +40,8 @@ async def register(*, username: str, email: str, password: str) -> int:
     return user.id
 
 
-async def authenticate(username: str, password: str) -> int | None:
-    """Return the id of the account with this name and password, else None, in the same time.
+async def authenticate(username: str, password: str) -> Proved | None:
+    """Return the account with this name and password, else None, in the same time.
 
     A hash made by an older method is brought up to today's. Raises passwords.Busy.
     """
@@ -50,8 +51,7 @@ async def authenticate(username: str, password: str) -> int | None:
         return None
     if not passwords.is_current(stored):
         await _bring_up(account.id, stored, await passwords.generate(password))
-    user_id: int = account.id
-    return user_id
+    return Proved(account.id, account.credentials_version)
 
 
 async def request_reset(address: str) -> None:
@@ -121,14 +121,14 @@ async def _taken(username: str, email: str) -> frozenset[str]:
         )
 
 
-async def _find_by_name(username: str) -> Row[int, str | None] | None:
-    """Return id and hash of the account called `username`: as written before as folded.
+async def _find_by_name(username: str) -> Row[int, str | None, int] | None:
+    """Return id, hash and credentials version of the account called `username`: as written before as folded.
 
     Old databases may hold names that differ only by case; each is reached by its exact form.
     """
     async with reading() as connection:
         found = await connection.execute(
-            select(User.id, User.password_hash)
+            select(User.id, User.password_hash, User.credentials_version)
             .where(or_(User.username == username, User.username_canonical == canonical(username)))
             .order_by(case((User.username == username, 0), else_=1))
             .limit(1)

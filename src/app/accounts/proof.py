@@ -1,0 +1,37 @@
+"""What somebody has proved by a password, and whether it still holds when it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.models import User
+
+
+class Outdated(Exception):
+    """The password or address was changed, or the account deleted, since the password was checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """An account, and the version of its credentials that were proved."""
+
+    user_id: int
+    version: int
+
+
+async def hold(session: AsyncSession, proved: Proved) -> None:
+    """Keep the account as it was proved until the transaction of `session` ends; raises Outdated.
+
+    Hashing takes long enough for a reset to be completed meanwhile: it ends every session, and none may
+    begin after it by the old password.
+    """
+    statement = (
+        select(User.id)
+        .where(User.id == proved.user_id, User.credentials_version == proved.version)
+        .with_for_update()
+    )
+    if await session.scalar(statement) is None:
+        raise Outdated("the account has changed since its password was checked")

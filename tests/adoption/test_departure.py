@@ -1,0 +1,58 @@
+"""People of an old Microblog file can leave: its tables do not cascade by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app import create_app
+from app.migrations import run as migrations
+from tests.adoption.old_files import EDITIONS, PASSWORD, make_old_file, rows
+from tests.conftest import FreshContextClient
+from tests.visitor import Visitor
+
+
+@pytest.fixture(params=sorted(EDITIONS))
+def old_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return make_old_file(tmp_path / "app.db", request.param)
+
+
+@pytest.fixture
+def database_url(old_file: Path) -> str:
+    return f"sqlite:///{old_file}"
+
+
+@pytest.fixture
+async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
+    site = create_app(config)
+    site.test_client_class = FreshContextClient
+    await migrations.upgrade(site.extensions["database"])
+    async with site.app_context():
+        yield site
+    await site.extensions["database"].dispose()
+
+
+async def test_who_leaves_an_adopted_site_takes_everything_along(
+    adopted: Quart, old_file: Path
+) -> None:
+    [(user_id,)] = rows(old_file, "SELECT id FROM user WHERE username = 'susan'")
+    own = (
+        f"SELECT 1 FROM post WHERE user_id = {user_id}",
+        f"SELECT 1 FROM followers WHERE {user_id} IN (follower_id, followed_id)",
+    )
+    assert all(rows(old_file, statement) for statement in own)
+    others = len(rows(old_file, "SELECT 1 FROM user"))
+    visitor = Visitor(adopted)
+    await visitor.log_in("susan", PASSWORD)
+    page = await visitor.submit("/delete_account", current=PASSWORD, sure="y")
+    assert page.location == "/login"
+    assert not any(rows(old_file, statement) for statement in own)
+    assert len(rows(old_file, "SELECT 1 FROM user")) == others - 1
+    assert rows(old_file, "PRAGMA foreign_key_check") == []
+    other = Visitor(adopted)
+    assert (await other.log_in("david", PASSWORD)).location == "/index"
+    assert (await other.get("/explore")).status == 200

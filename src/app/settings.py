@@ -77,7 +77,7 @@ SETTINGS = (
     Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),
     Setting("BODY_TIMEOUT", seconds(0.1), 15),
     Setting("MAX_REQUESTS", whole(1, 1_000_000), 300),
-    Setting("LOG_FORMAT", one_of("text", "json"), "text"),
+    Setting("LOG_FORMAT", one_of("text", "json", "tall")),
     Setting("ACCESS_LOG", boolean),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
     Setting("AVATARS", one_of("gravatar", "local"), "gravatar"),
@@ -165,6 +165,7 @@ def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str,
 
 def _fill_in(values: dict[str, Any]) -> None:
     """Give what production must name a value fit for this machine, under DEBUG and TESTING."""
+    values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
     if values["ACCESS_LOG"] is None:
         values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
     if values["DEBUG"] or values["TESTING"]:

@@ -54,6 +54,17 @@ def test_whatever_an_event_holds_it_is_one_printable_line(style: str) -> None:
         assert "event=test user=7" in Line(style).format(event)
 
 
+def test_for_developers_a_traceback_stands_on_lines_of_its_own() -> None:
+    try:
+        raise ValueError("\x1b[31m")
+    except ValueError as error:
+        lines = Line("tall").format(record("went wrong", error=error)).split("\n")
+    assert lines[0].endswith('message="went wrong"')
+    assert lines[1] == "Traceback (most recent call last):"
+    assert "ValueError" in lines[-1]
+    assert all(line.isprintable() for line in lines)
+
+
 @only_sqlite
 async def test_a_request_is_logged_by_its_route_and_name(
     app: Quart, caplog: pytest.LogCaptureFixture

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 MOST_CAUSES = 5
 MOST_FRAMES = 30
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def describe(error: BaseException) -> Description:
 def _name(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__
-    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+    whole = name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+    return whole[:LONGEST_NAME]
 
 
 def _place(error: BaseException) -> str:

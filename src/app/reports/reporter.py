@@ -16,6 +16,7 @@ from app.reports.noted import Notes
 from app.web import events, exchange
 
 SWEEP_SECONDS = 60
+LONGEST_ROUTE = 255
 NOT_OURS = (DatabaseUnavailable, ConnectionError, TimeoutError)
 """What the world outside does, not this code; a supervisor sees it in /readyz."""
 
@@ -33,7 +34,11 @@ class Reporter:
     async def note_request(self, sender: object, exception: Exception) -> None:
         """Note an error that no handler answered (receives `got_request_exception`)."""
         here = exchange.current()
-        route = f"{here.method} {here.route or '(no route)'}" if here else "(no request)"
+        route = (
+            f"{here.method} {here.route or '(no route)'}"[:LONGEST_ROUTE]
+            if here
+            else "(no request)"
+        )
         self._note(exception, route, here.id if here else "-")
 
     async def note_background(self, sender: object, exception: Exception) -> None:

@@ -18,6 +18,8 @@ from app.web import events
 KEY = "microblog.exchange"
 """Where an ASGI scope holds its Exchange."""
 
+LONGEST_METHOD = 20
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -46,7 +48,7 @@ class Exchanges:
             await self.app(scope, receive, send)
             return
         peer = (scope.get("client") or ("unknown",))[0]
-        exchange = Exchange(peer, str(scope.get("method", "WEBSOCKET")))
+        exchange = Exchange(peer, str(scope.get("method", "WEBSOCKET"))[:LONGEST_METHOD])
         scope[KEY] = exchange  # type: ignore[literal-required]
 
         async def note(message: Any) -> None:

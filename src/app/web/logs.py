@@ -19,12 +19,13 @@ LOGGERS = ("app", "asyncio")
 class Line(logging.Formatter):
     """Turns a record into one line of printable ASCII: a control character is written as its escape.
 
-    `style` is `text` or `json`. `hypercorn.toml` names this class for the server's own log.
+    `style` is `text`, `json`, or for a developer's eyes `tall`: text, and a traceback on lines of its own.
+    `hypercorn.toml` names this class for the server's own log.
     """
 
     def __init__(self, style: str = "text") -> None:
         super().__init__()
-        self.as_json = style == "json"
+        self.style = style
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of `record`, its traceback included."""
@@ -33,10 +34,11 @@ class Line(logging.Formatter):
             facts["traceback"] = self.formatException(record.exc_info)
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         stamp = when.replace("+00:00", "Z")
-        if self.as_json:
+        if self.style == "json":
             head = {"time": stamp, "level": record.levelname, "logger": record.name}
             return json.dumps(head | facts, default=str)
-        return f"{stamp} {record.levelname} {record.name} {written(facts)}"
+        below = _readable(facts.pop("traceback", "")) if self.style == "tall" else ""
+        return f"{stamp} {record.levelname} {record.name} {written(facts)}{below}"
 
 
 class StandardError(logging.StreamHandler[TextIO]):
@@ -66,6 +68,12 @@ def init_app(app: Quart) -> None:
                 logger.removeHandler(old)
         logger.addHandler(handler)
     logging.getLogger("app").setLevel(logging.DEBUG if app.debug else logging.INFO)
+
+
+def _readable(traceback: str) -> str:
+    """Return `traceback` to stand below its line, its control characters but line breaks as escapes."""
+    lines = (json.dumps(line)[1:-1].replace('\\"', '"') for line in traceback.splitlines())
+    return "\n".join(["", *lines]) if traceback else ""
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

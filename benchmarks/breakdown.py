@@ -15,7 +15,7 @@ from benchmarks.site import NAMES, PASSWORD
 from quart import Quart
 
 from app import create_app
-from app.leases import Leases
+from app.database.leases import Leases
 from app.web.templates import PlainTemplate
 
 REQUESTS = 200

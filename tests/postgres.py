@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,7 +68,8 @@ class Server:
         master = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         for process in (master, *map(int, children)):
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # a child may end while we count them
+                os.kill(process, number)
 
     def __exit__(
         self,

@@ -14,8 +14,7 @@ from sqlalchemy import Row, String, bindparam, delete, or_, select, update
 
 from app.accounts.addresses import avatar_url
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
-from app.database import UtcDateTime, reading, writing
-from app.fetching import Query, fetch
+from app.database import Query, UtcDateTime, fetch, reading, writing
 
 MOST_LISTED = 200
 TOUCH_SECONDS = 60

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Integer, bindparam, select
 
 from app.accounts.addresses import avatar_url, person_path
 from app.accounts.models import User
-from app.fetching import Query, fetch
+from app.database import Query, fetch
 from app.posts import timeline as timelines
 from app.posts.keyset import COLUMNS, ROWS, Side, beyond
 from app.posts.models import Post

@@ -35,8 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from app.accounts.models import followers
-from app.database import StoredTime
-from app.fetching import Query
+from app.database import Query, StoredTime
 from app.posts.keyset import ROWS, Chosen, Side, beyond, nearest_first, shown
 from app.posts.models import Post
 

@@ -10,8 +10,7 @@ from sqlalchemy import Integer, String, bindparam, case, func, or_, select
 from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
-from app.database import is_storable
-from app.fetching import Query, fetch
+from app.database import Query, fetch, is_storable
 
 
 class Person(NamedTuple):

@@ -1,4 +1,4 @@
-"""What columns hold: times, and text that every database stores. `app.database` passes it on."""
+"""The base of tables, and what their columns hold: times, and text that every database stores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, String
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class Base(DeclarativeBase):
+    """The base of every table's class."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):

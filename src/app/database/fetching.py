@@ -1,6 +1,6 @@
 """Reading for pages: a SELECT is compiled once, and each run of it is one exchange with the driver.
 
-What is read this way are plain tuples. See `app.leases` for what it saves.
+What is read this way are plain tuples. See `app.database.leases` for what it saves.
 
 On SQLite the rows come packed, as the JSON of one: sqlite3 lets go of Python's lock at every row, and its
 thread then waits until the busy event loop lets go in turn. For a page of 26 rows that is 27 waits, a
@@ -18,7 +18,7 @@ from quart import current_app
 from sqlalchemy import Dialect, Select
 from sqlalchemy.types import TypeEngine
 
-from app.database import Database
+from app.database.engines import Database
 
 Statement = Select[*tuple[Any, ...]]
 Convert = Callable[[Any], Any]

@@ -13,8 +13,7 @@ from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, writing
-from app.fetching import Query, fetch
+from app.database import Database, DatabaseUnavailable, Query, fetch, writing
 from tests.factories import logged_in, make_user
 
 PERSON = Query(

@@ -1,35 +1,22 @@
-"""The database: one engine to read, one to write, and the blocks that views use them in.
-
-`async with reading() as connection` gives an AsyncConnection in autocommit for SELECTs of Core rows;
-`async with writing() as session` gives an AsyncSession in one short transaction that is committed at the
-end of the block, or rolled back by an exception. A `writing()` inside another of the same task joins it.
-"""
+"""The two engines of an app, and the blocks in which its database is read and written."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from quart import Quart, current_app, has_request_context
+from quart import has_request_context
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
 
-from app import drivers
-from app.columns import StoredTime as StoredTime
-from app.columns import UtcDateTime as UtcDateTime
-from app.columns import is_storable as is_storable
-from app.drivers import WAIT_SECONDS, unavailable
-from app.drivers import DatabaseUnavailable as DatabaseUnavailable
-from app.leases import Leases
-
-if TYPE_CHECKING:
-    pass
+from app.database import drivers
+from app.database.drivers import WAIT_SECONDS, DatabaseUnavailable, unavailable
+from app.database.leases import Leases
 
 LONGEST_COMMIT_SECONDS = WAIT_SECONDS + 0.5
 """When a transaction's commit is given up, counted from its beginning."""
@@ -38,10 +25,6 @@ AT_ONCE_SECONDS = WAIT_SECONDS / 4
 """A read that failed in less is worth a second try."""
 
 T = TypeVar("T")
-
-
-class Base(DeclarativeBase):
-    """The base of every table's class."""
 
 
 class Database:
@@ -154,28 +137,6 @@ class Database:
         await self.leases.close()
         await self.reader.dispose()
         await self.writer.dispose()
-
-
-def init_app(app: Quart) -> None:
-    """Give `app` its database, closed when serving ends."""
-    database = Database(app.config["DATABASE_URL"])
-    app.extensions["database"] = database
-
-    @app.after_serving
-    async def dispose() -> None:
-        await database.dispose()
-
-
-def reading() -> AbstractAsyncContextManager[AsyncConnection]:
-    """Give a connection of the current app's database for SELECTs (see `Database.reading`)."""
-    database: Database = current_app.extensions["database"]
-    return database.reading()
-
-
-def writing() -> AbstractAsyncContextManager[AsyncSession]:
-    """Give a session of the current app's database in a transaction (see `Database.writing`)."""
-    database: Database = current_app.extensions["database"]
-    return database.writing()
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -19,8 +19,7 @@ FEATURES = {"accounts", "posts", "profiles", "greeting"}
 # What a room may import of the house, besides itself.
 ALLOWED = {
     "quart_mail": set(),
-    "parsing": set(),
-    "settings": {"parsing"},
+    "settings": set(),
     "commands": {"database"},
     "database": set(),
     "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},

@@ -1,0 +1,49 @@
+"""Every setting of the site: its name, how it is read, its default, and what must hold.
+
+Values come from `create_app(config=...)`, else the environment, else a `.env` file in the working
+directory, else the default. `table` lists them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dotenv import dotenv_values
+
+from app.settings import checks
+from app.settings.checks import VAR
+from app.settings.table import SETTINGS, Setting, SettingsError
+
+__all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load"]
+
+
+def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the value of every setting, those of `config` first; keys it does not know pass through.
+
+    Raises SettingsError with one line for the first wrong or missing one.
+    """
+    given = dict(config or {})
+    environment = from_environment()
+    values = {setting.key: _value(setting, given, environment) for setting in SETTINGS}
+    checks.fill_in(values)
+    checks.check(values)
+    return {**given, **values}
+
+
+def from_environment() -> dict[str, str]:
+    """Return what the environment and, behind it, the `.env` file of this directory give."""
+    kept = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+    return {**kept, **os.environ}
+
+
+def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
+    keys = (setting.key, *setting.aliases)
+    for key in keys:
+        if key in given:
+            return setting.parse(given[key])
+    for key in keys:
+        if environment.get(key):
+            return setting.parse(environment[key])
+    return setting.parse(setting.default)

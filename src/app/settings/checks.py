@@ -1,0 +1,84 @@
+"""What settings need beyond their own values: what must be given, and what does not go together."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.settings.table import SettingsError
+
+SECRET_KEY_BYTES = 32
+VAR = Path("var")
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
+
+
+def fill_in(values: dict[str, Any]) -> None:
+    """Give what production must name a value fit for this machine, under DEBUG and TESTING."""
+    values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
+    if values["ACCESS_LOG"] is None:
+        values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
+    if values["DEBUG"] or values["TESTING"]:
+        values["BASE_URL"] = values["BASE_URL"] or "http://127.0.0.1:8000"
+        values["TRUSTED_HOSTS"] = (*values["TRUSTED_HOSTS"], *LOOPBACK_HOSTS)
+    if values["DEBUG"]:
+        values["ADMINS"] = values["ADMINS"] or ("admin@localhost",)
+        values["FLASKY_ADMIN"] = values["FLASKY_ADMIN"] or "admin@localhost"
+        values["SECRET_KEY"] = values["SECRET_KEY"] or _kept_secret()
+    if values["TESTING"]:
+        values["SECRET_KEY"] = values["SECRET_KEY"] or secrets.token_urlsafe(SECRET_KEY_BYTES)
+    if values["MAIL_DEFAULT_SENDER"] is None and (values["DEBUG"] or values["TESTING"]):
+        values["MAIL_DEFAULT_SENDER"] = "Microblog <noreply@localhost>"
+    if values["MAIL_DEFAULT_SENDER"] is None and values["ADMINS"]:
+        values["MAIL_DEFAULT_SENDER"] = values["ADMINS"][0]
+
+
+def _kept_secret() -> str:
+    """Return the key kept in `var/secret_key`, made at the first start: logins outlive a restart."""
+    path = VAR / "secret_key"
+    try:
+        VAR.mkdir(mode=0o700, exist_ok=True)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(SECRET_KEY_BYTES))
+        except FileExistsError:
+            pass
+        return path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"SECRET_KEY: none was given and {path} cannot be used ({error.strerror}); "
+            "give the setting, or let this directory be written."
+        ) from None
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raise SettingsError for what is missing in production, or does not go together."""
+    for key, example in (
+        (
+            "SECRET_KEY",
+            "32 random bytes: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        ),
+        ("BASE_URL", "the address people use, such as https://example.com"),
+        ("MAIL_DEFAULT_SENDER", "the address mails come from, or ADMINS"),
+    ):
+        if not values[key]:
+            raise SettingsError(f"{key} is missing and DEBUG is off; give {example}.")
+    for key in (values["SECRET_KEY"], *values["SECRET_KEY_FALLBACKS"]):
+        if key in KNOWN_KEYS or len(key.encode()) < SECRET_KEY_BYTES or len(set(key)) < 8:
+            raise SettingsError(
+                "SECRET_KEY: the value given is not accepted (known, too short or too plain); "
+                f"give at least {SECRET_KEY_BYTES} random bytes."
+            )
+    if values["MAIL_USE_TLS"] and values["MAIL_USE_SSL"]:
+        raise SettingsError(
+            "MAIL_USE_TLS and MAIL_USE_SSL are both on; give one of them "
+            "(TLS: STARTTLS, usually port 587; SSL: from the first byte, usually port 465)."
+        )
+    if values["MAIL_COURIER"] == "celery" and not values["CELERY_BROKER_URL"]:
+        raise SettingsError(
+            "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
+            "give the broker's address, such as redis://127.0.0.1:6379/0."
+        )

@@ -1,0 +1,119 @@
+"""The table of settings: CONTRACT.md section 2 and MAIL.md are the source of names and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.settings import parsing
+from app.settings.parsing import Parser, boolean, one_of, seconds, text, whole
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+class SettingsError(ValueError, SystemExit):
+    """A setting that stops the start.
+
+    It is a SystemExit too: left uncaught, under hypercorn or a console, Python prints its one line and
+    exits with status 1 instead of a traceback.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.code = line
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key: how its value is parsed, its default, older names, and whether it must not be shown."""
+
+    key: str
+    parser: Parser
+    default: Any = None
+    aliases: tuple[str, ...] = ()
+    secret: bool = False
+
+    def parse(self, raw: Any) -> Any:
+        """Return the typed value of `raw`, or raise SettingsError naming key, value and what is accepted."""
+        if raw is None:
+            return None
+        try:
+            return self.parser(raw)
+        except (ValueError, TypeError):
+            shown = "the value given" if self.secret else repr(raw)
+            raise SettingsError(
+                f"{self.key}: {shown} is not accepted; give {self.parser.accepts}."
+            ) from None
+
+
+SETTINGS = (
+    Setting("DEBUG", boolean, False),
+    Setting("TESTING", boolean, False),
+    Setting("SECRET_KEY", text, secret=True),
+    Setting("SECRET_KEY_FALLBACKS", parsing.words, (), secret=True),
+    Setting("DATABASE_URL", parsing.database_url, "sqlite:///var/microblog.db", secret=True),
+    Setting("BASE_URL", parsing.origin),
+    Setting("TRUSTED_HOSTS", parsing.words, ()),
+    Setting("TRUSTED_PROXIES", whole(0, 10), 0),
+    Setting("ADMINS", parsing.addresses, ()),
+    Setting("FLASKY_ADMIN", parsing.address),
+    Setting("MAX_CONTENT_LENGTH", whole(10_000, 2**40), 2**20),
+    Setting("MAX_FORM_PARTS", whole(20, 1_000_000), 1000),
+    Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),
+    Setting("BODY_TIMEOUT", seconds(0.1), 15),
+    Setting("MAX_REQUESTS", whole(1, 1_000_000), 300),
+    Setting("LOG_FORMAT", one_of("text", "json", "tall")),
+    Setting("ACCESS_LOG", boolean),
+    Setting("POSTS_PER_PAGE", whole(1, 500), 25),
+    Setting("AVATARS", one_of("gravatar", "local"), "gravatar"),
+    Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),
+    Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
+    Setting("PASSWORD_PROCESSES", whole(0, 64), 2),
+    Setting("RESET_TOKEN_SECONDS", seconds(60, DAY), 600),
+    Setting("CONFIRM_EMAIL", boolean, False),
+    Setting("SESSION_IDLE_SECONDS", seconds(60), 12 * HOUR),
+    Setting("SESSION_SECONDS", seconds(60), 7 * DAY),
+    Setting("REMEMBER_SECONDS", seconds(60), 30 * DAY),
+    Setting("RATELIMIT_ENABLED", boolean, True),
+    Setting("RATELIMIT_STORAGE_URI", parsing.counters, "memory", secret=True),
+    Setting("MAIL_SERVER", text, "localhost", ("MAIL_HOSTNAME",)),
+    Setting("MAIL_PORT", whole(1, 65535), 25),
+    Setting("MAIL_USE_TLS", boolean, False),
+    Setting("MAIL_USE_SSL", boolean, False),
+    Setting("MAIL_USERNAME", text),
+    Setting("MAIL_PASSWORD", text, secret=True),
+    Setting("MAIL_OAUTH2_TOKEN", Parser(lambda raw: raw, "a token"), secret=True),
+    Setting("MAIL_ALLOW_CLEARTEXT_AUTH", boolean, False),
+    Setting("MAIL_DEFAULT_SENDER", parsing.sender, None, ("FLASKY_MAIL_SENDER",)),
+    Setting("MAIL_SUBJECT_PREFIX", text, "[Microblog]", ("FLASKY_MAIL_SUBJECT_PREFIX",)),
+    Setting("MAIL_DEBUG", boolean),
+    Setting("MAIL_SUPPRESS_SEND", boolean),
+    Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),
+    Setting("MAIL_MAX_EMAILS", whole(1, 1_000_000)),
+    Setting("MAIL_TIMEOUT", seconds(0.1), 60),
+    Setting("MAIL_DATA_TIMEOUT", seconds(0.1), 600),
+    Setting("MAIL_DEADLINE", seconds(0.1), 600),
+    Setting("MAIL_VALIDATE_CERTS", boolean, True),
+    Setting("MAIL_CA_FILE", text),
+    Setting("MAIL_CLIENT_CERT", text),
+    Setting("MAIL_CLIENT_KEY", text),
+    Setting("MAIL_LOCAL_HOSTNAME", text),
+    Setting("MAIL_MESSAGE_ID_DOMAIN", text),
+    Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
+    Setting("MAIL_POOL_IDLE", seconds(), 10),
+    Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
+    Setting("CELERY_BROKER_URL", text, secret=True),
+    Setting("OUTBOX_LEASE", seconds(0.1), 30),
+    Setting("OUTBOX_RENEW", seconds(0.01), 10),
+    Setting("OUTBOX_POLL", seconds(0.01), 2),
+    Setting("OUTBOX_RETRY_FIRST", seconds(0.01), 5),
+    Setting("OUTBOX_RETRY_MAX", seconds(0.01), 300),
+    Setting("OUTBOX_PROBE_FIRST", seconds(0.01), 2),
+    Setting("OUTBOX_PROBE_MAX", seconds(0.01), 15),
+    Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
+    Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
+    Setting("OUTBOX_EXPIRY_MARGIN", seconds(), 60),
+    Setting("OUTBOX_GRACE", seconds(), 10),
+    Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
+)

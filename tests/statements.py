@@ -9,6 +9,7 @@ from typing import Any
 import aiosqlite
 import asyncpg
 
+from app.database.exchange import OneExchangeCursor
 from tests.visitor import Page, Visitor
 
 READS = ("SELECT", "WITH")
@@ -33,6 +34,8 @@ def recorded() -> Iterator[list[str]]:
     undo = [
         watched(aiosqlite.Connection, "execute_fetchall", 1),
         watched(aiosqlite.Cursor, "execute", 1),
+        watched(OneExchangeCursor, "_execute_async", 1),
+        watched(OneExchangeCursor, "_executemany_async", 1),
         watched(asyncpg.Connection, "fetch", 1),
         watched(asyncpg.Connection, "execute", 1),
         watched(asyncpg.Connection, "prepare", 1),

@@ -18,6 +18,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, Opera
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import exchange
+
 WAIT_SECONDS = 2.0
 """How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
 
@@ -38,6 +40,7 @@ def tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
     With a deferred BEGIN, 9 of 10 concurrent read-then-write transactions fail at once.
     """
     for engine, wait in ((reader.sync_engine, WAIT_SECONDS), (writer.sync_engine, TURN_SECONDS)):
+        event.listen(engine, "do_connect", exchange.connect)
         event.listen(engine, "connect", lambda connection, _, wait=wait: _pragmas(connection, wait))
     event.listen(writer.sync_engine, "begin", _begin_immediate)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app import settings
+from app import create_app, settings
 from app.settings import SettingsError, load
 
 GOOD: dict[str, Any] = {
@@ -44,8 +45,9 @@ def test_older_names_are_read_and_the_newer_wins(
 ) -> None:
     monkeypatch.setenv(old, value)
     assert load(GOOD)[new] == value
-    monkeypatch.setenv(new, "y@example.com")
-    assert load(GOOD)[new] == "y@example.com"
+    newer = value.replace("x", "y")
+    monkeypatch.setenv(new, newer)
+    assert load(GOOD)[new] == newer
 
 
 @pytest.mark.parametrize("word", ["1", "true", "YES", "On"])
@@ -114,6 +116,46 @@ def test_a_wrong_setting_ends_a_program_with_its_line_alone() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "MAIL_PORT: 'abc' is not accepted; give a whole number from 1 to 65535.\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"MAIL_LOCAL_HOSTNAME": "a b"}, "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name."),
+        ({"MAIL_MESSAGE_ID_DOMAIN": "a b"}, "MAIL_MESSAGE_ID_DOMAIN: 'a b' is not accepted; give a domain name."),
+        ({"MAIL_SERVER": "a b"}, "MAIL_SERVER: 'a b' is not accepted; give a host name or an IP address."),
+        ({"MAIL_USE_TLS": "1", "MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
+        ({"MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
+        ({"MAIL_OAUTH2_TOKEN": "s3cret"}, "MAIL_OAUTH2_TOKEN: the value given is not accepted without MAIL_USERNAME; give both."),
+        ({"MAIL_POOL_IDLE": "0"}, "MAIL_POOL_IDLE: '0' is not accepted; give a number of seconds from 0.01 to 3.1536e+08."),
+    ],
+)  # fmt: skip
+def test_what_the_mail_extension_refuses_gets_one_line_too(
+    wrong: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        create_app({**GOOD, **wrong})
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize("seconds", ["0.01", "315360000"])
+def test_the_mail_extension_accepts_what_the_table_does(seconds: str) -> None:
+    app = create_app({**GOOD, "MAIL_POOL_IDLE": seconds})
+    assert app.extensions["mail"].pool_idle == float(seconds)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [("microblog", "db", "check"), ("hypercorn", "-b", "127.0.0.1:0", "app:create_app()")],
+)
+def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program[0]), *program[1:]],
+        env={**os.environ, **GOOD, "MAIL_LOCAL_HOSTNAME": "a b"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1 or program[0] == "hypercorn"  # which ends with 0, its worker with 1
+    assert done.stderr == "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name.\n"
 
 
 def test_debug_keeps_a_secret_of_its_own() -> None:

@@ -101,7 +101,7 @@ SETTINGS = (
     Setting("MAIL_LOCAL_HOSTNAME", text),
     Setting("MAIL_MESSAGE_ID_DOMAIN", text),
     Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
-    Setting("MAIL_POOL_IDLE", seconds(), 10),
+    Setting("MAIL_POOL_IDLE", seconds(0.01), 10),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
     Setting("CELERY_BROKER_URL", text, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1), 30),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.mailbox import Catcher
-from tests.running import MICROBLOG, running_site
+from tests.running import MICROBLOG, Browser, running_site
 
 PRODUCTION = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -75,6 +75,15 @@ def test_a_taken_port_is_said_in_one_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_said_in_one_sentence(port: str) -> None:
+    done = microblog("dev", "--port", port)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f"Error: Invalid value for '--port': {port} is not in the range 0<=x<=65535.\n"
+    )
+
+
 def test_the_console_awaits_and_has_the_site_at_hand() -> None:
     microblog("db", "upgrade")
     done = microblog(
@@ -105,6 +114,21 @@ async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: 
         assert " 200 " in answer.splitlines()[0]
     assert site.process.returncode == 0
     assert (tmp_path / "var" / "microblog.db").exists()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
+async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--host", "::1") as site:
+        assert site.url.startswith("http://[::1]:")
+        assert "Sign In" in await Browser(site.url).get("/login")
 
 
 async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ def microblog(context: click.Context) -> None:
 
 @microblog.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, envvar="PORT", show_default=True, help="0: a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    envvar="PORT",
+    show_default=True,
+    help="0: a free one.",
+)
 @click.option("--demo", is_flag=True, help="Fill the site with people, posts and follows first.")
 def dev(host: str, port: int, demo: bool) -> None:
     """Start the site and a mail catcher for trying it out on this machine."""

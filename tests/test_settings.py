@@ -98,7 +98,7 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"ADMINS": None}, "MAIL_DEFAULT_SENDER is missing and DEBUG is off"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY: the value given is not accepted"),
         ({"SECRET_KEY": "a" * 40}, "SECRET_KEY: the value given is not accepted"),
-        ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY: the value given is not accepted"),
+        ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY_FALLBACKS: the value given is not accepted"),
         ({"ADMINS": "nobody"}, "ADMINS: 'nobody' is not accepted; give e-mail addresses"),
         ({"DATABASE_URL": "mysql://u:hidden@h/d"}, "DATABASE_URL: the value given is not accepted"),
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
@@ -200,3 +200,12 @@ def test_debug_keeps_a_secret_of_its_own() -> None:
     first = load({"DEBUG": True})["SECRET_KEY"]
     assert load({"DEBUG": True})["SECRET_KEY"] == first
     assert (settings.VAR / "secret_key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("mode", ["DEBUG", "TESTING"])
+def test_a_weak_secret_stops_only_a_production_start(mode: str) -> None:
+    weak = {"SECRET_KEY": "dev", "SECRET_KEY_FALLBACKS": "older"}
+    values = load({**weak, mode: True})
+    assert (values["SECRET_KEY"], values["SECRET_KEY_FALLBACKS"]) == ("dev", ("older",))
+    with pytest.raises(SettingsError, match="SECRET_KEY: "):
+        load({**GOOD, **weak, mode: False})

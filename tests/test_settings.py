@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app import create_app, settings
+from app.development import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 
 GOOD: dict[str, Any] = {
@@ -29,6 +30,35 @@ def test_config_beats_environment_beats_dotenv_beats_default(
     monkeypatch.setenv("POSTS_PER_PAGE", "4")
     assert load(GOOD)["POSTS_PER_PAGE"] == 4
     assert load({**GOOD, "POSTS_PER_PAGE": 5})["POSTS_PER_PAGE"] == 5
+
+
+def test_a_key_given_as_none_has_its_default_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    default = load(GOOD)
+    for setting in settings.SETTINGS:
+        if setting.key not in GOOD:
+            assert load({**GOOD, setting.key: None}) == default
+    monkeypatch.setenv("MAIL_USERNAME", "somebody")
+    monkeypatch.setenv("POSTS_PER_PAGE", "3")
+    none = create_app({**GOOD, "MAIL_USERNAME": None, "POSTS_PER_PAGE": None, "DATABASE_URL": None})
+    assert none.config["MAIL_USERNAME"] is None
+    assert none.config["POSTS_PER_PAGE"] == 25
+    assert none.config["DATABASE_URL"] == "sqlite+aiosqlite:///var/microblog.db"
+
+
+def test_an_older_name_is_read_where_the_newer_is_given_as_none() -> None:
+    given = {**GOOD, "MAIL_SERVER": None, "MAIL_HOSTNAME": "mx"}
+    assert load(given)["MAIL_SERVER"] == "mx"
+
+
+def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, value in (("MAIL_USERNAME", "me"), ("MAIL_PASSWORD", "x"), ("MAIL_USE_TLS", "1")):
+        monkeypatch.setenv(key, value)
+    caught = create_app({**GOOD, **CATCHER_SETTINGS}).extensions["mail"]
+    assert (caught.username, caught.password, caught.use_tls) == (None, None, False)
 
 
 def test_the_first_admin_is_the_default_sender() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app import create_app, settings
+from app import create_app, email, settings
 from app.development import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 
@@ -59,6 +59,28 @@ def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
         monkeypatch.setenv(key, value)
     caught = create_app({**GOOD, **CATCHER_SETTINGS}).extensions["mail"]
     assert (caught.username, caught.password, caught.use_tls) == (None, None, False)
+
+
+async def test_an_empty_subject_prefix_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] == "[Microblog]"
+    Path(".env").write_text("MAIL_SUBJECT_PREFIX=\n")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] is None
+    monkeypatch.setenv("FLASKY_MAIL_SUBJECT_PREFIX", "[Flasky]")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] is None
+    monkeypatch.setenv("MAIL_SUBJECT_PREFIX", "[Set]")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] == "[Set]"
+    monkeypatch.setenv("MAIL_SUBJECT_PREFIX", "")
+    async with create_app(GOOD).app_context():
+        message = await email.render("a@example.com", "Hello", "email/new_user", username="susan")
+    assert message.subject == "Hello"
+
+
+def test_anything_else_set_but_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("POSTS_PER_PAGE=\n")
+    monkeypatch.setenv("MAIL_SERVER", "")
+    monkeypatch.setenv("MAIL_HOSTNAME", "mx")
+    values = load(GOOD)
+    assert (values["POSTS_PER_PAGE"], values["MAIL_SERVER"]) == (25, "mx")
 
 
 def test_the_first_admin_is_the_default_sender() -> None:

@@ -43,5 +43,6 @@ def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str,
     keys = (setting.key, *setting.aliases)
     named = [given[key] for key in keys if key in given]
     if not named:
-        named = [environment[key] for key in keys if environment.get(key)]
+        found = [environment[key] for key in keys if key in environment]
+        named = [raw for raw in found if raw or setting.may_be_empty]
     return setting.parse(next((raw for raw in named if raw is not None), setting.default))

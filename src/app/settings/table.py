@@ -26,13 +26,17 @@ class SettingsError(ValueError, SystemExit):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: how its value is parsed, its default, older names, and whether it must not be shown."""
+    """One key: how its value is parsed, its default, older names, and whether it must not be shown.
+
+    `may_be_empty`: nothing after the `=` of the environment is a value, not the lack of one.
+    """
 
     key: str
     parser: Parser
     default: Any = None
     aliases: tuple[str, ...] = ()
     secret: bool = False
+    may_be_empty: bool = False
 
     def parse(self, raw: Any) -> Any:
         """Return the typed value of `raw`, or raise SettingsError naming key, value and what is accepted."""
@@ -86,7 +90,13 @@ SETTINGS = (
     Setting("MAIL_OAUTH2_TOKEN", Parser(lambda raw: raw, "a token"), secret=True),
     Setting("MAIL_ALLOW_CLEARTEXT_AUTH", boolean, False),
     Setting("MAIL_DEFAULT_SENDER", parsing.sender, None, ("FLASKY_MAIL_SENDER",)),
-    Setting("MAIL_SUBJECT_PREFIX", text, "[Microblog]", ("FLASKY_MAIL_SUBJECT_PREFIX",)),
+    Setting(
+        "MAIL_SUBJECT_PREFIX",
+        text,
+        "[Microblog]",
+        ("FLASKY_MAIL_SUBJECT_PREFIX",),
+        may_be_empty=True,
+    ),
     Setting("MAIL_DEBUG", boolean),
     Setting("MAIL_SUPPRESS_SEND", boolean),
     Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),

@@ -43,6 +43,12 @@ def test_an_operator_makes_the_database_and_an_account() -> None:
     assert "susan\tsusan@example.com" in microblog("user", "list").stdout
 
 
+def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
+    done = microblog("user", "create", "susan", "nobody", stdin="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: email: Invalid email address.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
@@ -149,6 +155,10 @@ async def test_mail_test_says_which_settings_were_used_and_what_the_server_answe
     refused = await asyncio.to_thread(microblog, "mail", "test", "susan@example.com", **settings)
     assert refused.returncode == 1
     assert "connection refused" in refused.stdout
-    wrong = await asyncio.to_thread(microblog, "mail", "test", "nobody", **settings)
-    assert wrong.returncode == 1
-    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("wrong", ["foo", ""])
+def test_mail_test_refuses_what_is_no_address_before_it_connects(wrong: str) -> None:
+    done = microblog("mail", "test", wrong)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: {wrong!r} is no address to send a mail to.\n"

@@ -141,7 +141,7 @@ def seconds(least: float = 0, most: float = 10 * 365 * 86400) -> Parser:
             raise ValueError(raw)
         return int(value) if value == int(value) else value
 
-    return Parser(parse, f"a number of seconds from {least:g} to {most:g}")
+    return Parser(parse, f"a number of seconds from {least:.12g} to {most:.12g}")
 
 
 def one_of(*names: str) -> Parser:

@@ -17,7 +17,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 from tests.visitor import TOKEN
 
 MICROBLOG = str(Path(sys.executable).with_name("microblog"))
-ADDRESS = re.compile(r"http://[\w.:]+")
+ADDRESS = re.compile(r"http://[\w.:\[\]]+")
 START_SECONDS = 30
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.mailbox import Catcher
-from tests.running import MICROBLOG, running_site
+from tests.running import MICROBLOG, Browser, running_site
 
 PRODUCTION = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -41,6 +41,12 @@ def test_an_operator_makes_the_database_and_an_account() -> None:
     short = microblog("user", "create", "tom", "tom@example.com", "--password", "short")
     assert "password: Field must be between 8 and 256 characters long." in short.stderr
     assert "susan\tsusan@example.com" in microblog("user", "list").stdout
+
+
+def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
+    done = microblog("user", "create", "susan", "nobody", stdin="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: email: Invalid email address.\n"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,15 @@ def test_a_taken_port_is_said_in_one_sentence() -> None:
         f"Cannot listen on 127.0.0.1 port {port} (Address already in use)"
     )
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_said_in_one_sentence(port: str) -> None:
+    done = microblog("dev", "--port", port)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f"Error: Invalid value for '--port': {port} is not in the range 0<=x<=65535.\n"
+    )
 
 
 def test_the_console_awaits_and_has_the_site_at_hand() -> None:
@@ -126,6 +141,21 @@ async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: 
     assert (tmp_path / "var" / "microblog.db").exists()
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
+async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--host", "::1") as site:
+        assert site.url.startswith("http://[::1]:")
+        assert "Sign In" in await Browser(site.url).get("/login")
+
+
 async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:
     async with running_site(tmp_path, MAIL_SERVER="mx.example.com") as site:
         assert "/mailbox" not in site.greeting
@@ -144,6 +174,10 @@ async def test_mail_test_says_which_settings_were_used_and_what_the_server_answe
     refused = await asyncio.to_thread(microblog, "mail", "test", "susan@example.com", **settings)
     assert refused.returncode == 1
     assert "connection refused" in refused.stdout
-    wrong = await asyncio.to_thread(microblog, "mail", "test", "nobody", **settings)
-    assert wrong.returncode == 1
-    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("wrong", ["foo", ""])
+def test_mail_test_refuses_what_is_no_address_before_it_connects(wrong: str) -> None:
+    done = microblog("mail", "test", wrong)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: {wrong!r} is no address to send a mail to.\n"

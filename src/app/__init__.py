@@ -12,6 +12,7 @@ from app import (
     database,
     email,
     greeting,
+    mail_settings,
     notices,
     outbox,
     posts,
@@ -36,7 +37,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     app.config.from_mapping(settings.load(config))
     database.init_app(app)
     web.init_app(app)
-    mail.init_app(app)
+    mail_settings.init_app(app, mail)
     outbox.init_app(app)
     accounts.init_app(app)
     posts.init_app(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import click
 from alembic.util import CommandError
@@ -22,6 +23,7 @@ from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
 from app.settings import SettingsError
+from app.settings.parsing import address as parse_address
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,7 +36,14 @@ def microblog(context: click.Context) -> None:
 
 @microblog.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, envvar="PORT", show_default=True, help="0: a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    envvar="PORT",
+    show_default=True,
+    help="0: a free one.",
+)
 @click.option("--demo", is_flag=True, help="Fill the site with people, posts and follows first.")
 def dev(host: str, port: int, demo: bool) -> None:
     """Start the site and a mail catcher for trying it out on this machine."""
@@ -100,8 +109,15 @@ def mail_group() -> None:
     """Try the mail settings out."""
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    with suppress(ValueError):
+        if parse_address(value):
+            return value
+    raise click.ClickException(f"{value!r} is no address to send a mail to.")
+
+
 @mail_group.command("test")
-@click.argument("address")
+@click.argument("address", callback=_address)
 @inside_app
 async def mail_test(app: Quart, address: str) -> None:
     """Send a test mail to ADDRESS at once, and say which settings were used and what came back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -39,7 +39,7 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
     if with_demo:  # its people have no addresses of their own
         config["AVATARS"] = given.get("AVATARS") or "local"
     with listen(host, port) as listener:
-        config["BASE_URL"] = given.get("BASE_URL") or f"http://{host}:{listener.getsockname()[1]}"
+        config["BASE_URL"] = given.get("BASE_URL") or _address(host, listener)
         settings.load(config)  # what the catcher replaces is checked as well
         async with AsyncExitStack() as stack:
             catcher = None
@@ -62,18 +62,26 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on `host` and `port` (0: a free one); raises PortTaken."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener.bind((host, port))
-        listener.listen()
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen()
+            stack.pop_all()
+            return listener
     except OSError as error:
-        listener.close()
         raise PortTaken(
             f"Cannot listen on {host} port {port} ({error.strerror}); "
             "give another with PORT, such as: make run PORT=8001."
         ) from None
-    return listener
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    """Return where a browser finds `listener`."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"
 
 
 async def _serve(app: Quart, listener: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from email_validator import EmailNotValidError, validate_email
 from quart import Quart
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
@@ -19,9 +20,18 @@ def user() -> None:
     """Make and list accounts."""
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse what the form would, before the password is asked for."""
+    try:
+        validate_email(value.strip(), check_deliverability=False)
+    except EmailNotValidError:
+        raise click.ClickException("email: Invalid email address.") from None
+    return value
+
+
 @user.command()
 @click.argument("username")
-@click.argument("email")
+@click.argument("email", callback=_address)
 @click.password_option(help="Asked for when not given.")
 @inside_app
 async def create(app: Quart, username: str, email: str, password: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def read_settings(
     """
     read = _Reader(config)
     state = MailState(
-        server=read.text("MAIL_SERVER") or read.text("MAIL_HOSTNAME") or "localhost",
+        server=read.host("MAIL_SERVER") or read.host("MAIL_HOSTNAME") or "localhost",
         port=read.whole("MAIL_PORT", 25, most=65535),
         use_tls=read.flag("MAIL_USE_TLS", False),
         use_ssl=read.flag("MAIL_USE_SSL", False),
@@ -105,18 +106,31 @@ def _check(state: MailState) -> None:
             "the first byte (usually port 465) exclude each other."
         )
     if state.oauth2_token and not state.username:
-        raise ConfigurationError("MAIL_OAUTH2_TOKEN is set, so MAIL_USERNAME must be set too.")
+        raise ConfigurationError(
+            "MAIL_OAUTH2_TOKEN: the value given is not accepted without MAIL_USERNAME; give both."
+        )
+    if state.client_key and not state.client_cert:
+        raise ConfigurationError(
+            f"MAIL_CLIENT_KEY: {state.client_key!r} is not accepted without MAIL_CLIENT_CERT; give both."
+        )
 
 
 def _tls_context(state: MailState) -> ssl.SSLContext | None:
-    if not (state.use_tls or state.use_ssl):
+    """Return the context in use; files that nothing uses yet are tried all the same."""
+    encrypted = state.use_tls or state.use_ssl
+    if not (encrypted or state.ca_file or state.client_cert):
         return None
-    return build_context(
+    context = build_context(
         validate=state.validate_certs,
         ca_file=state.ca_file,
         client_cert=state.client_cert,
         client_key=state.client_key,
     )
+    return context if encrypted else None
+
+
+def _refused(key: str, value: object, accepts: str) -> ConfigurationError:
+    return ConfigurationError(f"{key}: {value!r} is not accepted; give {accepts}.")
 
 
 class _Reader:
@@ -138,35 +152,44 @@ class _Reader:
             return True
         if word in _FALSE:
             return False
-        raise ConfigurationError(f"{key} is {value!r}; 1/true/yes/on or 0/false/no/off is wanted.")
+        raise _refused(key, value, "1, true, yes or on, or 0, false, no or off")
 
     def whole(self, key: str, default: int, *, least: int = 1, most: int | None = None) -> int:
         value = self.config.get(key)
-        wanted = f"a whole number from {least}" + (f" to {most}" if most else "")
+        accepts = f"a whole number from {least}" + (f" to {most}" if most else "")
         try:
             number = int(default if value is None or value == "" else value)
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"{key} is {value!r}; {wanted} is wanted.") from error
+            raise _refused(key, value, accepts) from error
         if number < least or (most is not None and number > most):
-            raise ConfigurationError(f"{key} is {value!r}; {wanted} is wanted.")
+            raise _refused(key, value, accepts)
         return number
 
     def seconds(self, key: str, default: float) -> float:
         value = self.config.get(key)
+        accepts = "a number of seconds above 0"
         try:
             number = float(default if value is None or value == "" else value)
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"{key} is {value!r}; seconds are wanted.") from error
+            raise _refused(key, value, accepts) from error
         if not 0 < number < float("inf"):
-            raise ConfigurationError(f"{key} is {value!r}; more than 0 seconds are wanted.")
+            raise _refused(key, value, accepts)
         return number
 
-    def domain(self, key: str) -> str | None:
+    def domain(self, key: str, accepts: str = "a domain name") -> str | None:
+        value = self.text(key)
         try:
-            value = self.text(key)
             return ascii_domain(value) if value else None
         except BadAddressError as error:
-            raise ConfigurationError(f"{key}: {error.text}") from error
+            raise _refused(key, value, accepts) from error
+
+    def host(self, key: str) -> str | None:
+        """Return a host to connect to: an IP address as it is, else a name as A-labels."""
+        value = self.text(key)
+        try:
+            return value and str(ipaddress.ip_address(value))
+        except ValueError:
+            return self.domain(key, "a host name or an IP address")
 
     def sender(self, key: str) -> Address | None:
         value = self.config.get(key)
@@ -178,5 +201,5 @@ class _Reader:
         try:
             mailbox(sender)
         except BadAddressError as error:
-            raise ConfigurationError(f"{key}: {error.text}") from error
+            raise _refused(key, value, "a mail address") from error
         return sender

@@ -25,7 +25,10 @@ def build_context(
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise ConfigurationError(f"MAIL_CA_FILE {ca_file!r} cannot be used: {error}") from error
+        raise ConfigurationError(
+            f"MAIL_CA_FILE: {ca_file!r} is not accepted; give a readable file of certificates "
+            f"in PEM ({error.strerror or error})."
+        ) from error
     if not validate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -33,9 +36,10 @@ def build_context(
         try:
             context.load_cert_chain(client_cert, client_key)
         except OSError as error:
-            files = f"{client_cert!r} and {client_key!r}"
+            with_key = f" with MAIL_CLIENT_KEY {client_key!r}" if client_key else ""
             raise ConfigurationError(
-                f"MAIL_CLIENT_CERT and MAIL_CLIENT_KEY {files} cannot be used: {error}"
+                f"MAIL_CLIENT_CERT: {client_cert!r} is not accepted{with_key}; give readable files "
+                f"in PEM that belong together ({error.strerror or error})."
             ) from error
     return context
 

@@ -22,7 +22,8 @@ __all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load"]
 def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the value of every setting, those of `config` first; keys it does not know pass through.
 
-    Raises SettingsError with one line for the first wrong or missing one.
+    A key given as None has its default, whatever the environment says. Raises SettingsError with one
+    line for the first wrong or missing one.
     """
     given = dict(config or {})
     environment = from_environment()
@@ -40,10 +41,8 @@ def from_environment() -> dict[str, str]:
 
 def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
     keys = (setting.key, *setting.aliases)
-    for key in keys:
-        if key in given:
-            return setting.parse(given[key])
-    for key in keys:
-        if environment.get(key):
-            return setting.parse(environment[key])
-    return setting.parse(setting.default)
+    named = [given[key] for key in keys if key in given]
+    if not named:
+        found = [environment[key] for key in keys if key in environment]
+        named = [raw for raw in found if raw or setting.may_be_empty]
+    return setting.parse(next((raw for raw in named if raw is not None), setting.default))

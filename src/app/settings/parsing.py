@@ -91,16 +91,6 @@ def _addresses(raw: Any) -> tuple[str, ...]:
     return tuple(address for word in _words(raw) if (address := _address(word)))
 
 
-def _origin(raw: Any) -> str:
-    parts = urlsplit(str(raw).strip().rstrip("/"))
-    _port = parts.port  # raises ValueError for a port out of range
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise ValueError(raw)
-    if parts.path or parts.query or parts.fragment:
-        raise ValueError(raw)
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
 def _database_url(raw: Any) -> str:
     try:
         url = make_url(str(raw).strip())
@@ -151,7 +141,7 @@ def seconds(least: float = 0, most: float = 10 * 365 * 86400) -> Parser:
             raise ValueError(raw)
         return int(value) if value == int(value) else value
 
-    return Parser(parse, f"a number of seconds from {least:g} to {most:g}")
+    return Parser(parse, f"a number of seconds from {least:.12g} to {most:.12g}")
 
 
 def one_of(*names: str) -> Parser:
@@ -179,9 +169,6 @@ address = Parser(_address, "an e-mail address")
 addresses = Parser(_addresses, "e-mail addresses separated by commas")
 sender = Parser(
     _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
-)
-origin = Parser(
-    _origin, "http:// or https://, a host and perhaps a port, such as https://example.com"
 )
 database_url = Parser(
     _database_url,

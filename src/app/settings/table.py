@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.settings import parsing
+from app.settings import hosts, parsing
 from app.settings.parsing import Parser, boolean, one_of, seconds, text, whole
 
 HOUR = 3600
@@ -26,13 +26,17 @@ class SettingsError(ValueError, SystemExit):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: how its value is parsed, its default, older names, and whether it must not be shown."""
+    """One key: how its value is parsed, its default, older names, and whether it must not be shown.
+
+    `may_be_empty`: nothing after the `=` of the environment is a value, not the lack of one.
+    """
 
     key: str
     parser: Parser
     default: Any = None
     aliases: tuple[str, ...] = ()
     secret: bool = False
+    may_be_empty: bool = False
 
     def parse(self, raw: Any) -> Any:
         """Return the typed value of `raw`, or raise SettingsError naming key, value and what is accepted."""
@@ -53,8 +57,8 @@ SETTINGS = (
     Setting("SECRET_KEY", text, secret=True),
     Setting("SECRET_KEY_FALLBACKS", parsing.words, (), secret=True),
     Setting("DATABASE_URL", parsing.database_url, "sqlite:///var/microblog.db", secret=True),
-    Setting("BASE_URL", parsing.origin),
-    Setting("TRUSTED_HOSTS", parsing.words, ()),
+    Setting("BASE_URL", hosts.origin),
+    Setting("TRUSTED_HOSTS", hosts.hosts, ()),
     Setting("TRUSTED_PROXIES", whole(0, 10), 0),
     Setting("ADMINS", parsing.addresses, ()),
     Setting("FLASKY_ADMIN", parsing.address),
@@ -86,7 +90,13 @@ SETTINGS = (
     Setting("MAIL_OAUTH2_TOKEN", Parser(lambda raw: raw, "a token"), secret=True),
     Setting("MAIL_ALLOW_CLEARTEXT_AUTH", boolean, False),
     Setting("MAIL_DEFAULT_SENDER", parsing.sender, None, ("FLASKY_MAIL_SENDER",)),
-    Setting("MAIL_SUBJECT_PREFIX", text, "[Microblog]", ("FLASKY_MAIL_SUBJECT_PREFIX",)),
+    Setting(
+        "MAIL_SUBJECT_PREFIX",
+        text,
+        "[Microblog]",
+        ("FLASKY_MAIL_SUBJECT_PREFIX",),
+        may_be_empty=True,
+    ),
     Setting("MAIL_DEBUG", boolean),
     Setting("MAIL_SUPPRESS_SEND", boolean),
     Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),
@@ -101,7 +111,7 @@ SETTINGS = (
     Setting("MAIL_LOCAL_HOSTNAME", text),
     Setting("MAIL_MESSAGE_ID_DOMAIN", text),
     Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
-    Setting("MAIL_POOL_IDLE", seconds(), 10),
+    Setting("MAIL_POOL_IDLE", seconds(0.01), 10),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
     Setting("CELERY_BROKER_URL", text, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1), 30),

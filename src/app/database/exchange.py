@@ -6,11 +6,13 @@ Here it is asked once, and for a rollback where nothing was begun not at all.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import aiosqlite
 from sqlalchemy.connectors.asyncio import AsyncIODBAPIConnection, AsyncIODBAPICursor
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
@@ -67,8 +69,22 @@ class OneExchangeConnection(AsyncAdapt_aiosqlite_connection):
 
 def connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
     """Connect as the dialect does, and return such a connection (for the event `do_connect`)."""
-    connection: Any = dialect.connect(*arguments, **options)
+    connection: Any = dialect.connect(*arguments, async_creator_fn=_open, **options)
     return OneExchangeConnection(connection.dbapi, connection._connection)
+
+
+async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """Open a file; who is cancelled meanwhile leaves it closed: aiosqlite alone would lose it open."""
+    connection = aiosqlite.connect(*arguments, **options)
+    connection._thread.daemon = True  # as SQLAlchemy has it
+    opening = asyncio.ensure_future(connection.__aenter__())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            await connection.close()
+        raise
 
 
 def _execute(

@@ -82,8 +82,8 @@ async def check_email_change(token: str) -> str:
     return claim.address
 
 
-async def change_email(token: str, *, spared: int) -> None:
-    """Give the account of `token` its new address, and tell the old one.
+async def change_email(token: str, *, spared: int) -> int:
+    """Give the account of `token` its new address, tell the old one, and return the account's id.
 
     Every session of it ends but the one with the id `spared`. Raises tokens.InvalidToken, also when
     somebody else has got the address meanwhile.
@@ -116,6 +116,7 @@ async def change_email(token: str, *, spared: int) -> None:
             await outbox.post(session, "email_changed", user_id=claim.subject, address=old)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
+    return claim.subject
 
 
 async def owners_of(address: str) -> Sequence[Row[int, str, str]]:

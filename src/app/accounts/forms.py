@@ -14,9 +14,8 @@ from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import Form, storable
+from app.web.forms import REQUIRED, Form, storable
 
-REQUIRED = "This field is required."
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."
 DIFFERENT_USERNAME = "Please use a different username."
@@ -138,12 +137,6 @@ class ResetPasswordForm(Form):
     password = NewPasswordField()
     password2 = RepeatedPasswordField()
     submit = SubmitField("Reset Password")
-
-
-class EmptyForm(Form):
-    """A form that is one button."""
-
-    submit = SubmitField("Submit")
 
 
 class ChangePasswordForm(Form):

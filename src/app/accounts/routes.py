@@ -10,7 +10,6 @@ from quart.typing import ResponseReturnValue
 from app.accounts import registrations, service, throttle, tokens
 from app.accounts.authentication import guests_only, known_device, log_in, log_out
 from app.accounts.forms import (
-    EmptyForm,
     LoginForm,
     RegistrationForm,
     ResetPasswordForm,
@@ -20,11 +19,11 @@ from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
+from app.web.forms import EmptyForm
 from app.web.redirects import safe_path
 
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
-LINKS_PER_PEER = "60 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
 REGISTERED = "Congratulations, you are now a registered user!"
@@ -77,12 +76,13 @@ async def register() -> ResponseReturnValue:
         confirming = current_app.config["CONFIRM_EMAIL"]
         register_ = registrations.request if confirming else service.register
         try:
-            await register_(
+            user_id = await register_(
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
             form.refuse(error.fields)
         else:
+            log_event("registration_asked" if confirming else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirming else REGISTERED)
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
@@ -113,13 +113,14 @@ async def reset_password(token: str) -> ResponseReturnValue:
     try:
         await service.check_reset(token)
         if form.validate_on_submit():
-            await limits.count((LINKS_PER_PEER, f"reset-link:{limits.peer()}"))
+            await throttle.count_link("reset")
             log_event(
                 "password_reset", user=await service.reset_password(token, form.password.data)
             )
             await flash(RESET_DONE)
             return redirect("/login")
     except tokens.InvalidToken:
+        log_event("reset_link_refused")
         await flash(LINK_NOT_VALID)
         return redirect("/reset_password_request")
     page = await render_template(

@@ -97,7 +97,8 @@ async def end_other_sessions() -> ResponseReturnValue:
 @login_required
 async def change_password() -> ResponseReturnValue:
     """Change the password, given the current one; this browser gets a new session, all others end."""
-    form, me = await ChangePasswordForm.from_request(), await visitor()
+    me = await visitor()
+    form = await ChangePasswordForm.from_request(known=(me.username, me.email))
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         try:

@@ -72,10 +72,15 @@ async def request_data(user_id: int) -> None:
         await outbox.post(session, "your_data", unique=f"data:{user_id}", user_id=user_id)
 
 
-async def check_reset(token: str) -> None:
-    """Raise tokens.InvalidToken unless `token` may still reset a password; it is not used up."""
-    if await User.verify_reset_password_token(token) is None:
+async def check_reset(token: str) -> User:
+    """Return the account whose password `token` may still reset, which does not use it up.
+
+    Raises tokens.InvalidToken.
+    """
+    user = await User.verify_reset_password_token(token)
+    if user is None:
         raise tokens.InvalidToken("the token was used, has expired or is none of ours")
+    return user
 
 
 async def reset_password(token: str, password: str) -> int:

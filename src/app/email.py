@@ -17,7 +17,7 @@ from quart import Quart, current_app
 from sqlalchemy import Row, case, or_, select
 
 from app import outbox, reports
-from app.accounts import tokens
+from app.accounts import posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.database import reading, writing
@@ -89,22 +89,28 @@ async def send_template_email(to: str, subject: str, template: str, **context: A
 async def send_password_reset_email(user: User) -> Handle:
     """Ask for the mail that lets `user` choose a new password."""
     async with writing() as session:
-        key = user.email_canonical or user.email
-        return await outbox.post(
-            session, "reset_password", unique=f"reset_password:{key}", address=user.email
-        )
+        return await posting.reset_password(session, user.email)
 
 
 async def send_password_changed_email(user: User) -> Handle:
     """Ask for the notice that the password of `user` was changed."""
     async with writing() as session:
-        return await outbox.post(session, "password_changed", user_id=user.id)
+        return await posting.password_changed(session, user.id)
 
 
 async def send_new_user_email(username: str) -> Handle:
     """Ask for the mail that tells FLASKY_ADMIN of somebody new."""
     async with writing() as session:
-        return await outbox.post(session, "new_user", username=username)
+        return await posting.new_user(session, username)
+
+
+async def send_error_report(error: BaseException) -> Handle:
+    """Ask for a report of `error` to ADMINS, whatever was reported before.
+
+    Errors that nobody handles report themselves, once per kind and ten minutes.
+    """
+    async with writing() as session:
+        return await reports.post(session, error)
 
 
 async def reset_password(request: MailRequest) -> Rendered | None:

@@ -8,7 +8,7 @@ from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
-from app.accounts import passwords, tokens
+from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
 from app.accounts.proof import Proved
@@ -50,7 +50,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
         if changed is None:
             raise WrongPassword("the account was changed at the same time")
         await end_every_session(session, user_id)
-        await outbox.post(session, "password_changed", user_id=user_id)
+        await posting.password_changed(session, user_id)
     return Proved(user_id, version + 1)
 
 

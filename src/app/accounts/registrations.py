@@ -14,7 +14,7 @@ from sqlalchemy import Row, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
-from app.accounts import passwords, tokens
+from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import Registration, User
 from app.accounts.service import Taken
@@ -92,7 +92,7 @@ async def confirm(token: str) -> int:
             session.add(user)
             await session.flush()
             if current_app.config["FLASKY_ADMIN"]:
-                await outbox.post(session, "new_user", username=waiting.username)
+                await posting.new_user(session, waiting.username)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
     return user.id

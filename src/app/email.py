@@ -14,13 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from quart import Quart, current_app
-from sqlalchemy import Row, case, or_, select
 
 from app import outbox, reports
 from app.accounts import posting, tokens
-from app.accounts.canonical import canonical
+from app.accounts import queries as accounts
 from app.accounts.models import User
-from app.database import reading, writing
+from app.database import writing
 from app.outbox import Handle, MailRequest, Priority, Rendered
 from app.quart_mail import Attachment, Message
 
@@ -118,10 +117,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
     The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
-    asked = request.params["address"]
-    # Old databases may hold addresses that differ only by case; each is reached by its exact form.
-    same = or_(User.email == asked, User.email_canonical == canonical(asked))
-    user = await _find(same, case((User.email == asked, 0), else_=1))
+    user = await accounts.find_by_address(request.params["address"])
     if user is None or not await _is_spaced(user.id):
         return None
     seconds = current_app.config["RESET_TOKEN_SECONDS"]
@@ -145,7 +141,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
 async def password_changed(request: MailRequest) -> Message | None:
     """Render the notice to an account whose password was changed."""
-    user = await find_account(request.params["user_id"])
+    user = await accounts.find(request.params["user_id"])
     if user is None:
         return None
     return await render(
@@ -192,22 +188,6 @@ async def render(to: str, subject: str, template: str, **context: Any) -> Messag
 
 def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
-
-
-async def find_account(user_id: int) -> Row[int, str, str, int] | None:
-    """Return id, username, stored address and credentials version of the account, or None."""
-    return await _find(User.id == user_id)
-
-
-async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
-    async with reading() as connection:
-        found = await connection.execute(
-            select(User.id, User.username, User.email, User.credentials_version)
-            .where(condition)
-            .order_by(*order)
-            .limit(1)
-        )
-        return found.first()
 
 
 async def _is_spaced(user_id: int) -> bool:

@@ -91,6 +91,25 @@ def test_the_console_awaits_and_has_the_site_at_hand() -> None:
     assert done.returncode == 0
 
 
+def test_the_console_hashes_as_often_as_it_is_asked() -> None:
+    microblog("db", "upgrade")
+    done = microblog(
+        "shell",
+        stdin="u = User(username='susan', email='susan@example.com')\n"
+        "await u.set_password('correct horse')\n"
+        "print('right', await u.check_password('correct horse'))\n"
+        "print('wrong', await u.check_password('battery staple'))\n"
+        "from app import email\n"
+        "async with writing() as session:\n    session.add(u)\n\n"
+        "handle = await email.send_password_reset_email(u)\n"
+        "await outbox.drain()\n"
+        "print('state', (await outbox.stats())['states']['queued'])\n",
+    )
+    assert "right True" in done.stdout, done.stderr
+    assert "wrong False" in done.stdout
+    assert "state 1" in done.stdout  # no mail server runs here, so it still waits
+
+
 async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:
     async with running_site(tmp_path) as site:
         assert f"{site.url}/mailbox" in site.greeting

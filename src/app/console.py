@@ -11,7 +11,8 @@ from typing import Any
 
 from quart import Quart
 
-BANNER = "Microblog console; `await` works. At hand: {names}. Leave with exit() or Ctrl-D."
+BANNER = """Microblog console; `await` works. At hand: {names}.
+Stored mail goes out by a running site, or by `await outbox.drain()`. Leave with exit() or Ctrl-D."""
 
 
 class AsyncConsole(code.InteractiveConsole):

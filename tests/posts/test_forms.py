@@ -1,4 +1,4 @@
-"""The forms of the microblog: their labels and field names, as CONTRACT.md section 4 writes them."""
+"""The forms of the microblog: their labels and field names."""
 
 from __future__ import annotations
 

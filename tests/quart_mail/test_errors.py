@@ -48,7 +48,7 @@ OPENING = {"greeting", "ehlo", "auth"}
 
 
 def expected(stage: str, fault: str) -> tuple[type[MailError], bool, str, bool]:
-    """(type, retry, scope, in_doubt) as MAIL.md section 2 has it."""
+    """(type, retry, scope, in_doubt)."""
     scope = "server" if stage in OPENING else "message"
     if fault.startswith("421"):
         return ServiceUnavailable, True, "server", False

@@ -1,4 +1,4 @@
-"""The faults of Flask-Mail that MAIL.md lists: each test fails with Flask-Mail's behaviour."""
+"""The known faults of Flask-Mail: each test fails with Flask-Mail's behaviour."""
 
 from __future__ import annotations
 

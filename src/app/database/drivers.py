@@ -43,12 +43,14 @@ def tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
 
 
 def _pragmas(connection: Any, wait: float) -> None:
+    """Set the pragmas; `wait` is for later, since the first connections of several processes meet here."""
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout = {int(wait * 1000)}",
+        f"busy_timeout = {int(WAIT_SECONDS * 1000)}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        f"busy_timeout = {int(wait * 1000)}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

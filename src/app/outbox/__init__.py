@@ -7,7 +7,7 @@
         handle = await outbox.post(session, "welcome", name="susan")
     await handle                          # only who must know waits: it goes out by itself
 
-See MAIL.md section 2, and the table in `rules`.
+See the table in `rules`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@
 `in_doubt` is never taken back, and set by whatever may have happened after the mail's final dot. That a row
 is past its `expires_at` is found before an attempt is made (`claim.expire`), not after it. A claim that was
 lost changes nothing: what the new holder does counts.
-Source: MAIL.md section 2; RFC 5321 4.5.4.1 for growing waits.
+Source: RFC 5321 4.5.4.1 for growing waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of settings: CONTRACT.md section 2 and MAIL.md are the source of names and defaults."""
+"""The table of settings; `docs/mail.md` tells more of those that begin with MAIL_."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
 from app.accounts.authentication import guests_only, visitor
-from app.accounts.routes import REGISTERED
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
 from app.web.forms import EmptyForm
 
+REGISTERED = "Congratulations, you are now a registered user!"
 EMAIL_CHANGED = "Your email address has been changed."
 LINK_NOT_VALID = "That link is not valid any more."
 NAME_TAKEN = "Somebody else has taken that name or address meanwhile. Please register again."

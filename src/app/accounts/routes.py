@@ -15,6 +15,7 @@ from app.accounts.forms import (
     ResetPasswordForm,
     ResetPasswordRequestForm,
 )
+from app.accounts.links import REGISTERED
 from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
@@ -26,7 +27,6 @@ REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
-REGISTERED = "Congratulations, you are now a registered user!"
 CONFIRM_FIRST = "Check your email: follow the link there to finish your registration."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
 RESET_DONE = "Your password has been reset."

@@ -14,13 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from quart import Quart, current_app
-from sqlalchemy import Row, case, or_, select
 
 from app import outbox, reports
-from app.accounts import tokens
-from app.accounts.canonical import canonical
+from app.accounts import posting, tokens
+from app.accounts import queries as accounts
 from app.accounts.models import User
-from app.database import reading, writing
+from app.database import writing
 from app.outbox import Handle, MailRequest, Priority, Rendered
 from app.quart_mail import Attachment, Message
 
@@ -89,22 +88,28 @@ async def send_template_email(to: str, subject: str, template: str, **context: A
 async def send_password_reset_email(user: User) -> Handle:
     """Ask for the mail that lets `user` choose a new password."""
     async with writing() as session:
-        key = user.email_canonical or user.email
-        return await outbox.post(
-            session, "reset_password", unique=f"reset_password:{key}", address=user.email
-        )
+        return await posting.reset_password(session, user.email)
 
 
 async def send_password_changed_email(user: User) -> Handle:
     """Ask for the notice that the password of `user` was changed."""
     async with writing() as session:
-        return await outbox.post(session, "password_changed", user_id=user.id)
+        return await posting.password_changed(session, user.id)
 
 
 async def send_new_user_email(username: str) -> Handle:
     """Ask for the mail that tells FLASKY_ADMIN of somebody new."""
     async with writing() as session:
-        return await outbox.post(session, "new_user", username=username)
+        return await posting.new_user(session, username)
+
+
+async def send_error_report(error: BaseException) -> Handle:
+    """Ask for a report of `error` to ADMINS, whatever was reported before.
+
+    Errors that nobody handles report themselves, once per kind and ten minutes.
+    """
+    async with writing() as session:
+        return await reports.post(session, error)
 
 
 async def reset_password(request: MailRequest) -> Rendered | None:
@@ -112,10 +117,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
     The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
-    asked = request.params["address"]
-    # Old databases may hold addresses that differ only by case; each is reached by its exact form.
-    same = or_(User.email == asked, User.email_canonical == canonical(asked))
-    user = await _find(same, case((User.email == asked, 0), else_=1))
+    user = await accounts.find_by_address(request.params["address"])
     if user is None or not await _is_spaced(user.id):
         return None
     seconds = current_app.config["RESET_TOKEN_SECONDS"]
@@ -139,7 +141,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
 
 async def password_changed(request: MailRequest) -> Message | None:
     """Render the notice to an account whose password was changed."""
-    user = await find_account(request.params["user_id"])
+    user = await accounts.find(request.params["user_id"])
     if user is None:
         return None
     return await render(
@@ -186,22 +188,6 @@ async def render(to: str, subject: str, template: str, **context: Any) -> Messag
 
 def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
-
-
-async def find_account(user_id: int) -> Row[int, str, str, int] | None:
-    """Return id, username, stored address and credentials version of the account, or None."""
-    return await _find(User.id == user_id)
-
-
-async def _find(condition: Any, *order: Any) -> Row[int, str, str, int] | None:
-    async with reading() as connection:
-        found = await connection.execute(
-            select(User.id, User.username, User.email, User.credentials_version)
-            .where(condition)
-            .order_by(*order)
-            .limit(1)
-        )
-        return found.first()
 
 
 async def _is_spaced(user_id: int) -> bool:

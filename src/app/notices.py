@@ -14,8 +14,9 @@ from quart import Quart, current_app
 
 from app import outbox, personal_data
 from app.accounts import credentials, registrations, tokens
+from app.accounts import queries as accounts
 from app.accounts.canonical import canonical
-from app.email import find_account, render
+from app.email import render
 from app.outbox import MailRequest, Priority, Rendered
 from app.quart_mail import Attachment, Message
 
@@ -58,7 +59,7 @@ async def new_login(request: MailRequest) -> Message | None:
 async def change_email(request: MailRequest) -> Rendered | None:
     """Render the link by which a new address confirms itself, or the news that it has an account."""
     address = request.params["address"]
-    account = await find_account(request.params["user_id"])
+    account = await accounts.find(request.params["user_id"])
     if account is None or account.credentials_version != request.params["version"]:
         return None
     owners = await credentials.owners_of(address)
@@ -164,7 +165,7 @@ async def _notice(
     request: MailRequest, subject: str, template: str, *, to: str = "", **context: Any
 ) -> Message | None:
     """Render a mail to the account named in `request`, or to its address `to`; None when it is gone."""
-    account = await find_account(request.params["user_id"])
+    account = await accounts.find(request.params["user_id"])
     if account is None:
         return None
     return await render(

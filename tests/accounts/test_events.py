@@ -6,13 +6,23 @@ import logging
 
 import pytest
 from quart import Quart
+from sqlalchemy import select
 
 from app.accounts import tokens
-from tests.factories import PASSWORD, make_user
+from app.accounts.models import User
+from app.database import reading
+from tests.factories import PASSWORD, logged_in, make_user
 from tests.faults.leavers import version
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the events told so far, and forget them."""
+    told = [line.getMessage() for line in caplog.records if line.name == "app.events"]
+    caplog.clear()
+    return told
 
 
 async def test_what_happens_to_an_account_is_logged(
@@ -30,7 +40,7 @@ async def test_what_happens_to_an_account_is_logged(
     changed = {"current": "a new horse", "password": PASSWORD, "password2": PASSWORD}
     await visitor.submit("/change_password", **changed)
     await visitor.submit("/logout", page="/logout")
-    told = [line.getMessage() for line in caplog.records if line.name == "app.events"]
+    told = lines(caplog)
     assert [line.split()[0] for line in told] == [
         "event=login_failed",
         "event=reset_asked",
@@ -43,3 +53,74 @@ async def test_what_happens_to_an_account_is_logged(
     assert all(f"user={user_id} " in f"{line} " for line in told[2:])
     for secret in ("susan", "horse", link):
         assert secret not in "".join(told)
+
+
+async def test_registering_is_logged_with_the_new_id(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await Visitor(app).register("susan")
+    async with reading() as connection:
+        user_id = await connection.scalar(select(User.id))
+    [told] = lines(caplog)
+    assert told.startswith(f"event=registered user={user_id} peer=")
+
+
+async def test_a_registration_that_waits_is_logged_and_again_once_it_is_confirmed(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app.config["CONFIRM_EMAIL"] = True
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    link = tokens.mint(tokens.CONFIRM_REGISTRATION, 1, expires_in=60)
+    await visitor.submit(f"/confirm/{link}")
+    await visitor.get(f"/confirm/{link}")
+    asked, confirmed, refused = lines(caplog)
+    assert asked.startswith("event=registration_asked peer=")
+    assert confirmed.startswith("event=registered user=1 peer=")
+    assert refused.startswith("event=registration_link_refused peer=")
+
+
+async def test_a_change_of_address_is_logged_without_the_address(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    visitor, user_id = await logged_in(app, "susan")
+    caplog.clear()
+    await visitor.submit("/change_email", email="new@example.com", current="wrong horse")
+    await visitor.submit("/change_email", email="new@example.com", current=PASSWORD)
+    link = tokens.mint(
+        tokens.CHANGE_EMAIL,
+        user_id,
+        await version(user_id),
+        expires_in=60,
+        address="new@example.com",
+    )
+    await visitor.submit(f"/change_email/{link}")
+    await visitor.get(f"/change_email/{link}")
+    told = lines(caplog)
+    assert [line.rpartition(" peer=")[0] for line in told] == [
+        f"event=wrong_password user={user_id}",
+        f"event=email_change_asked user={user_id}",
+        f"event=email_changed user={user_id}",
+        "event=email_link_refused",
+    ]
+    assert "example.com" not in "".join(told)
+
+
+async def test_a_refused_reset_link_and_a_deleted_account_are_logged(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    visitor, user_id = await logged_in(app, "susan")
+    caplog.clear()
+    await visitor.get("/reset_password/nonsense-of-mine")
+    await visitor.submit("/delete_account", current=PASSWORD, sure="y")
+    told = lines(caplog)
+    assert [line.rpartition(" peer=")[0] for line in told] == [
+        "event=reset_link_refused",
+        f"event=account_deleted user={user_id}",
+        f"event=logout user={user_id}",
+    ]
+    assert "nonsense" not in "".join(told)

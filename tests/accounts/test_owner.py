@@ -16,6 +16,7 @@ from tests.factories import PASSWORD, logged_in, make_user
 from tests.visitor import Page, Visitor
 
 NEW = "battery staple"
+ASK_AGAIN = "/reset_password_request?again=1"
 LINK = re.compile(r"http://127\.0\.0\.1:8000(/change_email/\S+)")
 
 
@@ -41,7 +42,7 @@ async def test_the_password_is_changed_and_others_are_logged_out(app: Quart) -> 
     assert (await other.get("/index")).status == 302
     assert (await Visitor(app).log_in("susan")).flashes == ["Invalid username or password"]
     assert (await Visitor(app).log_in("susan", NEW)).location == "/index"
-    assert (await visitor.get(reset)).location == "/reset_password_request"
+    assert (await visitor.get(reset)).location == ASK_AGAIN
     subjects = [message.subject for message in await sent_by(app)]
     assert "[Microblog] Your password was changed" in subjects
 
@@ -97,7 +98,7 @@ async def test_the_address_is_changed_once_the_new_one_has_confirmed_it(app: Qua
     assert notice.subject == "[Microblog] Your email address was changed"
     assert (await visitor.get("/index")).status == 200
     assert (await other.get("/index")).status == 302
-    assert (await visitor.get(reset)).location == "/reset_password_request"
+    assert (await visitor.get(reset)).location == ASK_AGAIN
     assert (await visitor.get(link)).location == "/account"
 
 
@@ -156,7 +157,7 @@ async def test_a_link_for_one_purpose_is_none_for_another(app: Quart) -> None:
     await ask(visitor)
     change = link_in(await sent_by(app)).rpartition("/")[2]
     assert (await visitor.get(f"/change_email/{reset}")).location == "/account"
-    assert (await visitor.get(f"/reset_password/{change}")).location == "/reset_password_request"
+    assert (await visitor.get(f"/reset_password/{change}")).location == ASK_AGAIN
     assert (await Visitor(app).get(f"/confirm/{change}")).location == "/login"
 
 

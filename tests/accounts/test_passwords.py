@@ -18,7 +18,7 @@ from app.accounts.forms import TOO_COMMON, TOO_TELLING
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
-from tests.factories import make_user
+from tests.factories import PASSWORD, logged_in, make_user
 from tests.visitor import Page, Visitor
 
 SLOW = "pbkdf2:sha256:600000"
@@ -63,6 +63,21 @@ async def test_a_password_that_is_the_name_or_address_is_refused(app: Quart) -> 
     for username, password in (("susan.miller", "Susan.Miller"), ("sue", "sue@example.com")):
         page = await visitor.register(username, password)
         assert page.errors("password") == [TOO_TELLING]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("password", ["Susan.Miller", "SUSAN.miller@example.com"])
+async def test_nor_may_it_become_the_name_or_address_later(app: Quart, password: str) -> None:
+    visitor, _ = await logged_in(app, "susan.miller")
+    chosen = {"password": password, "password2": password}
+    page = await visitor.submit("/change_password", current=PASSWORD, **chosen)
+    assert page.errors("password") == [TOO_TELLING]
+    async with writing() as session:
+        user = await session.scalar(select(User))
+    link = f"/reset_password/{user.get_reset_password_token()}"
+    assert (await visitor.submit(link, **chosen)).errors("password") == [TOO_TELLING]
+    assert (await visitor.get(link)).status == 200
+    assert (await Visitor(app).log_in("susan.miller")).location == "/index"
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

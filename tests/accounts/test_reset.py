@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from app import mail, outbox
 from app.accounts import passwords
@@ -154,6 +154,59 @@ async def test_another_change_of_credentials_ends_the_link(visitor: Visitor) -> 
         user = await session.scalar(select(User))
         await user.set_password("changed meanwhile")
     assert (await visitor.get(link)).location == "/reset_password_request"
+
+
+async def test_a_new_address_ends_the_link(visitor: Visitor) -> None:
+    link = await link_for(visitor)
+    async with writing() as session:
+        user = await session.scalar(select(User))
+        user.email = "susan@example.com"  # the same: nothing has changed
+    assert (await visitor.get(link)).status == 200
+    async with writing() as session:
+        user = await session.scalar(select(User))
+        user.email = "new@example.com"
+    assert user.credentials_version == 1
+    assert (await visitor.get(link)).location == "/reset_password_request"
+
+
+async def test_a_link_of_a_deleted_account_is_none_for_the_next_with_its_id(
+    visitor: Visitor,
+) -> None:
+    made = []
+    for name in ("david", "maria"):
+        user = User(id=50, username=name, email=f"{name}@example.com")
+        await user.set_password("correct horse")
+        async with writing() as session:
+            session.add(user)
+        made.append(f"/reset_password/{user.get_reset_password_token()}")
+        assert (await visitor.get(made[-1])).status == 200
+        if name == "david":
+            async with writing() as session:
+                await session.execute(delete(User).where(User.id == 50))
+    assert (await visitor.get(made[0])).location == "/reset_password_request"
+
+
+async def test_who_is_logged_in_can_ask_anew_after_a_dead_link(visitor: Visitor) -> None:
+    await visitor.log_in("susan")
+    again = (await visitor.get("/reset_password/used-up")).location
+    page = await visitor.get(again)
+    assert page.title == "Reset Password - Microblog"
+    assert page.flashes[-1] == NOT_VALID
+    await visitor.submit(again, email="nonsense")
+    assert f'action="{again}"' in page.text
+    page = await visitor.submit(again, email="susan@example.com")
+    assert page.location == "/login"
+    assert (await visitor.get("/index")).flashes == [CHECK_EMAIL]
+    with mail.record_messages() as sent:
+        await outbox.drain()
+    assert "[Microblog] Reset Your Password" in [message.subject for message in sent]
+
+
+async def test_who_is_logged_in_and_has_followed_no_link_goes_to_the_timeline(
+    visitor: Visitor,
+) -> None:
+    await visitor.log_in("susan")
+    assert (await visitor.get("/reset_password_request")).location == "/index"
 
 
 async def test_time_counts_from_the_request_however_long_the_mail_waited(visitor: Visitor) -> None:

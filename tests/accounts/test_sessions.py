@@ -177,3 +177,15 @@ async def test_browsers_of_an_account_are_bounded(
 )  # fmt: skip
 def test_browsers_have_names(user_agent: str, words: str) -> None:
     assert describe(user_agent) == words
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("path", ["/sessions/end", "/sessions/end_others"])
+async def test_a_stale_button_ends_nothing_and_says_what_to_do(app: Quart, path: str) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    other = await log_in_with(app, FIREFOX)
+    page = await visitor.post(path, csrf_token="stale", session="2")
+    assert page.location == "/sessions"
+    [said] = (await visitor.get("/sessions")).flashes
+    assert said.endswith("comes from an earlier login. Please press the button again.")
+    assert (await other.get("/index")).status == 200

@@ -8,7 +8,7 @@ from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
-from app.accounts import passwords, tokens
+from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
 from app.accounts.proof import Proved
@@ -50,7 +50,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
         if changed is None:
             raise WrongPassword("the account was changed at the same time")
         await end_every_session(session, user_id)
-        await outbox.post(session, "password_changed", user_id=user_id)
+        await posting.password_changed(session, user_id)
     return Proved(user_id, version + 1)
 
 
@@ -82,8 +82,8 @@ async def check_email_change(token: str) -> str:
     return claim.address
 
 
-async def change_email(token: str, *, spared: int) -> None:
-    """Give the account of `token` its new address, and tell the old one.
+async def change_email(token: str, *, spared: int) -> int:
+    """Give the account of `token` its new address, tell the old one, and return the account's id.
 
     Every session of it ends but the one with the id `spared`. Raises tokens.InvalidToken, also when
     somebody else has got the address meanwhile.
@@ -116,6 +116,7 @@ async def change_email(token: str, *, spared: int) -> None:
             await outbox.post(session, "email_changed", user_id=claim.subject, address=old)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
+    return claim.subject
 
 
 async def owners_of(address: str) -> Sequence[Row[int, str, str]]:

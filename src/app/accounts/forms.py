@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from quart import current_app
@@ -14,9 +15,8 @@ from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import Form, storable
+from app.web.forms import REQUIRED, Form, storable
 
-REQUIRED = "This field is required."
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."
 DIFFERENT_USERNAME = "Please use a different username."
@@ -40,12 +40,12 @@ def _long_enough(form: BaseForm, field: PasswordField) -> None:
     Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=LONGEST_PASSWORD)(form, field)
 
 
-def _uncommon(form: BaseForm, field: PasswordField) -> None:
+def _uncommon(form: BaseForm, field: NewPasswordField) -> None:
     """Refuse passwords that others use, or that say what everybody knows of this account."""
     if is_common(field.data):
         raise ValidationError(TOO_COMMON)
     known = [form[name].data or "" for name in ("username", "email") if name in form]
-    if is_one_of(field.data, *known):
+    if is_one_of(field.data, *known, *field.known):
         raise ValidationError(TOO_TELLING)
 
 
@@ -58,7 +58,9 @@ def _address() -> EmailField:
 
 
 class NewPasswordField(PasswordField):
-    """A password that somebody chooses."""
+    """A password that somebody chooses; `known`: what else it must not be, whatever the case."""
+
+    known: Sequence[str] = ()
 
     def __init__(self, label: str = "Password", **kwargs: Any) -> None:
         super().__init__(label, [InputRequired(REQUIRED), _long_enough, _uncommon], **kwargs)
@@ -132,7 +134,17 @@ class ResetPasswordRequestForm(Form):
     submit = SubmitField("Request Password Reset")
 
 
-class ResetPasswordForm(Form):
+class OwnersForm(Form):
+    """A form by which the owner of an account chooses its password; `known`: their name and address."""
+
+    password: NewPasswordField
+
+    def __init__(self, formdata: Any = None, *, known: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(formdata, **kwargs)
+        self.password.known = known
+
+
+class ResetPasswordForm(OwnersForm):
     """Choose a new password."""
 
     password = NewPasswordField()
@@ -140,13 +152,7 @@ class ResetPasswordForm(Form):
     submit = SubmitField("Reset Password")
 
 
-class EmptyForm(Form):
-    """A form that is one button."""
-
-    submit = SubmitField("Submit")
-
-
-class ChangePasswordForm(Form):
+class ChangePasswordForm(OwnersForm):
     """Choose another password."""
 
     current = CurrentPasswordField()

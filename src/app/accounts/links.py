@@ -5,16 +5,14 @@ from __future__ import annotations
 from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
-from app.accounts import credentials, registrations, service, tokens
+from app.accounts import credentials, registrations, service, throttle, tokens
 from app.accounts.authentication import guests_only, visitor
-from app.accounts.forms import EmptyForm
-from app.web import limits
 from app.web.blueprint import Blueprint
+from app.web.events import log_event
+from app.web.forms import EmptyForm
 
-LINKS_PER_PEER = "60 per hour"
-
+REGISTERED = "Congratulations, you are now a registered user!"
 EMAIL_CHANGED = "Your email address has been changed."
-CONFIRMED = "Congratulations, you are now a registered user!"
 LINK_NOT_VALID = "That link is not valid any more."
 NAME_TAKEN = "Somebody else has taken that name or address meanwhile. Please register again."
 
@@ -29,11 +27,13 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
     try:
         address = await credentials.check_email_change(token)
         if form.validate_on_submit():
-            await limits.count((LINKS_PER_PEER, f"change-email-link:{limits.peer()}"))
-            await credentials.change_email(token, spared=me.session_id)
+            await throttle.count_link("change-email")
+            user_id = await credentials.change_email(token, spared=me.session_id)
+            log_event("email_changed", user=user_id)
             await flash(EMAIL_CHANGED)
             return redirect(home)
     except tokens.InvalidToken:
+        log_event("email_link_refused")
         await flash(LINK_NOT_VALID)
         return redirect(home)
     page = await render_template(
@@ -50,11 +50,12 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
     try:
         username = await registrations.check(token)
         if form.validate_on_submit():
-            await limits.count((LINKS_PER_PEER, f"confirm-link:{limits.peer()}"))
-            await registrations.confirm(token)
-            await flash(CONFIRMED)
+            await throttle.count_link("confirm")
+            log_event("registered", user=await registrations.confirm(token))
+            await flash(REGISTERED)
             return redirect("/login")
     except tokens.InvalidToken:
+        log_event("registration_link_refused")
         await flash(LINK_NOT_VALID)
         return redirect("/login")
     except service.Taken:

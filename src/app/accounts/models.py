@@ -84,7 +84,9 @@ class User(Base):
         Raises passwords.Busy when too many wait for hashing.
         """
         self.password_hash = await passwords.generate(password)
-        self.credentials_version = (self.credentials_version or 0) + 1
+        if self.credentials_version is None:  # a new object: where it starts is not to be guessed
+            self.credentials_version = _any_version()
+        self.credentials_version += 1
 
     async def check_password(self, password: str) -> bool:
         """Return whether `password` is this account's; raises passwords.Busy."""
@@ -162,6 +164,8 @@ def _fold_username(user: User, value: str, old: Any, initiator: object) -> None:
     user.username_canonical = canonical(value)
 
 
-@event.listens_for(User.email, "set")
+@event.listens_for(User.email, "set", active_history=True)
 def _fold_email(user: User, value: str, old: Any, initiator: object) -> None:
     user.email_canonical = canonical(value)
+    if isinstance(old, str) and old != value and user.credentials_version is not None:
+        user.credentials_version += 1  # links in the mails to the old address are over

@@ -19,23 +19,20 @@ from app.accounts.forms import (
     ChangeEmailForm,
     ChangePasswordForm,
     DeleteAccountForm,
-    EmptyForm,
     EndSessionForm,
 )
 from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
+from app.web.csrf import BUTTON_WAS_TOO_OLD
 from app.web.events import log_event
+from app.web.forms import EmptyForm
 
 DOWNLOADS = "5 per day"
 ADDRESS_CHANGES = "10 per day"
 
 SESSION_ENDED = "That session has ended."
 OTHERS_ENDED = "All other sessions have ended."
-BUTTON_TOO_OLD = (
-    "This page was open for too long, or comes from an earlier login. "
-    "Please press the button again."
-)
 PASSWORD_CHANGED = "Your password has been changed. You are logged out everywhere else."  # noqa: S105
 EMAIL_ASKED = (
     "Check the inbox of the new address: nothing changes before you follow the link we sent there."
@@ -73,7 +70,7 @@ async def end_session() -> ResponseReturnValue:
     """End one session of one's own; ending this browser's is logging out."""
     form, me = await EndSessionForm.from_request(), await visitor()
     if not form.validate_on_submit():
-        await flash(BUTTON_TOO_OLD)
+        await flash(BUTTON_WAS_TOO_OLD)
     elif form.session.number == me.session_id:
         await log_out()
         return redirect("/login")
@@ -92,7 +89,7 @@ async def end_other_sessions() -> ResponseReturnValue:
         await sessions.end_others(me.id, spared=me.session_id)
         await flash(OTHERS_ENDED)
     else:
-        await flash(BUTTON_TOO_OLD)
+        await flash(BUTTON_WAS_TOO_OLD)
     return redirect("/sessions")
 
 
@@ -100,7 +97,8 @@ async def end_other_sessions() -> ResponseReturnValue:
 @login_required
 async def change_password() -> ResponseReturnValue:
     """Change the password, given the current one; this browser gets a new session, all others end."""
-    form, me = await ChangePasswordForm.from_request(), await visitor()
+    me = await visitor()
+    form = await ChangePasswordForm.from_request(known=(me.username, me.email))
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         try:
@@ -108,6 +106,7 @@ async def change_password() -> ResponseReturnValue:
                 me.id, current=form.current.data, new=form.password.data
             )
         except credentials.WrongPassword:
+            log_event("wrong_password", user=me.id)
             form.current.refuse()
         else:
             log_event("password_changed", user=me.id)
@@ -134,8 +133,10 @@ async def change_email() -> ResponseReturnValue:
                 me.id, form.email.data, current=form.current.data
             )
         except credentials.WrongPassword:
+            log_event("wrong_password", user=me.id)
             form.current.refuse()
         else:
+            log_event("email_change_asked", user=me.id)
             await flash(EMAIL_ASKED)
             return redirect("/account")
     page = await render_template("accounts/change_email.html", title="Change Email", form=form)
@@ -166,6 +167,7 @@ async def delete_account() -> ResponseReturnValue:
         try:
             await departure.delete_account(me.id, current=form.current.data)
         except credentials.WrongPassword:
+            log_event("wrong_password", user=me.id)
             form.current.refuse()
         else:
             log_event("account_deleted", user=me.id)

@@ -14,7 +14,7 @@ from sqlalchemy import Row, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
-from app.accounts import passwords, tokens
+from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import Registration, User
 from app.accounts.service import Taken
@@ -66,8 +66,8 @@ async def check(token: str) -> str:
     return username
 
 
-async def confirm(token: str) -> None:
-    """Make the account of the registration that `token` names, and tell the administrator.
+async def confirm(token: str) -> int:
+    """Make the account of the registration that `token` names, tell the administrator, and return its id.
 
     Raises tokens.InvalidToken, and Taken when somebody has got the name or the address meanwhile.
     """
@@ -88,12 +88,14 @@ async def confirm(token: str) -> None:
             ).first()
             if waiting is None:
                 raise tokens.InvalidToken("the registration was confirmed already, or is over")
-            session.add(User(**waiting._mapping))
+            user = User(**waiting._mapping)
+            session.add(user)
             await session.flush()
             if current_app.config["FLASKY_ADMIN"]:
-                await outbox.post(session, "new_user", username=waiting.username)
+                await posting.new_user(session, waiting.username)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
+    return user.id
 
 
 async def _is_name_taken(username: str) -> bool:

@@ -8,30 +8,32 @@ from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts import registrations, service, throttle, tokens
-from app.accounts.authentication import guests_only, known_device, log_in, log_out
+from app.accounts.authentication import guests_only, known_device, log_in, log_out, visitor
 from app.accounts.forms import (
-    EmptyForm,
     LoginForm,
     RegistrationForm,
     ResetPasswordForm,
     ResetPasswordRequestForm,
 )
+from app.accounts.links import REGISTERED
 from app.accounts.proof import Outdated
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
+from app.web.forms import EmptyForm
 from app.web.redirects import safe_path
 
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
-LINKS_PER_PEER = "60 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
-REGISTERED = "Congratulations, you are now a registered user!"
 CONFIRM_FIRST = "Check your email: follow the link there to finish your registration."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
 RESET_DONE = "Your password has been reset."
 LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
+
+ASK_HERE = "/reset_password_request"
+ASK_AGAIN = f"{ASK_HERE}?again=1"
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -77,22 +79,28 @@ async def register() -> ResponseReturnValue:
         confirming = current_app.config["CONFIRM_EMAIL"]
         register_ = registrations.request if confirming else service.register
         try:
-            await register_(
+            user_id = await register_(
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
             form.refuse(error.fields)
         else:
+            log_event("registration_asked" if confirming else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirming else REGISTERED)
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
     return page, form.status
 
 
-@blueprint.route("/reset_password_request", methods=["GET", "POST"])
-@guests_only
+@blueprint.route(ASK_HERE, methods=["GET", "POST"])
 async def reset_password_request() -> ResponseReturnValue:
-    """Take a request for a reset link: one answer for every address."""
+    """Take a request for a reset link: one answer for every address.
+
+    For guests, and for whoever is logged in but has just followed a link that is over.
+    """
+    again = "again" in request.args
+    if not again and (await visitor()).is_authenticated:
+        return redirect("/index")
     form = await ResetPasswordRequestForm.from_request()
     if form.validate_on_submit():
         await limits.count((RESETS_PER_PEER, f"reset:{limits.peer()}"))
@@ -101,7 +109,10 @@ async def reset_password_request() -> ResponseReturnValue:
         await flash(CHECK_EMAIL)
         return redirect("/login")
     page = await render_template(
-        "accounts/reset_password_request.html", title="Reset Password", form=form
+        "accounts/reset_password_request.html",
+        title="Reset Password",
+        form=form,
+        action=ASK_AGAIN if again else ASK_HERE,
     )
     return page, form.status
 
@@ -109,20 +120,25 @@ async def reset_password_request() -> ResponseReturnValue:
 @blueprint.route("/reset_password/<token>", methods=["GET", "POST"])
 async def reset_password(token: str) -> ResponseReturnValue:
     """Let the bearer of a good link choose a new password; only POST uses the link up."""
-    form = await ResetPasswordForm.from_request()
     try:
-        await service.check_reset(token)
+        owner = await service.check_reset(token)
+        form = await ResetPasswordForm.from_request(known=(owner.username, owner.email))
         if form.validate_on_submit():
-            await limits.count((LINKS_PER_PEER, f"reset-link:{limits.peer()}"))
+            await throttle.count_link("reset")
             log_event(
                 "password_reset", user=await service.reset_password(token, form.password.data)
             )
             await flash(RESET_DONE)
             return redirect("/login")
     except tokens.InvalidToken:
+        log_event("reset_link_refused")
         await flash(LINK_NOT_VALID)
-        return redirect("/reset_password_request")
+        is_guest = not (await visitor()).is_authenticated
+        return redirect(ASK_HERE if is_guest else ASK_AGAIN)
     page = await render_template(
-        "accounts/reset_password.html", title="Reset Your Password", form=form
+        "accounts/reset_password.html",
+        title="Reset Your Password",
+        form=form,
+        username=owner.username,
     )
     return page, form.status

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
-from app.accounts import passwords, tokens
+from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
 from app.accounts.proof import Proved
@@ -34,7 +34,7 @@ async def register(*, username: str, email: str, password: str) -> int:
             session.add(user)
             await session.flush()
             if current_app.config["FLASKY_ADMIN"]:
-                await outbox.post(session, "new_user", username=username)
+                await posting.new_user(session, username)
     except IntegrityError as error:
         raise Taken(await _taken(username, email)) from error
     return user.id
@@ -55,15 +55,9 @@ async def authenticate(username: str, password: str) -> Proved | None:
 
 
 async def request_reset(address: str) -> None:
-    """Store a request for a reset mail; nobody is looked up before the mail is made.
-
-    A request that still waits is not doubled: its time starts anew.
-    """
-    key = canonical(address)
+    """Store a request for a reset mail; nobody is looked up before the mail is made."""
     async with writing() as session:
-        await outbox.post(
-            session, "reset_password", unique=f"reset_password:{key}", address=address
-        )
+        await posting.reset_password(session, address)
 
 
 async def request_data(user_id: int) -> None:
@@ -72,10 +66,15 @@ async def request_data(user_id: int) -> None:
         await outbox.post(session, "your_data", unique=f"data:{user_id}", user_id=user_id)
 
 
-async def check_reset(token: str) -> None:
-    """Raise tokens.InvalidToken unless `token` may still reset a password; it is not used up."""
-    if await User.verify_reset_password_token(token) is None:
+async def check_reset(token: str) -> User:
+    """Return the account whose password `token` may still reset, which does not use it up.
+
+    Raises tokens.InvalidToken.
+    """
+    user = await User.verify_reset_password_token(token)
+    if user is None:
         raise tokens.InvalidToken("the token was used, has expired or is none of ours")
+    return user
 
 
 async def reset_password(token: str, password: str) -> int:
@@ -96,7 +95,7 @@ async def reset_password(token: str, password: str) -> int:
         if changed is None:
             raise tokens.InvalidToken("the token was used, or the account has changed")
         await end_every_session(session, claim.subject)
-        await outbox.post(session, "password_changed", user_id=claim.subject)
+        await posting.password_changed(session, claim.subject)
     return claim.subject
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may try to log in, or to guess a password that a page asks for again.
+"""How often somebody may try to log in, guess a password that a page asks for again, or use a mailed link.
 
 Everything is counted before the work, by the peer and by the canonical name, of which only a digest is
 kept. A browser that the account knows has a count of its own, so that whoever guesses elsewhere cannot lock
@@ -19,6 +19,7 @@ LOGINS_PER_PEER = "100 per 5 minutes"
 LOGINS_OF_STRANGERS = "100 per hour"
 LOGINS_WHEN_SLOWED = "2 per 30 minutes"
 CONFIRMATIONS = "10 per 5 minutes"
+LINKS_PER_PEER = "60 per hour"
 
 
 async def count_login(username: str, device: str | None) -> None:
@@ -38,6 +39,11 @@ async def count_login(username: str, device: str | None) -> None:
 async def count_confirmation(user_id: int) -> None:
     """Count somebody logged in who gives the account's password once more; raises TooManyRequests."""
     await limits.count((CONFIRMATIONS, f"password:{limits.peer()}:{user_id}"))
+
+
+async def count_link(purpose: str) -> None:
+    """Count a peer that uses up a mailed link for `purpose`; raises TooManyRequests."""
+    await limits.count((LINKS_PER_PEER, f"{purpose}-link:{limits.peer()}"))
 
 
 def _name_key(username: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from wtforms import SubmitField
 from wtforms.validators import DataRequired, Length
 
-from app.accounts.forms import REQUIRED
 from app.posts.models import BODY_LENGTH
 from app.web.fields import TextAreaField
-from app.web.forms import Form, storable, unify_newlines
+from app.web.forms import REQUIRED, Form, storable, unify_newlines
 
 
 class PostForm(Form):

@@ -9,13 +9,14 @@ from quart.typing import ResponseReturnValue
 
 from app.accounts.addresses import person_path
 from app.accounts.authentication import login_required, login_required_from, visitor
-from app.accounts.forms import EmptyForm
 from app.accounts.models import USERNAME_LENGTH
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
 from app.web import paging
 from app.web.blueprint import Blueprint
+from app.web.csrf import BUTTON_TOO_OLD
+from app.web.forms import EmptyForm
 
 SAVED = "Your changes have been saved."
 FOLLOWING = "You are following {}!"
@@ -23,10 +24,6 @@ NOT_FOLLOWING = "You are not following {}."
 NOT_FOLLOW_ONESELF = "You cannot follow yourself!"
 NOT_UNFOLLOW_ONESELF = "You cannot unfollow yourself!"
 UNKNOWN = "User {} not found."
-BUTTON_TOO_OLD = (
-    "This page was open for too long, or comes from an earlier login. "
-    "Please go back, reload it, and press the button again."
-)
 
 blueprint = Blueprint("profiles", __name__)
 

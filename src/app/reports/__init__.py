@@ -8,7 +8,23 @@ cannot fail by it. Of a failure to report there is a line in the log and no repo
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.outbox import Handle
+from app.reports import ledger
+from app.reports.description import describe
 from app.reports.extension import init_app
 from app.reports.models import KIND
+from app.reports.noted import Notes
 
-__all__ = ["KIND", "init_app"]
+__all__ = ["KIND", "init_app", "post"]
+
+
+async def post(session: AsyncSession, error: BaseException) -> Handle:
+    """Post a report of `error` in the transaction of `session`, whatever was reported before."""
+    notes = Notes()
+    notes.add(describe(error), route="(no request)", request_id="-", now=datetime.now(UTC))
+    [noted] = notes.take()
+    return await ledger.mail(session, noted)

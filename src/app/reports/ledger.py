@@ -58,22 +58,27 @@ async def mail_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
     if fingerprint is not None:
         due = due.where(Failure.fingerprint == fingerprint)
     for failure in (await session.scalars(due)).all():
-        await outbox.post(
-            session,
-            KIND,
-            error=failure.kind,
-            count=failure.count,
-            route=failure.route,
-            request_id=failure.request_id,
-            traceback=failure.traceback,
-            first_seen=f"{failure.first_seen:%Y-%m-%d %H:%M:%S} UTC",
-            last_seen=f"{failure.last_seen:%Y-%m-%d %H:%M:%S} UTC",
-        )
+        await mail(session, failure)
         await session.execute(
             update(Failure)
             .where(Failure.fingerprint == failure.fingerprint)
             .values(count=0, mailed_at=now)
         )
+
+
+async def mail(session: AsyncSession, seen: Failure | Noted) -> outbox.Handle:
+    """Post a report of what was seen of one kind."""
+    return await outbox.post(
+        session,
+        KIND,
+        error=seen.kind,
+        count=seen.count,
+        route=seen.route,
+        request_id=seen.request_id,
+        traceback=seen.traceback,
+        first_seen=f"{seen.first_seen:%Y-%m-%d %H:%M:%S} UTC",
+        last_seen=f"{seen.last_seen:%Y-%m-%d %H:%M:%S} UTC",
+    )
 
 
 async def forget(session: AsyncSession, now: datetime) -> None:

@@ -17,10 +17,11 @@ from wtforms.csrf.core import CSRF
 
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
-STALE = (
-    "This page was open for too long, or comes from an earlier login. "
-    "What you typed is still here: please send it again."
-)
+TOO_OLD = "This page was open for too long, or comes from an earlier login."
+STALE = f"{TOO_OLD} What you typed is still here: please send it again."
+BUTTON_TOO_OLD = f"{TOO_OLD} Please go back, reload it, and press the button again."
+BUTTON_WAS_TOO_OLD = f"{TOO_OLD} Please press the button again."
+"""On the page itself, that the visitor was just brought back to."""
 
 
 class SessionCSRF(CSRF):

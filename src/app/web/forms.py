@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from markupsafe import Markup
 from quart import abort, request
-from wtforms import Field
+from wtforms import Field, SubmitField
 from wtforms import Form as WTForm
 from wtforms.meta import DefaultMeta
 from wtforms.validators import StopValidation
@@ -15,6 +15,7 @@ from app.database import is_storable
 from app.web.csrf import SessionCSRF
 from app.web.widgets import tag
 
+REQUIRED = "This field is required."
 UNSTORABLE = "This contains a character that cannot be stored."
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -55,6 +56,12 @@ class Form(WTForm):
     def status(self) -> int:
         """The HTTP status of a page that shows this form: 400 when its CSRF token was refused."""
         return 400 if "csrf_token" in self.errors else 200
+
+
+class EmptyForm(Form):
+    """A form that is one button."""
+
+    submit = SubmitField("Submit")
 
 
 def storable(form: object, field: Field) -> None:

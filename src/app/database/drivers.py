@@ -31,6 +31,12 @@ writing_since: ContextVar[float] = ContextVar("writing_since")
 
 
 REMEDY = "`microblog db upgrade`"
+"""What makes the tables, and brings them up to date."""
+
+NOT_MIGRATED = f"the database has not the tables of this version; {REMEDY} makes them."
+
+NO_TABLE = ("42P01", "42703")
+"""PostgreSQL's undefined_table and undefined_column (its manual, appendix A)."""
 
 
 class DatabaseUnavailable(Exception):
@@ -42,16 +48,22 @@ def tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
 
     With a deferred BEGIN, 9 of 10 concurrent read-then-write transactions fail at once.
     """
+    require_file(reader)
+    require_file(writer)
     for engine, wait in ((reader.sync_engine, WAIT_SECONDS), (writer.sync_engine, TURN_SECONDS)):
-        event.listen(engine, "do_connect", _open_file)
         event.listen(engine, "connect", lambda connection, _, wait=wait: _pragmas(connection, wait))
     event.listen(writer.sync_engine, "begin", _begin_immediate)
 
 
-def _open_file(
+def require_file(engine: AsyncEngine) -> None:
+    """Have every connection to a file that is not there refused with DatabaseUnavailable."""
+    event.listen(engine.sync_engine, "do_connect", _look_for_file)
+
+
+def _look_for_file(
     dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
 ) -> None:
-    """Refuse a file that is not there: sqlite3 would make it, empty, for somebody who only wants to read."""
+    """Refuse what sqlite3 would make, empty, for somebody who only wants to read."""
     place = str(arguments[0])
     if place and not place.startswith((":memory:", "file:")) and not Path(place).exists():
         raise DatabaseUnavailable(f"there is no database at {place}; {REMEDY} makes it.")
@@ -140,6 +152,12 @@ def unavailable() -> Iterator[None]:
         if not (error.connection_invalidated or _is_no_answer(error)):
             raise
         raise DatabaseUnavailable(str(error.orig)) from error
+
+
+def wants_upgrade(error: DBAPIError) -> bool:
+    """Return whether `error` is about a table or column that is not there (yet)."""
+    missing = str(error.orig).startswith(("no such table", "no such column"))
+    return missing or getattr(error.orig, "sqlstate", None) in NO_TABLE
 
 
 @asynccontextmanager

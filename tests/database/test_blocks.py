@@ -84,7 +84,7 @@ async def test_a_server_that_is_not_there_or_does_not_answer_is_unavailable(
 async def test_only_an_upgrade_makes_a_file(app: Quart, tmp_path: Path) -> None:
     absent = Database(f"sqlite+aiosqlite:///{tmp_path}/none/x.db")
     for block in (absent.reading, absent.writing):
-        with pytest.raises(DatabaseUnavailable, match="there is no database at .*db upgrade"):
+        with pytest.raises(DatabaseUnavailable, match=r"there is no database at .*db upgrade"):
             async with block() as connection:
                 await connection.execute(text("SELECT 1"))
     await absent.dispose()

@@ -20,8 +20,8 @@ LONGEST_ROUTE = 255
 NOT_OURS = (DatabaseUnavailable,)
 """What the world outside does, not this code; a supervisor sees it in /readyz.
 
-Any other error that nobody handled is a fault here, also TimeoutError and ConnectionError: a client that leaves
-reaches the page as CancelledError, and one that is too slow as the page for 408.
+Any other error that nobody handled is a fault here, also TimeoutError and ConnectionError: a client that
+leaves reaches a view as CancelledError, and one that is too slow as RequestTimeout.
 """
 
 log = logging.getLogger(__name__)

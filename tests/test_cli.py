@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.mailbox import Catcher
+from app.migrations.run import head
 from tests.running import MICROBLOG, Browser, running_site
 
 PRODUCTION = {
@@ -32,7 +33,6 @@ def microblog(
 
 def test_an_operator_makes_the_database_and_an_account() -> None:
     assert microblog("db", "upgrade").returncode == 0
-    assert microblog("db", "check").returncode == 0
     made = microblog("user", "create", "susan", "susan@example.com", "--password", "correct horse")
     assert (made.returncode, made.stdout) == (0, "Made the account susan.\n")
     again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")
@@ -47,6 +47,69 @@ def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
     done = microblog("user", "create", "susan", "nobody", stdin="")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: email: Invalid email address.\n"
+
+
+def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
+    upgraded = microblog("db", "upgrade")
+    newest = head()
+    assert (upgraded.returncode, upgraded.stdout) == (
+        0, f"Brought the tables from nothing to revision {newest}.\n"
+    )  # fmt: skip
+    again = microblog("db", "upgrade").stdout
+    assert again == f"The tables are already up to date (revision {newest}).\n"
+    assert (
+        microblog("db", "current").stdout == f"The tables are at revision {newest}, the newest.\n"
+    )
+    checked = microblog("db", "check")
+    assert (checked.returncode, checked.stdout) == (
+        0, f"The tables are those of this version (revision {newest}).\n"
+    )  # fmt: skip
+    back = microblog("db", "downgrade", "ae346256b650").stdout
+    assert back == f"Took the tables from revision {newest} back to revision ae346256b650.\n"
+    assert "revision ae346256b650; `microblog db upgrade`" in microblog("db", "current").stdout
+    behind = microblog("db", "check")
+    assert behind.returncode == 1
+    assert behind.stderr == (
+        f"The tables are at revision ae346256b650, and this version works with {newest}: "
+        "run `microblog db upgrade`.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("db", "current"), ("db", "check"), ("db", "downgrade", "base"), ("user", "list"), ("outbox", "stats")],
+)  # fmt: skip
+def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    url = f"sqlite:///{folder}/x.db"
+    done = microblog(*arguments, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"DATABASE_URL: there is no database at {folder}/x.db; `microblog db upgrade` makes it.\n"
+    )
+    assert not folder.exists()
+    assert microblog("db", "upgrade", DATABASE_URL=url).returncode == 0
+    assert (folder / "x.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("db", "current"), 0, "There are no tables yet; `microblog db upgrade` makes them.\n"),
+        (("db", "check"), 1, "The tables are at revision (none), and this version works with"),
+        (("user", "list"), 1, "DATABASE_URL: the database has not the tables of this version;"),
+    ],
+)
+def test_an_empty_file_is_told_and_left_empty(
+    arguments: tuple[str, ...], status: int, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    done = microblog(*arguments, DATABASE_URL=f"sqlite:///{path}")
+    assert done.returncode == status
+    said = done.stderr + done.stdout
+    assert said.startswith(words)
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

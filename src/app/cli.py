@@ -15,7 +15,7 @@ from app.accounts.cli import user
 from app.accounts.models import User
 from app.commands import inside_app
 from app.console import interact
-from app.database import DatabaseUnavailable, reading, writing
+from app.database import REMEDY, DatabaseUnavailable, reading, writing
 from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
@@ -60,7 +60,11 @@ def db() -> None:
 @inside_app
 async def upgrade(app: Quart, revision: str) -> None:
     """Bring the tables up to this version; a Microblog v0.10 file is adopted."""
-    await migrations.upgrade(app.extensions["database"], revision)
+    before, after = await migrations.upgrade(app.extensions["database"], revision)
+    if before == after:
+        click.echo(f"The tables are already up to date (revision {after}).")
+    else:
+        click.echo(f"Brought the tables from {_named(before)} to {_named(after)}.")
     if revision == "head":
         await _tell()
 
@@ -70,14 +74,21 @@ async def upgrade(app: Quart, revision: str) -> None:
 @inside_app
 async def downgrade(app: Quart, revision: str) -> None:
     """Take the tables back to REVISION; ae346256b650 is Microblog v0.10's own."""
-    await migrations.downgrade(app.extensions["database"], revision)
+    before, after = await migrations.downgrade(app.extensions["database"], revision)
+    click.echo(f"Took the tables from {_named(before)} back to {_named(after)}.")
 
 
 @db.command()
 @inside_app
 async def current(app: Quart) -> None:
     """Show which revision the tables are at."""
-    await migrations.current(app.extensions["database"])
+    revision = await migrations.current(app.extensions["database"])
+    if revision is None:
+        click.echo(f"There are no tables yet; {REMEDY} makes them.")
+    elif revision == migrations.head():
+        click.echo(f"The tables are at revision {revision}, the newest.")
+    else:
+        click.echo(f"The tables are at revision {revision}; {REMEDY} brings them up to date.")
 
 
 @db.command()
@@ -85,7 +96,12 @@ async def current(app: Quart) -> None:
 async def check(app: Quart) -> None:
     """Say whether the tables are those of this version."""
     await migrations.check(app.extensions["database"])
+    click.echo(f"The tables are those of this version (revision {migrations.head()}).")
     await _tell()
+
+
+def _named(revision: str | None) -> str:
+    return f"revision {revision}" if revision else "nothing"
 
 
 async def _tell() -> None:
@@ -137,5 +153,5 @@ def main() -> None:
         microblog()
     except DatabaseUnavailable as error:
         raise SystemExit(f"DATABASE_URL: {str(error).removeprefix('DATABASE_URL: ')}") from None
-    except (SettingsError, NotMicroblog, CommandError) as error:
+    except (SettingsError, NotMicroblog, migrations.NotCurrent, CommandError) as error:
         raise SystemExit(str(error)) from None

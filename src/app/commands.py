@@ -9,8 +9,9 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 from quart import Quart
+from sqlalchemy.exc import DBAPIError
 
-from app.database import DatabaseUnavailable
+from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
 
 P = ParamSpec("P")
 DRIVER_SECONDS = 0.1
@@ -46,5 +47,9 @@ async def _run(
     except DatabaseUnavailable:
         await asyncio.sleep(DRIVER_SECONDS)
         raise
+    except DBAPIError as error:
+        if not wants_upgrade(error):
+            raise
+        raise DatabaseUnavailable(NOT_MIGRATED) from error
     finally:
         await app.extensions["database"].dispose()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.accounts.models import User
-from app.database import reading, to_the_end, writing
+from app.database import Database, DatabaseUnavailable, reading, to_the_end, writing
 from app.migrations import run as migrations
 
 
@@ -47,6 +48,51 @@ async def test_an_error_undoes_the_block(app: Quart) -> None:
             await session.flush()
             raise ZeroDivisionError
     assert await count_users() == 0
+
+
+@pytest.mark.parametrize("kind", [BrokenPipeError, PermissionError, TimeoutError])
+async def test_an_error_of_the_callers_own_comes_out_of_a_block_as_it_is(
+    app: Quart, kind: type[OSError]
+) -> None:
+    async with app.test_request_context("/"):
+        for block in (reading, writing):
+            with pytest.raises(kind):
+                async with block():
+                    raise kind
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_a_server_that_is_not_there_or_does_not_answer_is_unavailable(
+    app: Quart, unused_tcp_port: int
+) -> None:
+    absent = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{unused_tcp_port}/x")
+    for block in (absent.reading, absent.writing):
+        with pytest.raises(DatabaseUnavailable):
+            async with block() as connection:
+                await connection.execute(text("SELECT 1"))
+    await absent.dispose()
+    for block in (reading, writing):
+        with pytest.raises(DatabaseUnavailable):
+            async with block() as connection:
+                await connection.execute(text("SELECT pg_sleep(60)"))
+        with pytest.raises(DatabaseUnavailable):
+            async with app.test_request_context("/"), block():
+                await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_only_an_upgrade_makes_a_file(app: Quart, tmp_path: Path) -> None:
+    absent = Database(f"sqlite+aiosqlite:///{tmp_path}/none/x.db")
+    for block in (absent.reading, absent.writing):
+        with pytest.raises(DatabaseUnavailable, match=r"there is no database at .*db upgrade"):
+            async with block() as connection:
+                await connection.execute(text("SELECT 1"))
+    await absent.dispose()
+    assert not (tmp_path / "none").exists()
+    await migrations.upgrade(absent)
+    async with absent.reading() as connection:
+        await connection.execute(text("SELECT * FROM post"))
+    await absent.dispose()
 
 
 async def test_an_inner_block_of_the_same_task_joins_the_outer(app: Quart) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,13 @@ from typing import Any
 import aiosqlite
 import pytest
 from quart import Quart
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 
 from app import outbox
+from app.migrations import run as migrations
+from app.outbox.courier import Courier
+from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
@@ -70,3 +76,35 @@ async def test_nothing_is_begun_that_cannot_be_fenced(
             assert server.reached["greeting"] == 0
         assert await handle == "sent"
     assert set(server.arrivals.values()) == {1}
+
+
+async def test_an_unmigrated_database_is_told_once_with_the_remedy(
+    app: Quart, box: Outbox, server: FaultySmtp, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="app.outbox")
+    database = app.extensions["database"]
+    courier: Courier = app.extensions["outbox_courier"]
+    await migrations.downgrade(database, "base")
+    errors: list[object] = []
+    has_looked_often = asyncio.Event()
+
+    @event.listens_for(database.reader.sync_engine, "handle_error")
+    def count(context: ExceptionContext) -> None:
+        errors.append(context.original_exception)
+        if len(errors) == 4:
+            has_looked_often.set()
+
+    async with asyncio.timeout(20):
+        running = asyncio.create_task(courier.run())
+        await has_looked_often.wait()
+        told = [record.getMessage() for record in caplog.records]
+        assert told == [
+            "The outbox cannot be read: the database has not the tables of this version; "
+            "`microblog db upgrade` makes them."
+        ]
+        await migrations.upgrade(database)
+        assert await (await post()) == "sent"
+        await courier.stop(1)
+        await running
+    told = [record.getMessage() for record in caplog.records]
+    assert told[1:] == ["The outbox can be read again"]

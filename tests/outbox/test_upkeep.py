@@ -139,7 +139,7 @@ async def test_the_command_line_tells_it_all(
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("microblog"), *arguments,
             env=os.environ | {"DEBUG": "1", "DATABASE_URL": database_url},
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         out, _ = await process.communicate()
         return out.decode()
@@ -150,6 +150,8 @@ async def test_the_command_line_tells_it_all(
     assert "looks like spam" in shown
     assert "abracadabra" not in shown
     assert "waits again" in await microblog("outbox", "retry", str(id_))
+    assert "has neither failed nor expired" in await microblog("outbox", "retry", str(id_))
+    assert "There is no mail 999." in await microblog("outbox", "retry", "999")
     stats = json.loads(await microblog("outbox", "stats", "--json"))
     assert stats["states"]["queued"] == 1
     assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0.\n"

@@ -143,6 +143,19 @@ async def test_client_faults_and_outages_are_no_failures(app: Quart) -> None:
     assert await rows(Failure) == []
 
 
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError])
+async def test_what_the_page_says_was_notified_is_reported(app: Quart, kind: type[OSError]) -> None:
+    @app.get("/silent")
+    async def silent() -> str:
+        raise kind
+
+    page = await Visitor(app).get("/silent")
+    assert page.status == 500
+    assert "The administrator has been notified" in page.text
+    (message,) = await mails(app)
+    assert kind.__name__ in str(message.body)
+
+
 async def test_a_report_expires_after_a_day(faulty: Quart) -> None:
     await Visitor(faulty).get("/fault/x")
     await settle(faulty)

@@ -110,7 +110,7 @@ async def test_a_limit_that_is_hit_is_logged_without_its_key(
     visitor = Visitor(app)
     assert (await visitor.get("/limited")).status == 200
     assert (await visitor.get("/limited")).status == 429
-    line = next(line for line in lines(caplog) if "event=limited" in line)
+    (line,) = (line for line in lines(caplog) if "event=limited" in line)
     assert "limit=test" in line
     assert "peer=" in line
     assert "somebody" not in caplog.text

@@ -20,6 +20,8 @@ from anyio import CapacityLimiter, to_process
 from quart import Quart, current_app
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from app.accounts import children
+
 LONGEST_PASSWORD = 256
 QUEUE_PER_PROCESS = 16
 TIMES_KEPT = 15
@@ -96,7 +98,7 @@ def init_app(app: Quart) -> None:
     @app.before_serving
     async def warm() -> None:
         if hasher.processes:
-            _watch_children_without_threads()
+            children.watch_without_threads()
         await hasher.warm(app.config["PASSWORD_HASH_METHOD"])
 
 
@@ -157,24 +159,3 @@ def _keep_program_out_of_workers() -> None:
     On Python 3.13 that fails as well: while it runs there is no module `__main__`, which imports look for.
     """
     vars(sys.modules["__main__"]).pop("__file__", None)
-
-
-def _watch_children_without_threads() -> None:
-    """Choose 3.12's default child watcher on 3.11, whose own default starts a thread per child."""
-    if sys.version_info < (3, 12):
-        watcher = _Watcher()
-        watcher.attach_loop(asyncio.get_running_loop())
-        asyncio.get_event_loop_policy().set_child_watcher(watcher)
-
-
-if sys.version_info < (3, 12):
-
-    class _Watcher(asyncio.PidfdChildWatcher):
-        """A watcher that sees every child to its end.
-
-        anyio asks the watcher to forget its killed workers when the main task ends, and then waits
-        for their ends: for ever with the plain one, so that no process of ours would stop.
-        """
-
-        def remove_child_handler(self, pid: int) -> bool:
-            return False

@@ -15,11 +15,13 @@ from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
-from app.database.drivers import DatabaseUnavailable
+from app.database.drivers import NOT_MIGRATED, REMEDY, DatabaseUnavailable, wants_upgrade
 from app.database.engines import Database, to_the_end
 from app.database.fetching import Query, fetch
 
 __all__ = [
+    "NOT_MIGRATED",
+    "REMEDY",
     "Base",
     "Database",
     "DatabaseUnavailable",
@@ -31,6 +33,7 @@ __all__ = [
     "is_storable",
     "reading",
     "to_the_end",
+    "wants_upgrade",
     "writing",
 ]
 

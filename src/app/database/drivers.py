@@ -5,14 +5,16 @@ Nobody waits long for a database in trouble.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,6 +32,15 @@ writing_since: ContextVar[float] = ContextVar("writing_since")
 """When the block of a writer began, by `time.monotonic`: waiting for its turn here counts as well."""
 
 
+REMEDY = "`microblog db upgrade`"
+"""What makes the tables, and brings them up to date."""
+
+NOT_MIGRATED = f"the database has not the tables of this version; {REMEDY} makes them."
+
+NO_TABLE = ("42P01", "42703")
+"""PostgreSQL's undefined_table and undefined_column (its manual, appendix A)."""
+
+
 class DatabaseUnavailable(Exception):
     """The database does not answer, or not in time; trying again later can help."""
 
@@ -39,10 +50,26 @@ def tune_sqlite(reader: AsyncEngine, writer: AsyncEngine) -> None:
 
     With a deferred BEGIN, 9 of 10 concurrent read-then-write transactions fail at once.
     """
+    require_file(reader)
+    require_file(writer)
     for engine, wait in ((reader.sync_engine, WAIT_SECONDS), (writer.sync_engine, TURN_SECONDS)):
         event.listen(engine, "do_connect", exchange.connect)
         event.listen(engine, "connect", lambda connection, _, wait=wait: _pragmas(connection, wait))
     event.listen(writer.sync_engine, "begin", _begin_immediate)
+
+
+def require_file(engine: AsyncEngine) -> None:
+    """Have every connection to a file that is not there refused with DatabaseUnavailable."""
+    event.listen(engine.sync_engine, "do_connect", _look_for_file)
+
+
+def _look_for_file(
+    dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    """Refuse what sqlite3 would make, empty, for somebody who only wants to read."""
+    place = str(arguments[0])
+    if place and not place.startswith((":memory:", "file:")) and not Path(place).exists():
+        raise DatabaseUnavailable(f"there is no database at {place}; {REMEDY} makes it.")
 
 
 def _pragmas(connection: Any, wait: float) -> None:
@@ -82,8 +109,19 @@ def tune_postgresql(reader: AsyncEngine, writer: AsyncEngine) -> None:
     for engine in (reader.sync_engine, writer.sync_engine):
         engine.dialect.do_terminate = _hang_up  # type: ignore[method-assign, assignment]
         engine.dialect.do_close = _hang_up  # type: ignore[method-assign, assignment]
+        event.listen(engine, "do_connect", _connect)
         event.listen(engine, "handle_error", _give_up)
         event.listen(engine, "checkout", _look)
+
+
+def _connect(
+    dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
+) -> Any:
+    """Connect; asyncpg says of a server that is not there what asyncio said, not an error of its own."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:  # TimeoutError is one
+        raise DatabaseUnavailable(str(error) or "the database did not answer in time") from error
 
 
 def _hang_up(connection: Any) -> None:
@@ -92,8 +130,11 @@ def _hang_up(connection: Any) -> None:
 
 
 def _give_up(context: ExceptionContext) -> None:
-    if isinstance(context.original_exception, TimeoutError):
+    """Let a connection be dropped that broke or did not answer in time, and say so in our own word."""
+    error = context.original_exception
+    if isinstance(error, OSError):  # TimeoutError is one
         context.is_disconnect = True
+        raise DatabaseUnavailable(str(error) or "the database did not answer in time") from error
 
 
 def _look(connection: Any, record: object, proxy: object) -> None:
@@ -104,15 +145,37 @@ def _look(connection: Any, record: object, proxy: object) -> None:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Turn a driver's word for "no answer" into DatabaseUnavailable."""
+    """Turn SQLAlchemy's words for "no answer" into DatabaseUnavailable.
+
+    What else is raised in a block is its caller's own affair, such as BrokenPipeError from printing.
+    """
     try:
         yield
-    except (PoolTimeoutError, OSError, TimeoutError) as error:
+    except PoolTimeoutError as error:
         raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
         if not (error.connection_invalidated or _is_no_answer(error)):
             raise
         raise DatabaseUnavailable(str(error.orig)) from error
+
+
+def wants_upgrade(error: DBAPIError) -> bool:
+    """Return whether `error` is about a table or column that is not there (yet)."""
+    missing = str(error.orig).startswith(("no such table", "no such column"))
+    return missing or getattr(error.orig, "sqlstate", None) in NO_TABLE
+
+
+@asynccontextmanager
+async def by(deadline: float | None) -> AsyncIterator[None]:
+    """Raise DatabaseUnavailable out of a block that is not done by `deadline` of the loop's clock."""
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DatabaseUnavailable("the database did not answer in time") from error
 
 
 def _is_no_answer(error: DBAPIError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -98,12 +98,13 @@ class Database:
 
     async def _commit(self, session: AsyncSession, deadline: float | None) -> None:
         """Commit by `deadline` of the loop's clock."""
-        async with asyncio.timeout_at(deadline):
+        async with drivers.by(deadline):
             await session.commit()
 
-    def _in_time(self) -> asyncio.Timeout:
+    def _in_time(self) -> AbstractAsyncContextManager[None]:
         """Give up a page's block that does not get a server's answers in time."""
-        return asyncio.timeout(WAIT_SECONDS if self._is_waited_for() else None)
+        now = asyncio.get_running_loop().time()
+        return drivers.by(now + WAIT_SECONDS if self._is_waited_for() else None)
 
     def _is_waited_for(self) -> bool:
         """Return whether a page waits for a server; SQLite's thread is let finish what it has begun.

@@ -69,7 +69,11 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
 async def retry(app: Quart, mails: tuple[int, ...]) -> None:
     """Queue MAILS (their numbers) again that failed or expired."""
     for mail in mails:
-        if not await upkeep.retry(app.extensions["outbox"], mail):
+        try:
+            is_queued = await upkeep.retry(app.extensions["outbox"], mail)
+        except upkeep.NoSuchMail:
+            raise click.ClickException(f"There is no mail {mail}.") from None
+        if not is_queued:
             raise click.ClickException(
                 f"Mail {mail} has neither failed nor expired, or it is too late for it."
             )

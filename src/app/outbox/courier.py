@@ -1,7 +1,6 @@
 """The courier: claims what is due, delivers it over a bounded number of connections, and rests.
 
-It runs as asyncio tasks on one loop. `run` delivers until told to stop; `drain` delivers what is due and
-returns.
+`run` delivers until told to stop; `drain` delivers what is due and returns.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from app.outbox.claim import Claim, Room
 from app.outbox.expire import expire
 from app.outbox.slots import Slots
 from app.outbox.state import Outbox
+from app.outbox.trouble import Trouble
 from app.outbox.upkeep import purge
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Courier:
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._is_behind = False
+        self._trouble = Trouble()
 
     @property
     def held(self) -> list[Claim]:
@@ -56,8 +57,9 @@ class Courier:
                     purge_at = time.monotonic() + PURGE_SECONDS
                     await purge(self.outbox)
                 rest = await self._turn()
+                self._trouble.is_over()
             except (DatabaseUnavailable, DBAPIError) as error:
-                _log.warning("The outbox cannot be read: %s", type(error).__name__)
+                self._trouble.met(error)
                 rest = self.outbox.poll
             except Exception:
                 _log.exception("The courier stumbled and goes on")
@@ -113,9 +115,8 @@ class Courier:
             pass
 
     async def _anything_due(self) -> bool:
-        now = self.outbox.clock()
         due_at, _ = await look(self.outbox.database)
-        return due_at is not None and due_at <= now
+        return due_at is not None and due_at <= self.outbox.clock()
 
     async def _turn(self) -> float:
         """Claim what there is room for and begin to deliver it; return how many seconds to rest."""
@@ -169,8 +170,7 @@ class Courier:
 
     async def _expire(self) -> None:
         async with self.outbox.database.writing() as session:
-            connection = await session.connection()
-            expired = await expire(connection, now=self.outbox.clock())
+            expired = await expire(await session.connection(), now=self.outbox.clock())
         if expired:
             _log.warning("%d mails expired: %s", len(expired), expired)
             self.outbox.tell_done(expired)

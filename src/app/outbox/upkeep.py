@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import delete, exists, select, update
 
 from app.outbox.claim import table
 from app.outbox.models import Content, State
@@ -17,29 +17,35 @@ PURGED_AT_ONCE = 1000
 RETRIED = (State.FAILED.value, State.EXPIRED.value)
 
 
+class NoSuchMail(LookupError):
+    """No delivery has this number: it never had, or it was purged."""
+
+
 async def retry(outbox: Outbox, id_: int) -> bool:
     """Queue a failed or expired delivery again, with its Message-ID; False when it is neither.
 
     A kind with an expiry of its own keeps it, counted from the request: a link that was good for ten minutes
-    is not made good again, and False says that it is too late.
+    is not made good again, and False says that it is too late. Raises NoSuchMail.
     """
     now = outbox.clock()
     async with outbox.database.writing() as session:
-        asked = select(table.c.kind, table.c.created_at)
-        row = (await session.execute(asked.where(*_retriable(id_)))).first()
-        expires_at = row and _new_expiry(outbox, row.kind, row.created_at, now)
-        if expires_at is None or expires_at <= now:
+        asked = select(table.c.kind, table.c.created_at, table.c.state)
+        row = (await session.execute(asked.where(table.c.id == id_))).first()
+        if row is None:
+            raise NoSuchMail(f"there is no mail {id_}")
+        if row.state not in RETRIED:
+            return False
+        expires_at = _new_expiry(outbox, row.kind, row.created_at, now)
+        if expires_at <= now:
             return False
         values = {"state": State.QUEUED.value, "due_at": now, "done_at": None}
         await session.execute(
-            update(table).where(*_retriable(id_)).values(expires_at=expires_at, **values)
+            update(table)
+            .where(table.c.id == id_, table.c.state.in_(RETRIED))
+            .values(expires_at=expires_at, **values)
         )
         wake_after_commit(outbox, session)
     return True
-
-
-def _retriable(id_: int) -> tuple[ColumnElement[bool], ...]:
-    return table.c.id == id_, table.c.state.in_(RETRIED)
 
 
 def _new_expiry(outbox: Outbox, kind: str, created_at: datetime, now: datetime) -> datetime:

@@ -17,8 +17,12 @@ from app.web import events, exchange
 
 SWEEP_SECONDS = 60
 LONGEST_ROUTE = 255
-NOT_OURS = (DatabaseUnavailable, ConnectionError, TimeoutError)
-"""What the world outside does, not this code; a supervisor sees it in /readyz."""
+NOT_OURS = (DatabaseUnavailable,)
+"""What the world outside does, not this code; a supervisor sees it in /readyz.
+
+Any other error that nobody handled is a fault here, also TimeoutError and ConnectionError: a client that
+leaves reaches a view as CancelledError, and one that is too slow as RequestTimeout.
+"""
 
 log = logging.getLogger(__name__)
 

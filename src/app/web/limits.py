@@ -86,12 +86,14 @@ async def count(*limits: tuple[str, str]) -> None:
     for rule, key in limits:
         seconds = await hit(rule, key)
         if seconds:
-            events.log_event("limited", limit=key.partition(":")[0], rule=rule)
             raise TooManyRequests(retry_after=seconds)
 
 
 async def hit(rule: str, key: str) -> int:
-    """Count this request against `rule` and `key`; return 0, or after how many seconds to come back."""
+    """Count this request against `rule` and `key`; return 0, or after how many seconds to come back.
+
+    Logs that the limit is exceeded, so that callers need not.
+    """
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]

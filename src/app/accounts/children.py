@@ -18,7 +18,9 @@ def watch_without_threads() -> None:
 if sys.version_info < (3, 12):
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Any
+    from typing import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")
 
     REAPED_ELSEWHERE = 255
     """The status told of a child whose own one somebody else has taken; asyncio's choice too."""
@@ -61,27 +63,27 @@ if sys.version_info < (3, 12):
             pass
 
         def add_child_handler(
-            self, pid: int, callback: Callable[..., object], *arguments: Any
+            self, pid: int, callback: Callable[[int, int, *Ts], object], *args: *Ts
         ) -> None:
-            """Call `callback(pid, status, *arguments)` when the child `pid` has ended."""
+            """Call `callback(pid, status, *args)` when the child `pid` has ended."""
             assert self.loop is not None  # noqa: S101 -- asyncio asks is_active() first
             pidfd = os.pidfd_open(pid)
             self.pidfds.add(pidfd)
-            self.loop.add_reader(pidfd, self._ended, pidfd, pid, callback, arguments)
+            self.loop.add_reader(pidfd, self._ended, pidfd, pid, callback, *args)
 
         def remove_child_handler(self, pid: int) -> bool:
             """Go on watching: somebody waits."""
             return False
 
         def _ended(
-            self, pidfd: int, pid: int, callback: Callable[..., object], arguments: tuple[Any, ...]
+            self, pidfd: int, pid: int, callback: Callable[[int, int, *Ts], object], *args: *Ts
         ) -> None:
             self._forget(pidfd)
             try:
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             except ChildProcessError:
                 status = REAPED_ELSEWHERE
-            callback(pid, status, *arguments)
+            callback(pid, status, *args)
 
         def _forget(self, pidfd: int) -> None:
             assert self.loop is not None  # noqa: S101 -- what is watched is watched from a loop

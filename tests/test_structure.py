@@ -19,17 +19,9 @@ FEATURES = {"accounts", "posts", "profiles", "greeting"}
 # What a room may import of the house, besides itself; "" is the factory, `app` itself.
 ALLOWED = {
     "": FEATURES
-    | {
-        "database",
-        "email",
-        "notices",
-        "outbox",
-        "quart_mail",
-        "reports",
-        "settings",
-        "shutdown",
-        "web",
-    },
+    | {"database", "email", "mail_settings", "notices", "outbox", "quart_mail"}
+    | {"reports", "settings", "shutdown", "web"},
+    "mail_settings": {"quart_mail", "settings"},
     "quart_mail": set(),
     "settings": set(),
     "commands": {"database"},

@@ -30,11 +30,11 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
             await throttle.count_link("change-email")
             user_id = await credentials.change_email(token, spared=me.session_id)
             log_event("email_changed", user=user_id)
-            await flash(EMAIL_CHANGED)
+            await flash(EMAIL_CHANGED, "success")
             return redirect(home)
     except tokens.InvalidToken:
         log_event("email_link_refused")
-        await flash(LINK_NOT_VALID)
+        await flash(LINK_NOT_VALID, "warning")
         return redirect(home)
     page = await render_template(
         "accounts/confirm_email.html", title="Confirm Your Address", form=form, address=address
@@ -52,14 +52,14 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
         if form.validate_on_submit():
             await throttle.count_link("confirm")
             log_event("registered", user=await registrations.confirm(token))
-            await flash(REGISTERED)
+            await flash(REGISTERED, "success")
             return redirect("/login")
     except tokens.InvalidToken:
         log_event("registration_link_refused")
-        await flash(LINK_NOT_VALID)
+        await flash(LINK_NOT_VALID, "warning")
         return redirect("/login")
     except service.Taken:
-        await flash(NAME_TAKEN)
+        await flash(NAME_TAKEN, "warning")
         return redirect("/register")
     page = await render_template(
         "accounts/confirm_registration.html",

@@ -70,13 +70,13 @@ async def end_session() -> ResponseReturnValue:
     """End one session of one's own; ending this browser's is logging out."""
     form, me = await EndSessionForm.from_request(), await visitor()
     if not form.validate_on_submit():
-        await flash(BUTTON_WAS_TOO_OLD)
+        await flash(BUTTON_WAS_TOO_OLD, "warning")
     elif form.session.number == me.session_id:
         await log_out()
         return redirect("/login")
     else:
         await sessions.end_one(me.id, form.session.number)
-        await flash(SESSION_ENDED)
+        await flash(SESSION_ENDED, "success")
     return redirect("/sessions")
 
 
@@ -87,9 +87,9 @@ async def end_other_sessions() -> ResponseReturnValue:
     form, me = await EmptyForm.from_request(), await visitor()
     if form.validate_on_submit():
         await sessions.end_others(me.id, spared=me.session_id)
-        await flash(OTHERS_ENDED)
+        await flash(OTHERS_ENDED, "success")
     else:
-        await flash(BUTTON_WAS_TOO_OLD)
+        await flash(BUTTON_WAS_TOO_OLD, "warning")
     return redirect("/sessions")
 
 
@@ -112,7 +112,7 @@ async def change_password() -> ResponseReturnValue:
             log_event("password_changed", user=me.id)
             with contextlib.suppress(Outdated):  # changed once more meanwhile: logged out
                 await log_in(proved, remember=me.remember)
-            await flash(PASSWORD_CHANGED)
+            await flash(PASSWORD_CHANGED, "success")
             return redirect("/account")
     page = await render_template(
         "accounts/change_password.html", title="Change Password", form=form

@@ -53,7 +53,7 @@ async def login() -> ResponseReturnValue:
                 log_event("login", user=proved.user_id)
                 return redirect(target or "/index")
         log_event("login_failed")
-        await flash(INVALID_LOGIN)
+        await flash(INVALID_LOGIN, "danger")
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
     return page, form.status
 
@@ -86,7 +86,7 @@ async def register() -> ResponseReturnValue:
             form.refuse(error.fields)
         else:
             log_event("registration_asked" if confirming else "registered", user=user_id)
-            await flash(CONFIRM_FIRST if confirming else REGISTERED)
+            await flash(CONFIRM_FIRST if confirming else REGISTERED, "success")
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
     return page, form.status
@@ -128,11 +128,11 @@ async def reset_password(token: str) -> ResponseReturnValue:
             log_event(
                 "password_reset", user=await service.reset_password(token, form.password.data)
             )
-            await flash(RESET_DONE)
+            await flash(RESET_DONE, "success")
             return redirect("/login")
     except tokens.InvalidToken:
         log_event("reset_link_refused")
-        await flash(LINK_NOT_VALID)
+        await flash(LINK_NOT_VALID, "warning")
         is_guest = not (await visitor()).is_authenticated
         return redirect(ASK_HERE if is_guest else ASK_AGAIN)
     page = await render_template(

@@ -25,7 +25,7 @@ async def index() -> ResponseReturnValue:
     form = await PostForm.from_request()
     if form.validate_on_submit():
         await service.say(me.id, form.post.data)
-        await flash(POSTED)
+        await flash(POSTED, "success")
         return redirect("/index")
     page = await queries.timeline(me.id, paging.asked(request.args), _size())
     html = await render_template(

@@ -73,7 +73,7 @@ async def edit_profile() -> ResponseReturnValue:
         except service.Taken:
             form.refuse_username()
         else:
-            await flash(SAVED)
+            await flash(SAVED, "success")
             return redirect("/edit_profile")
     html = await render_template("profiles/edit_profile.html", title="Edit Profile", form=form)
     return html, form.status
@@ -105,10 +105,10 @@ async def _press(
     try:
         name = await change((await visitor()).id, username)
     except service.Unknown:
-        await flash(UNKNOWN.format(_short(username)))
+        await flash(UNKNOWN.format(_short(username)), "danger")
         return redirect("/index")
     except service.Oneself as error:
-        await flash(oneself)
+        await flash(oneself, "warning")
         return redirect(person_path("user", error.username))
     await flash(done.format(name))
     return redirect(person_path("user", name))

@@ -14,7 +14,7 @@ run: $(VENV)/.run ## start the site and a mail catcher, and print their addresse
 	@DEBUG=$${DEBUG-1} $(BIN)/microblog dev
 
 test: check ## lint, check types and run the whole test suite
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 4
 
 check: $(VENV)/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary

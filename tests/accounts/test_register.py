@@ -119,3 +119,14 @@ async def test_a_logged_in_visitor_is_sent_to_the_timeline(app: Quart) -> None:
     for path in ("/register", "/login", "/reset_password_request"):
         page = await visitor.get(path)
         assert (page.status, page.location) == (302, "/index")
+
+
+LIGATURES = "\ufdfa" * 60 + "@example.com"  # each folds to 18 letters
+
+
+@pytest.mark.parametrize("path", ["/register", "/reset_password_request"])
+async def test_an_address_that_grows_when_folded_is_refused_in_words(app: Quart, path: str) -> None:
+    fields = {"username": "susan", "password": "correct horse", "password2": "correct horse"}
+    page = await Visitor(app).submit(path, email=LIGATURES, **fields)
+    assert page.status == 200
+    assert page.errors("email") == ["Invalid email address."]

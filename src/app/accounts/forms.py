@@ -11,6 +11,7 @@ from wtforms import BooleanField, HiddenField, SubmitField, ValidationError
 from wtforms.form import BaseForm
 from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Length, Regexp
 
+from app.accounts.canonical import canonical
 from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
@@ -25,6 +26,8 @@ TOO_COMMON = "Many people use this password, so it is tried first. Please choose
 TOO_TELLING = "Please choose a password that is not your name or address."
 NOT_CURRENT = "This is not your current password."
 TICK_TO_DELETE = "Please tick this, if you are sure."
+LONGEST_FOLDED = 200
+"""Keys are made of folded addresses, and hold 255 characters."""
 
 
 def _strip(value: str | None) -> str | None:
@@ -49,10 +52,16 @@ def _uncommon(form: BaseForm, field: NewPasswordField) -> None:
         raise ValidationError(TOO_TELLING)
 
 
+def _foldable(form: BaseForm, field: EmailField) -> None:
+    """Refuse what grows too long when it is folded: one Arabic ligature becomes 18 letters."""
+    if len(canonical(field.data)) > LONGEST_FOLDED:
+        raise ValidationError("Invalid email address.")
+
+
 def _address() -> EmailField:
     return EmailField(
         "Email",
-        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email()],
+        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email(), _foldable],
         filters=[_strip],
     )
 

@@ -7,6 +7,7 @@ from quart import Quart
 from sqlalchemy import select
 
 from app.database import reading
+from app.posts import service
 from app.posts.models import Post
 from tests.factories import logged_in
 from tests.visitor import Visitor
@@ -88,3 +89,9 @@ async def test_who_is_not_logged_in_is_asked_to(app: Quart, path: str) -> None:
     assert page.status == 302
     assert page.location == f"/login?next={path}"
     assert "Please log in to access this page." in (await visitor.get("/login")).flashes
+
+
+async def test_an_account_deleted_while_it_speaks_says_nothing(app: Quart) -> None:
+    with pytest.raises(service.AuthorGone):
+        await service.say(4711, "hello")
+    assert await stored() == []

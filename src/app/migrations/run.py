@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -134,6 +135,7 @@ def revisions() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions())
 
 
+@cache
 def head() -> str:
     """Return the newest revision, the one this version of the site works with."""
     revision = ScriptDirectory(str(FOLDER)).get_current_head()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import FileSystemBytecodeCache
 from quart import Quart
 from quart.testing import QuartClient
 
@@ -99,19 +98,10 @@ class FreshContextClient(QuartClient):
         return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
 
 
-@pytest.fixture(scope="session")
-def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
-    """Where the sites of this test process keep their compiled templates: each would compile its own."""
-    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
-
-
 @pytest.fixture
-async def app(
-    config: dict[str, Any], compiled_templates: FileSystemBytecodeCache
-) -> AsyncIterator[Quart]:
+async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site, inside its app context, not serving."""
     site = create_app(config)
-    site.jinja_env.bytecode_cache = compiled_templates
     site.test_client_class = FreshContextClient
     async with site.app_context():
         yield site

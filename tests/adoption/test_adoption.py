@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
 from tests.adoption.old_files import EDITIONS, ODD_NAMES, PASSWORD, make_old_file, rows
-from tests.conftest import FreshContextClient
 from tests.visitor import Visitor
 
 MICROBLOGS_OWN = "ae346256b650"
@@ -42,17 +40,6 @@ def old_file(tmp_path: Path, edition: str) -> Path:
 @pytest.fixture
 def database_url(old_file: Path) -> str:
     return f"sqlite:///{old_file}"
-
-
-@pytest.fixture
-async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
-    """The site on the old file, after `microblog db upgrade`."""
-    site = create_app(config)
-    site.test_client_class = FreshContextClient
-    await migrations.upgrade(site.extensions["database"])
-    async with site.app_context():
-        yield site
-    await site.extensions["database"].dispose()
 
 
 async def test_people_log_in_with_their_old_passwords_and_find_everything(adopted: Quart) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from quart import Quart
 
-from app import create_app
-from app.migrations import run as migrations
 from tests.adoption.old_files import EDITIONS, PASSWORD, make_old_file, rows
-from tests.conftest import FreshContextClient
 from tests.visitor import Visitor
 
 
@@ -24,16 +19,6 @@ def old_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def database_url(old_file: Path) -> str:
     return f"sqlite:///{old_file}"
-
-
-@pytest.fixture
-async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
-    site = create_app(config)
-    site.test_client_class = FreshContextClient
-    await migrations.upgrade(site.extensions["database"])
-    async with site.app_context():
-        yield site
-    await site.extensions["database"].dispose()
 
 
 async def test_who_leaves_an_adopted_site_takes_everything_along(

@@ -1,0 +1,24 @@
+"""An old site that is adopted: a module says where it is by its own `database_url`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app import create_app
+from app.migrations import run as migrations
+from tests.conftest import FreshContextClient
+
+
+@pytest.fixture
+async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
+    """The site on the old file, after `microblog db upgrade`."""
+    site = create_app(config)
+    site.test_client_class = FreshContextClient
+    await migrations.upgrade(site.extensions["database"])
+    async with site.app_context():
+        yield site
+    await site.extensions["database"].dispose()

@@ -13,7 +13,9 @@ help: ## show this list
 run: $(VENV)/.run ## start the site and a mail catcher, and print their addresses
 	@DEBUG=$${DEBUG-1} $(BIN)/microblog dev
 
+# The suite starts the site's processes a hundred times; where Python may not keep bytecode, each would compile it.
 test: check ## lint, check types and run the whole test suite
+	@$(BIN)/python -m compileall -q src tests
 	@$(BIN)/pytest -n 4
 
 check: $(VENV)/.dev ## ruff and mypy --strict

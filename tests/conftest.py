@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2.bccache import Bucket, BytecodeCache
 from quart import Quart
 from quart.testing import QuartClient
 
@@ -19,6 +20,23 @@ from app.migrations import run as migrations
 from tests import postgres
 
 CHEAP_HASH = "pbkdf2:sha256:1"
+
+
+class SharedTemplates(BytecodeCache):
+    """Templates compiled once in a test process, for all its sites."""
+
+    def __init__(self) -> None:
+        self.compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (code := self.compiled.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = SharedTemplates()
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +120,7 @@ class FreshContextClient(QuartClient):
 async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site, inside its app context, not serving."""
     site = create_app(config)
+    site.jinja_env.bytecode_cache = _COMPILED
     site.test_client_class = FreshContextClient
     async with site.app_context():
         yield site

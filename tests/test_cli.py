@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.mailbox import Catcher
-from app.migrations.run import head
+from app.migrations import HEAD
 from tests.running import MICROBLOG, Browser, running_site
 
 PRODUCTION = {
@@ -51,7 +51,7 @@ def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
 
 def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
     upgraded = microblog("db", "upgrade")
-    newest = head()
+    newest = HEAD
     assert (upgraded.returncode, upgraded.stdout) == (
         0, f"Brought the tables from nothing to revision {newest}.\n"
     )  # fmt: skip

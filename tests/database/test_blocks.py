@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from quart import Quart
 from sqlalchemy import func, select, text
 
 from app.accounts.models import User
 from app.database import Database, DatabaseUnavailable, reading, to_the_end, writing
+from app.migrations import HEAD
 from app.migrations import run as migrations
+from tests import postgres
+
+Block = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 def susan() -> User:
@@ -21,6 +29,10 @@ def susan() -> User:
 async def count_users() -> int:
     async with reading() as connection:
         return (await connection.execute(select(func.count()).select_from(User))).scalar_one()
+
+
+def test_the_newest_revision_is_the_one_that_the_site_wants() -> None:
+    assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [HEAD]
 
 
 async def test_models_and_migrations_agree(app: Quart) -> None:
@@ -71,13 +83,52 @@ async def test_a_server_that_is_not_there_or_does_not_answer_is_unavailable(
             async with block() as connection:
                 await connection.execute(text("SELECT 1"))
     await absent.dispose()
-    for block in (reading, writing):
+
+    async def sleep(block: Block) -> None:
         with pytest.raises(DatabaseUnavailable):
             async with block() as connection:
                 await connection.execute(text("SELECT pg_sleep(60)"))
+
+    async def linger(block: Block) -> None:
         with pytest.raises(DatabaseUnavailable):
             async with app.test_request_context("/"), block():
                 await asyncio.Event().wait()
+
+    await asyncio.gather(*(wait(block) for wait in (sleep, linger) for block in (reading, writing)))
+
+
+@pytest.mark.parametrize("refusal", ["", "57P03", "53300", "3D000"])
+async def test_a_server_that_takes_nobody_in_is_unavailable(refusal: str) -> None:
+    """PostgreSQL hangs up, is starting up, has too many connections, or has no such database."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"N")  # no TLS
+        fields = b"".join(b"%c%s\0" % (key, value) for key, value in {
+            ord("S"): b"FATAL", ord("C"): refusal.encode(), ord("M"): b"not now"}.items())  # fmt: skip
+        if refusal and await reader.read(1):
+            writer.write(b"E" + (len(fields) + 5).to_bytes(4) + fields + b"\0")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        database = Database(f"postgresql+asyncpg://nobody:secret@127.0.0.1:{port}/x")
+        for block in (database.reading, database.writing):
+            with pytest.raises(DatabaseUnavailable):
+                async with block() as connection:
+                    await connection.execute(text("SELECT 1"))
+        await database.dispose()
+
+
+@pytest.mark.parametrize(("own", "wrong"), [("postgres@", "nobody@"), ("/microblog?", "/nothing?")])
+async def test_a_wrong_role_or_database_is_told_in_a_sentence(
+    postgres_server: postgres.Server, own: str, wrong: str
+) -> None:
+    wanted = r"^DATABASE_URL: .* cannot be used \(.* does not exist\); nothing was changed\.$"
+    database = Database(postgres_server.url("microblog").replace(own, wrong))
+    for command in (migrations.upgrade, migrations.check):
+        with pytest.raises(DatabaseUnavailable, match=wanted):
+            await command(database)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

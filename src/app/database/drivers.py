@@ -109,18 +109,22 @@ def tune_postgresql(reader: AsyncEngine, writer: AsyncEngine) -> None:
     for engine in (reader.sync_engine, writer.sync_engine):
         engine.dialect.do_terminate = _hang_up  # type: ignore[method-assign, assignment]
         engine.dialect.do_close = _hang_up  # type: ignore[method-assign, assignment]
-        event.listen(engine, "do_connect", _connect)
+        event.listen(engine, "do_connect", connect_postgresql)
         event.listen(engine, "handle_error", _give_up)
         event.listen(engine, "checkout", _look)
 
 
-def _connect(
+def connect_postgresql(
     dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
 ) -> Any:
-    """Connect; asyncpg says of a server that is not there what asyncio said, not an error of its own."""
+    """Connect, as a listener of "do_connect"; raises DatabaseUnavailable, also when nobody is let in.
+
+    asyncpg says of a server that is not there what asyncio said, not an error of its own.
+    """
+    refusals = (OSError, dialect.loaded_dbapi.Error)  # TimeoutError is an OSError
     try:
         return dialect.connect(*arguments, **options)
-    except OSError as error:  # TimeoutError is one
+    except refusals as error:
         raise DatabaseUnavailable(str(error) or "the database did not answer in time") from error
 
 

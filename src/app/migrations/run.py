@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sqlite3
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.database import REMEDY, Database, DatabaseUnavailable, drivers
+from app.migrations import HEAD
 from app.migrations.recognition import NotMicroblog, recognise
 
 FOLDER = Path(__file__).parent
@@ -57,10 +57,10 @@ async def current(database: Database) -> str | None:
 async def check(database: Database) -> None:
     """Raise NotCurrent when the schema of `database` is not that of this version's models."""
     found = await current(database)
-    if found != head():
+    if found != HEAD:
         raise NotCurrent(
             f"The tables are at revision {found or '(none)'}, and this version works with "
-            f"{head()}: run {REMEDY}."
+            f"{HEAD}: run {REMEDY}."
         )
     try:
         await _run(database, command.check)
@@ -94,6 +94,10 @@ async def _run(
     except (OperationalError, InterfaceError, OSError) as error:
         reason = getattr(error, "orig", error)
         raise DatabaseUnavailable(_sentence(database, "cannot be used", reason)) from error
+    except DatabaseUnavailable as error:
+        if database.is_sqlite:  # it says which file is not there, and how to make it
+            raise
+        raise DatabaseUnavailable(_sentence(database, "cannot be used", error)) from error
     except (DatabaseError, NotMicroblog) as error:
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
         if code not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
@@ -118,7 +122,9 @@ def _sentence(database: Database, verdict: str, reason: object) -> str:
 def _engine(database: Database) -> AsyncEngine:
     """Return an engine whose transactions hold DDL too, which on SQLite takes an explicit BEGIN."""
     if not database.is_sqlite:
-        return create_async_engine(database.url, poolclass=NullPool)
+        engine = create_async_engine(database.url, poolclass=NullPool)
+        event.listen(engine.sync_engine, "do_connect", drivers.connect_postgresql)
+        return engine
     engine = create_async_engine(
         database.url, poolclass=NullPool, connect_args={"isolation_level": None}
     )
@@ -133,11 +139,3 @@ def _engine(database: Database) -> AsyncEngine:
 def revisions() -> frozenset[str]:
     """Return the revisions that this version of the site knows."""
     return frozenset(script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions())
-
-
-@cache
-def head() -> str:
-    """Return the newest revision, the one this version of the site works with."""
-    revision = ScriptDirectory(str(FOLDER)).get_current_head()
-    assert revision is not None  # noqa: S101 -- the package ships its revisions
-    return revision

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ async def kill_one(config: dict[str, Any], number: int) -> list[int]:
     async with worker(config, post=MAILS, **plan(number)) as doomed:
         try:
             async with asyncio.timeout(random.uniform(0, LONGEST_LIFE)):
-                await doomed.process.wait()
+                await doomed.ended.wait()
         except TimeoutError:
-            doomed.process.kill()
+            doomed.signal(signal.SIGKILL)
         await doomed.end()
     return doomed.promised
 

@@ -1,18 +1,18 @@
 """A site in a process of its own that posts mails and delivers them, and can die at a named point.
 
-Run with one argument, JSON: `config` of the site; `post`: how many mails it posts itself; `kill_at`: the name of
-a point and `kill_after`: at which time of reaching it the process kills itself with -9. Prints `ready`, then
+Its plan holds the `config` of the site; `post`: how many mails it posts itself; `kill_at`: the name of a point
+and `kill_after`: at which time of reaching it the process kills itself with -9. It says `ready`, then
 `posted <id>` after the commit of each mail, so that whoever reads it knows what was promised.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import sys
+import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from app.outbox import carrier, ledger
@@ -102,5 +102,8 @@ async def main(plan: dict[str, Any]) -> None:
         await take_down(site)
 
 
-if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+def run(plan: dict[str, Any], told: Connection) -> None:
+    """Carry out a plan in a process of its own, saying on `told` what it does."""
+    warnings.simplefilter("error")
+    os.dup2(told.fileno(), 1)
+    asyncio.run(main(plan))

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.slow
 
 LEASE = {"OUTBOX_LEASE": 1.0, "OUTBOX_RENEW": 0.3, "OUTBOX_GRACE": 2.0, "MAIL_TIMEOUT": 5}
 MAILS = 30
-CELLS = [
-    *(("sqlite", point) for point in [*POINTS, BEFORE_DATA]),
-    *(("postgresql", point) for point in ["claimed", "fenced", "sent", "settled-uncommitted"]),
-]
-"""Where to die, on which database; elsewhere the two do not differ."""
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ async def assert_kept(promised: list[int], server: FaultySmtp) -> None:
         assert server.arrivals[row.message_id] == 1 or row.in_doubt
 
 
-@pytest.mark.parametrize(("database_kind", "point"), CELLS)
+@pytest.mark.parametrize("point", [*POINTS, BEFORE_DATA])
 async def test_killed_at_each_point_nothing_is_lost(
     app: Quart, server: FaultySmtp, config: dict[str, Any], point: str
 ) -> None:
@@ -66,7 +61,6 @@ async def test_killed_at_each_point_nothing_is_lost(
     await assert_kept(promised, server)
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_killed_again_and_again_at_random_nothing_is_lost(
     app: Quart, server: FaultySmtp, config: dict[str, Any]
 ) -> None:
@@ -75,7 +69,7 @@ async def test_killed_again_and_again_at_random_nothing_is_lost(
         so_far = server.arrivals.total()
         async with worker(config, post=40) as doomed:
             await server.until(lambda: server.arrivals.total() >= so_far + arrivals)  # noqa: B023
-            doomed.process.kill()
+            doomed.signal(signal.SIGKILL)
             await doomed.end()
         promised += doomed.promised
     async with worker(config) as heir:
@@ -111,14 +105,14 @@ async def test_a_frozen_courier_that_wakes_up_starts_no_data_and_settles_nothing
     server.fail("rcpt", "hang", times=1)
     async with worker(config | {"MAIL_TIMEOUT": 60, "MAIL_POOL_SIZE": 1}) as frozen:
         await server.until(lambda: server.reached["rcpt"] == 1)
-        frozen.process.send_signal(signal.SIGSTOP)
+        frozen.signal(signal.SIGSTOP)
         server.heal()
         async with worker(config) as other:
             found = await everything_done()
             assert {row.state for row in found} == {"sent"}
             before = dict(server.arrivals), server.reached["data"], await rows()
             server.release()
-            frozen.process.send_signal(signal.SIGCONT)
+            frozen.signal(signal.SIGCONT)
             await server.until(lambda: server.hung == 0)
             assert await frozen.terminate() == 0
             assert await other.terminate() == 0

@@ -1,64 +1,82 @@
-"""Starting, reading and ending processes of `tests.outbox.process`."""
+"""Starting, reading and ending processes of `tests.outbox.process`, forked from one that has imported the site."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
+import multiprocessing
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.outbox import process
+
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(["app.cli", "aiosqlite", "asyncpg"])  # a second of imports, once
+PATIENCE_SECONDS = 30
 
 
 class Worker:
     """One process, and the ids of the mails it promised to deliver."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: BaseProcess, reader: asyncio.StreamReader) -> None:
         self.process = process
         self.promised: list[int] = []
         self.ready = asyncio.Event()
-        self._reader = asyncio.create_task(self._read())
+        self.ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(process.sentinel, self._notice_end)
+        self._reading = asyncio.create_task(self._read(reader))
 
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
+    def _notice_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.process.sentinel)
+        self.ended.set()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        async for line in reader:
             match line.decode().split():
                 case ["ready"]:
                     self.ready.set()
                 case ["posted", *ids]:
                     self.promised += map(int, ids)
 
-    async def end(self) -> int:
-        """Wait for the process to end by itself; return its status."""
-        async with asyncio.timeout(30):
-            status = await self.process.wait()
-            await self._reader
-        return status
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if not self.ended.is_set():
+            os.kill(self.process.pid or 0, number)
 
-    async def terminate(self) -> int:
+    async def end(self) -> int | None:
+        """Wait for the process to end by itself; return its status, or minus the signal that killed it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.ended.wait()
+            await self._reading
+        self.process.join()
+        return self.process.exitcode
+
+    async def terminate(self) -> int | None:
         """Ask the process to end, and wait for it."""
-        if self.process.returncode is None:
-            self.process.terminate()
+        self.signal(signal.SIGTERM)
         return await self.end()
 
 
 @asynccontextmanager
 async def worker(config: dict[str, Any], **plan: Any) -> AsyncIterator[Worker]:
     """Run a process until the end of the block; wait until it is ready."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "tests.outbox.process",
-        json.dumps({"config": config, **plan}),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    started = Worker(process)
+    words, told = _forking.Pipe(duplex=False)
+    child = _forking.Process(target=process.run, args=({"config": config, **plan}, told))
+    child.start()
+    told.close()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), words
+    )
+    started = Worker(child, reader)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await started.ready.wait()
         yield started
     finally:
-        if process.returncode is None:
-            process.kill()
+        started.signal(signal.SIGKILL)
         await started.end()
+        transport.close()

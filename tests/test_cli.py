@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.mailbox import Catcher
 from app.migrations import HEAD
-from tests.running import MICROBLOG, Browser, running_site
+from tests import running
+from tests.running import Browser, running_site
 
 PRODUCTION = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -21,26 +21,24 @@ PRODUCTION = {
 }
 
 
-def microblog(
-    *arguments: str, stdin: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [MICROBLOG, *arguments],
-        input=stdin, capture_output=True, text=True, check=False, timeout=60,
-        env=os.environ | PRODUCTION | environment,
-    )  # fmt: skip
+microblog = partial(running.microblog, **PRODUCTION)
+microblog_process = partial(running.microblog_process, **PRODUCTION)
 
 
 def test_an_operator_makes_the_database_and_an_account() -> None:
-    assert microblog("db", "upgrade").returncode == 0
-    made = microblog("user", "create", "susan", "susan@example.com", "--password", "correct horse")
+    assert microblog_process("db", "upgrade").returncode == 0
+    made = microblog_process(
+        "user", "create", "susan", "susan@example.com", "--password", "correct horse"
+    )
     assert (made.returncode, made.stdout) == (0, "Made the account susan.\n")
-    again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")
+    again = microblog_process(
+        "user", "create", "SUSAN", "other@example.com", "--password", "correct horse"
+    )
     assert again.returncode == 1
     assert "Somebody has this username already." in again.stderr
-    short = microblog("user", "create", "tom", "tom@example.com", "--password", "short")
+    short = microblog_process("user", "create", "tom", "tom@example.com", "--password", "short")
     assert "password: Field must be between 8 and 256 characters long." in short.stderr
-    assert "susan\tsusan@example.com" in microblog("user", "list").stdout
+    assert "susan\tsusan@example.com" in microblog_process("user", "list").stdout
 
 
 def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:

@@ -21,6 +21,7 @@ from app.outbox import queries, upkeep
 from app.outbox.models import Content, Delivery
 from app.outbox.state import Outbox
 from app.quart_mail import Message
+from tests import running
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
 
@@ -136,13 +137,9 @@ async def test_the_command_line_tells_it_all(
     await outbox.drain()
 
     async def microblog(*arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("microblog"), *arguments,
-            env=os.environ | {"DEBUG": "1", "DATABASE_URL": database_url},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        out, _ = await process.communicate()
-        return out.decode()
+        settings = {"DEBUG": "1", "DATABASE_URL": database_url}
+        done = await asyncio.to_thread(running.microblog, *arguments, **settings)
+        return done.stdout + done.stderr
 
     [listed] = json.loads(await microblog("outbox", "list", "--state", "failed", "--json"))
     assert (listed["id"], listed["attempts"], listed["last_code"]) == (id_, 1, 554)

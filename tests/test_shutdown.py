@@ -26,12 +26,6 @@ CONFIG = str(Path(__file__).parents[1] / "hypercorn.toml")
 GRACE_SECONDS = 1.0
 
 
-@pytest.fixture(params=["sqlite"])
-def database_kind(request: pytest.FixtureRequest) -> str:
-    kind: str = request.param
-    return kind
-
-
 @asynccontextmanager
 async def hypercorn(
     folder: Path, **environment: str

@@ -26,6 +26,7 @@ CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
 WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
 BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 WELL_SECONDS = 40
+ON_BOTH = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
 
 
 @pytest.fixture(params=["sqlite"])
@@ -129,6 +130,7 @@ async def test_a_broker_that_is_down_or_flushed_delays_mail_and_loses_none(
     assert each_once(server)
 
 
+@ON_BOTH
 async def test_messages_that_come_many_times_deliver_each_mail_once(
     app: Quart, server: FaultySmtp, environment: dict[str, str]
 ) -> None:
@@ -143,6 +145,7 @@ async def test_messages_that_come_many_times_deliver_each_mail_once(
     assert len(server.bodies) == 60
 
 
+@ON_BOTH
 async def test_a_worker_killed_in_mid_task_loses_nothing(
     app: Quart, server: FaultySmtp, environment: dict[str, str]
 ) -> None:

@@ -58,7 +58,7 @@ async def test_a_hostile_mail_is_shown_and_kept_at_bay(page: Page, tmp_path: Pat
         await page.get_by_role("link", name="HTML").click()
 
         frame = page.frame_locator("iframe")
-        assert await frame.locator("#own").evaluate("picture => picture.naturalWidth") == 1
+        await expect(frame.locator("#own")).to_have_js_property("naturalWidth", 1)
         await frame.get_by_role("button", name="Win").click()
         await expect(page).to_have_url(re.compile("/mailbox/1"))
         assert not [url for url in loaded if "tracker" in url]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,11 @@ async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
 
 def ledger_at(app: Quart, at: datetime) -> Ledger:
     return Ledger(app, lambda: at, most=100)
+
+
+DEFERRED = settle(
+    Outcome(Event.DEFERRED), attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
+)
 
 
 def sent(claim: Claim) -> Settlement:
@@ -176,11 +182,42 @@ async def test_asked_anew_while_it_is_sent_it_is_a_second_mail(app: Quart) -> No
     await ledger_at(app, at).fence(claim)
     await post(unique="k")
     assert await rows("state", "unique_key") == [("sending", None), ("queued", "k")]
-    deferred = settle(
-        Outcome(Event.DEFERRED), attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
-    )
-    assert await ledger_at(app, at).settle(claim, deferred)
-    assert await rows("state", "unique_key") == [("queued", None), ("queued", "k")]
+    assert await ledger_at(app, at).settle(claim, DEFERRED)
+    assert await rows("state", "unique_key") == [("skipped", None), ("queued", "k")]
+
+
+async def test_what_waits_again_is_not_doubled(app: Quart) -> None:
+    await post(unique="k")
+    at = now()
+    [claim] = await take(at)
+    ledger = ledger_at(app, at)
+    await ledger.fence(claim)
+    assert await ledger.settle(claim, DEFERRED)
+    await post(unique="k")
+    [row] = await rows()
+    assert (row.state, row.unique_key, row.attempts) == ("queued", "k", 1)
+    assert row.due_at <= now()  # who asks anew does not wait for the old one's next attempt
+
+
+async def test_what_may_have_arrived_is_asked_for_anew_by_a_second_mail(app: Quart) -> None:
+    await post(unique="k")
+    at = now()
+    [claim] = await take(at)
+    ledger = ledger_at(app, at)
+    await ledger.fence(claim)
+    assert await ledger.settle(claim, replace(DEFERRED, in_doubt=True))
+    await post(unique="k")
+    assert await rows("in_doubt", "unique_key") == [(True, None), (False, "k")]
+
+
+async def test_who_has_claimed_what_is_asked_for_otherwise_loses_it(app: Quart) -> None:
+    await post(unique="k", word="old")
+    at = now()
+    [claim] = await take(at)
+    await post(unique="k", word="new")
+    assert not await ledger_at(app, at).fence(claim)
+    [again] = await take(now())
+    assert again.params == {"to": "susan@example.com", "word": "new"}
 
 
 async def test_what_many_settle_at_once_is_one_commit(app: Quart) -> None:

@@ -82,7 +82,10 @@ async def server(stage: str, tmp_path: Path) -> AsyncIterator[FaultySmtp]:
 @pytest.fixture
 async def app(config: dict[str, Any], stage: str, tmp_path: Path) -> AsyncIterator[Quart]:
     config = config | {"MAIL_TIMEOUT": 0.25, "MAIL_DATA_TIMEOUT": 0.25}
-    config |= {"OUTBOX_RETRY_FIRST": 60, "OUTBOX_RETRY_MAX": 60}  # one attempt, however slow this machine
+    config |= {
+        "OUTBOX_RETRY_FIRST": 60,
+        "OUTBOX_RETRY_MAX": 60,
+    }  # one attempt, however slow this machine
     if stage in ("starttls", "auth"):
         config |= {"MAIL_USE_TLS": True, "MAIL_CA_FILE": str(tmp_path / "ca.pem")}
         config |= {"MAIL_USERNAME": "microblog", "MAIL_PASSWORD": "correct horse"}

@@ -1,8 +1,9 @@
-"""What is next: when the next row is due, and when the next one expires."""
+"""What is next: when rows are due, and when the next one expires."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
@@ -10,19 +11,31 @@ from app.database import Database
 from app.outbox.models import Delivery, Priority
 
 
-async def look(database: Database) -> tuple[datetime | None, datetime | None]:
-    """Return when the next row is due and when the next one expires (aware UTC), None for never.
+class Agenda(NamedTuple):
+    """When the first row is due and the last one, and when the first expires (aware UTC); None for never."""
 
-    Each number is the first entry of an index range, however many rows there are.
-    """
-    next_due = [
-        select(func.min(Delivery.due_at)).where(Delivery.priority == priority).scalar_subquery()
+    due_at: datetime | None
+    last_due_at: datetime | None
+    expires_at: datetime | None
+
+
+LOOK = select(
+    *(
+        select(end(Delivery.due_at)).where(Delivery.priority == priority).scalar_subquery()
+        for end in (func.min, func.max)
         for priority in Priority
-    ]
-    next_expiry = select(func.min(Delivery.expires_at)).scalar_subquery()
+    ),
+    select(func.min(Delivery.expires_at)).scalar_subquery(),
+)
+"""Each number is the first or last entry of an index range, however many rows there are."""
+
+
+async def look(database: Database) -> Agenda:
+    """Return what is next."""
     async with database.reading() as connection:
-        *dues, expiry = (await connection.execute(select(*next_due, next_expiry))).one()
-    return min((due for due in dues if due is not None), default=None), expiry
+        *dues, expires_at = (await connection.execute(LOOK)).one()
+    known = [due for due in dues if due is not None]
+    return Agenda(min(known, default=None), max(known, default=None), expires_at)
 
 
 async def count_due(database: Database, *, now: datetime, most: int) -> int:

@@ -12,6 +12,7 @@ from app.database import DatabaseUnavailable
 from app.outbox import rules
 from app.outbox.claim import Claim
 from app.outbox.deliver import compose, send
+from app.outbox.kinds import READY_MADE
 from app.outbox.ledger import Ledger
 from app.outbox.models import State
 from app.outbox.pause import Pause
@@ -63,31 +64,45 @@ class Carrier:
             self.ledger.forget(claim)
 
     async def _attempt(self, claim: Claim) -> Outcome:
-        """Compose, fence and send; `sending` is entered in groups, before a connection is free."""
+        """Compose, fence and send; `sending` is entered in groups, before a connection is free.
+
+        What is ready-made, and may be big, is loaded only when a connection is free.
+        """
         async with self.outbox.app.app_context():
             if self._is_closed_to(claim):
                 return _LET_GO
-            message = await compose(self.outbox, claim)
+            is_ready = claim.kind == READY_MADE
+            message = None if is_ready else await compose(self.outbox, claim)
             if isinstance(message, Outcome):
                 return message
             try:
                 if not await self.ledger.fence(claim):
                     return _LET_GO
-            except (DatabaseUnavailable, DBAPIError):
+            except DatabaseUnavailable:
                 return _LET_GO
+            except DBAPIError as error:
+                return Outcome(
+                    Event.DEFERRED, text=f"The database refused: {type(error).__name__}."
+                )
             return await self._send(claim, message)
 
-    async def _send(self, claim: Claim, message: Message) -> Outcome:
+    async def _send(self, claim: Claim, message: Message | None) -> Outcome:
         async with self._slots.connections.inside(claim.priority):
             if self._is_closed_to(claim):
                 return _LET_GO
-            outcome = await send(self.outbox, claim, message)
+            composed = message or await compose(self.outbox, claim)
+            if isinstance(composed, Outcome):
+                return composed
+            outcome = await send(self.outbox, claim, composed)
             if self.pause.learn(outcome, is_probe=claim.is_probe):
                 _log.warning("Mail waits for the mail server: %s", outcome.text)
             return outcome
 
     def _is_closed_to(self, claim: Claim) -> bool:
-        return self.is_stopping or (bool(self.pause) and not claim.is_probe)
+        """Return whether it is not worth asking for a connection; whoever claims it next finds it expired."""
+        is_paused = bool(self.pause) and not claim.is_probe
+        may_begin = claim.may_begin(self.outbox.clock(), self.outbox.margin)
+        return self.is_stopping or is_paused or not may_begin
 
     def _tell(self, claim: Claim, settlement: rules.Settlement) -> None:
         """Log what came of it, and wake who awaits it."""

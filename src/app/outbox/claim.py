@@ -52,6 +52,8 @@ class Claim:
     attempts: int
     in_doubt: bool
     created_at: datetime
+    expires_at: datetime | None
+    unique_key: str | None
     claimed_at: datetime
     lease_end: datetime
     about: str | None = None
@@ -59,6 +61,11 @@ class Claim:
     is_at_data: bool = False
     is_lost: bool = False
     is_probe: bool = False
+
+    def may_begin(self, now: datetime, margin: timedelta) -> bool:
+        """Return whether DATA may begin: it is ours until `margin` from now, and it is not too late."""
+        is_late = self.expires_at is not None and now >= self.expires_at
+        return not (self.is_lost or is_late or now >= self.lease_end - margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,8 @@ TAKE = (
         table.c.attempts,
         table.c.in_doubt,
         table.c.created_at,
+        table.c.expires_at,
+        table.c.unique_key,
     )
 )
 ARE_HELD: ColumnElement[bool] = and_(

@@ -11,8 +11,16 @@ from sqlalchemy import select
 
 from app.database import Database
 from app.outbox.claim import Claim
-from app.outbox.models import Content
-from app.quart_mail import Address, Attachment, BadHeaderError, Message, NoRecipientsError
+from app.outbox.models import LONGEST_ADDRESS, LONGEST_MESSAGE_ID, Content
+from app.quart_mail import (
+    Address,
+    Attachment,
+    BadAddressError,
+    BadHeaderError,
+    Message,
+    MessageError,
+    NoRecipientsError,
+)
 from app.quart_mail.address import as_text, envelope
 
 _PLAIN = ("subject", "sender", "date", "charset", "extra_headers", "mail_options", "rcpt_options")
@@ -32,10 +40,13 @@ class StoredMessage(Message):
 
 
 def recipients(message: Message) -> list[str]:
-    """Return the bare addresses `message` goes to, each once; raises NoRecipientsError."""
+    """Return the bare addresses `message` goes to, each once; raises MessageError."""
     addresses = envelope(message.send_to)
     if not addresses:
         raise NoRecipientsError("No recipients have been added.")
+    for address in addresses:
+        if len(address) > LONGEST_ADDRESS:
+            raise BadAddressError(f"{address!r} has more than {LONGEST_ADDRESS} characters.")
     return addresses
 
 
@@ -45,6 +56,8 @@ def pack(message: Message) -> dict[str, Any]:
         message.date = time.time()
     if message.has_bad_headers():
         raise BadHeaderError
+    if len(message.msgId) > LONGEST_MESSAGE_ID:
+        raise MessageError(f"Its Message-ID has more than {LONGEST_MESSAGE_ID} characters.")
     message.as_bytes()
     return {
         **{name: getattr(message, name) for name in _PLAIN},

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -15,16 +17,15 @@ from app.database import DatabaseUnavailable
 from app.outbox.agenda import look
 from app.outbox.carrier import Carrier
 from app.outbox.claim import Claim, Room
-from app.outbox.expire import expire
+from app.outbox.leases import keep_leases
 from app.outbox.slots import Slots
 from app.outbox.state import Outbox
+from app.outbox.tidy import Tidying
 from app.outbox.trouble import Trouble
-from app.outbox.upkeep import purge
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write down that they were let go."""
-PURGE_SECONDS = 3600.0
 
 
 class Courier:
@@ -39,6 +40,8 @@ class Courier:
         self._held: dict[asyncio.Task[None], Claim] = {}
         self._renewer: asyncio.Task[None] | None = None
         self._is_behind = False
+        self._running: asyncio.Task[Any] | None = None
+        self._tidying = Tidying(outbox)
         self._trouble = Trouble()
 
     @property
@@ -49,14 +52,13 @@ class Courier:
     async def run(self) -> None:
         """Deliver until `stop`; trouble with the database is waited out. Purge now and then."""
         self._carrier.is_stopping = False
-        purge_at = 0.0
+        self._running = asyncio.current_task()
         while not self._carrier.is_stopping:
             self.outbox.posted.clear()
             try:
-                if not self._is_behind and time.monotonic() >= purge_at:
-                    purge_at = time.monotonic() + PURGE_SECONDS
-                    await purge(self.outbox)
                 rest = await self._turn()
+                if not self._is_behind and await self._tidying.purge():
+                    rest = 0.0
                 self._trouble.is_over()
             except (DatabaseUnavailable, DBAPIError) as error:
                 self._trouble.met(error)
@@ -68,10 +70,13 @@ class Courier:
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
+        until = time.monotonic() + grace
         self._carrier.is_stopping = True
         self.outbox.posted.set()
+        if self._running is not None:  # it may be about to hold what it claims
+            await asyncio.wait([self._running], timeout=grace)
         if self._held:
-            await asyncio.wait(self._held, timeout=grace)
+            await asyncio.wait(self._held, timeout=max(0.0, until - time.monotonic()))
         for _ in range(2):
             if self._held:
                 for task in self._held:
@@ -91,18 +96,28 @@ class Courier:
         Tries anew a mail server that was in trouble; if `is_patient`, no sooner than its next probe.
         """
         self._carrier.is_stopping = False
-        until = None if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else time.monotonic() + seconds
         if not is_patient:
             self.pause.lift()
+        try:
+            await self._deliver_all(until)
+            if is_patient:
+                await self._tidying.purge()
+        finally:  # whoever calls this may let its loop stand still, and leases run out
+            while self._held:
+                await asyncio.wait(self._held)
+            await self._leave_nothing()
+
+    async def _deliver_all(self, until: float) -> None:
+        """Deliver what is due; claim nothing more after `until` by `time.monotonic`."""
         while True:
-            in_time = until is None or time.monotonic() < until
+            in_time = time.monotonic() < until
             if in_time:
                 await self._turn()
             if self._held:
                 await self._until_there_is_room()
             elif self.pause or not in_time or not await self._anything_due():
                 break
-        await self._leave_nothing()
 
     async def _until_there_is_room(self) -> None:
         """Wait until it is time to claim more, or to look for what is more urgent."""
@@ -115,7 +130,7 @@ class Courier:
             pass
 
     async def _anything_due(self) -> bool:
-        due_at, _ = await look(self.outbox.database)
+        due_at = (await look(self.outbox.database)).due_at
         return due_at is not None and due_at <= self.outbox.clock()
 
     async def _turn(self) -> float:
@@ -134,9 +149,12 @@ class Courier:
     async def _look(self) -> float:
         """Return how many seconds there is nothing due; let expire what is too late."""
         now = self.outbox.clock()
-        due_at, expires_at = await look(self.outbox.database)
+        due_at, last_due_at, expires_at = await look(self.outbox.database)
         if expires_at is not None and expires_at <= now:
-            await self._expire()
+            await self._tidying.expire()
+        if self._tidying.is_beyond(last_due_at, now):
+            await self._tidying.bring_back()
+            return 0.0
         if due_at is None:
             return self.outbox.poll
         return min(self.outbox.poll, max(0.0, (due_at - now).total_seconds()))
@@ -158,7 +176,9 @@ class Courier:
             self._held[task] = claim
             task.add_done_callback(self._put_down)
         if taken and (self._renewer is None or self._renewer.done()):
-            self._renewer = asyncio.create_task(self._keep_leases(), name="outbox leases")
+            self._renewer = asyncio.create_task(
+                keep_leases(self.outbox, self.ledger, self._held), name="outbox leases"
+            )
         return taken
 
     def _put_down(self, task: asyncio.Task[None]) -> None:
@@ -167,27 +187,6 @@ class Courier:
             _log.error("Mail %d stumbled and is left to its lease", claim.id, exc_info=error)
         if self._slots.wants_more(len(self._held)):
             self.outbox.posted.set()
-
-    async def _expire(self) -> None:
-        async with self.outbox.database.writing() as session:
-            expired = await expire(await session.connection(), now=self.outbox.clock())
-        if expired:
-            _log.warning("%d mails expired: %s", len(expired), expired)
-            self.outbox.tell_done(expired)
-
-    async def _keep_leases(self) -> None:
-        """Renew what is held every so often; stop delivering what was lost."""
-        while self._held:
-            await asyncio.sleep(self.outbox.renew)
-            now = self.outbox.clock()
-            try:
-                lost = await self.ledger.renew(self.held, self.outbox.lease)
-            except (DatabaseUnavailable, DBAPIError):
-                lost = [claim for claim in self.held if claim.lease_end <= now]
-            for task, claim in self._held.items():
-                if claim in lost:
-                    claim.is_lost = True
-                    task.cancel()
 
     async def _rest(self, seconds: float) -> None:
         """Rest until woken, or `seconds` at most; a paused courier until its next probe."""

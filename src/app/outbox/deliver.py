@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from app.database import DatabaseUnavailable
+from sqlalchemy.exc import DBAPIError
+
+from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
 from app.outbox import content
 from app.outbox.claim import Claim
 from app.outbox.counting import rendering
 from app.outbox.kinds import READY_MADE, MailRequest, Rendered
 from app.outbox.rules import Event, Outcome
 from app.outbox.state import Outbox
-from app.quart_mail import MailError, Message, SendResult, ServiceUnavailable
+from app.quart_mail import MailError, Message, SendResult
+from app.quart_mail.errors import OPENING_STAGES
 
 _log = logging.getLogger(__name__)
-_OPENING = frozenset({None, "connect", "greeting", "ehlo", "starttls", "auth"})
 
 
 class NotOurs(Exception):
-    """DATA may not begin: the claim is lost, or about to be."""
+    """DATA may not begin: the claim is lost or about to be, or the mail has expired."""
 
 
 class UnknownKind(LookupError):
@@ -30,11 +32,15 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
     """Return the message of `claim`, or the outcome when there is none to send."""
     try:
         message = await _message(outbox, claim)
-    except (DatabaseUnavailable, TimeoutError):
+    except DatabaseUnavailable:
         return Outcome(Event.DEFERRED, text="The database did not answer while it was rendered.")
+    except TimeoutError:
+        return Outcome(Event.DEFERRED, text=f"Rendering it took more than {outbox.deadline:g} s.")
     except UnknownKind:
         return Outcome(Event.DEFERRED, text=f"Nobody here renders mails of the kind {claim.kind}.")
     except Exception as error:
+        if isinstance(error, DBAPIError) and wants_upgrade(error):  # amid an upgrade of the site
+            return Outcome(Event.DEFERRED, text=NOT_MIGRATED)
         return _unrendered(outbox, claim, error)
     return Outcome(Event.NOTHING) if message is None else message
 
@@ -73,7 +79,7 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
     """Send the message of a fenced claim, and say what came of it."""
 
     async def before_data() -> None:
-        if claim.is_lost or outbox.clock() >= claim.lease_end - outbox.margin:
+        if not claim.may_begin(outbox.clock(), outbox.margin):
             raise NotOurs
         claim.is_at_data = True
 
@@ -94,8 +100,8 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
 def of_error(error: MailError) -> Outcome:
     """Return the outcome that `error` means."""
     if error.scope == "server":
-        amid = isinstance(error, ServiceUnavailable) and error.stage not in _OPENING
-        event = Event.TROUBLE_AMID if amid else Event.TROUBLE
+        is_at_opening = error.stage is None or error.stage in OPENING_STAGES
+        event = Event.TROUBLE if is_at_opening else Event.TROUBLE_AMID
     else:
         event = Event.DEFERRED if error.retry else Event.REFUSED
     return Outcome(event, error.code, error.text, error.in_doubt)

@@ -46,6 +46,11 @@ class Group:
     def __bool__(self) -> bool:
         return bool(self.entries) or self.taking is not None
 
+    def wishes(self) -> list[Group]:
+        """Return each wish as a group of its own."""
+        each = [Group([entry]) for entry in self.entries]
+        return [*each, Group(taking=self.taking)] if self.taking is not None else each
+
     def tell(self, passed: set[int], taken: list[Claim]) -> None:
         """Tell everybody what came of the wish, after the commit."""
         for entry in self.entries:

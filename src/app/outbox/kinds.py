@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.outbox.models import Priority
+from app.outbox.models import LONGEST_ABOUT, Priority
 from app.quart_mail import Message
 
 READY_MADE = "message"
@@ -30,6 +30,10 @@ class Rendered:
 
     message: Message
     about: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.about or "") > LONGEST_ABOUT:
+            raise ValueError(f"about: give at most {LONGEST_ABOUT} characters.")
 
 
 Renderer = Callable[[MailRequest], Awaitable[Message | Rendered | None]]

@@ -101,7 +101,7 @@ class Ledger:
     async def _write_all(self) -> None:
         while await self._gather_company() and (group := self._next_group()):
             try:
-                await self._commit(group)
+                await self._commit_or_split(group)
             except BaseException as error:
                 group.fail(error)
                 if not isinstance(error, Exception):
@@ -133,6 +133,20 @@ class Ledger:
         entries, self._waiting = split(self._waiting, len(self._sending), self._most)
         group, self._taking = Group(entries, self._taking), None
         return group
+
+    async def _commit_or_split(self, group: Group) -> None:
+        """Write one group; if the database refuses it, wish by wish: what is wrong with one is its own."""
+        try:
+            await self._commit(group)
+        except DBAPIError as error:
+            wishes = group.wishes() if len(group.entries) > 1 or group.taking else []
+            if not wishes:
+                group.fail(error)
+            for wish in wishes:
+                try:
+                    await self._commit(wish)
+                except DBAPIError as own:
+                    wish.fail(own)
 
     async def _commit(self, group: Group) -> None:
         """Write one group, and tell each who asked."""

@@ -10,13 +10,27 @@ import enum
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, SmallInteger, String
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    exists,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, UtcDateTime
 
 LONGEST_TEXT = 500
 """Characters kept of what a server or an error said."""
+
+LONGEST_ABOUT = 255
+LONGEST_ADDRESS = 320
+LONGEST_MESSAGE_ID = 255
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -47,7 +61,7 @@ class Priority(enum.IntEnum):
 
 
 class Content(Base):
-    """A ready-made message, kept until its last delivery is done."""
+    """A ready-made message, kept while a delivery that may still be sent, or tried again, needs it."""
 
     __tablename__ = "outbox_content"
 
@@ -70,11 +84,11 @@ class Delivery(Base):
     kind: Mapped[str] = mapped_column(String(64))
     params: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     content_id: Mapped[int | None] = mapped_column(ForeignKey("outbox_content.id"), index=True)
-    recipient: Mapped[str | None] = mapped_column(String(320))
-    message_id: Mapped[str] = mapped_column(String(255))
+    recipient: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS))
+    message_id: Mapped[str] = mapped_column(String(LONGEST_MESSAGE_ID))
     unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     """Only while the row is queued and no attempt of it has reached DATA."""
-    about: Mapped[str | None] = mapped_column(String(255))
+    about: Mapped[str | None] = mapped_column(String(LONGEST_ABOUT))
     """Whom the mail is about, as its renderer said; what rates are counted by."""
     priority: Mapped[int] = mapped_column(SmallInteger)
     state: Mapped[str] = mapped_column(String(8))
@@ -90,3 +104,7 @@ class Delivery(Base):
     done_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     last_code: Mapped[int | None] = mapped_column(Integer)
     last_text: Mapped[str | None] = mapped_column(String(LONGEST_TEXT))
+
+
+NEEDED = exists(select(Delivery.id).where(Delivery.content_id == Content.id))
+"""That a delivery still refers to a content."""

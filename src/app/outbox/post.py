@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import event, insert
+from sqlalchemy import Text, and_, case, cast, event, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -34,10 +34,8 @@ async def post(
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     statement = dialect.insert(Delivery).values(row)
     if unique is not None:
-        asked_again = ("params", "created_at", "expires_at")
         statement = statement.on_conflict_do_update(
-            index_elements=[Delivery.unique_key],
-            set_={name: statement.excluded[name] for name in asked_again},
+            index_elements=[Delivery.unique_key], set_=_asked_anew(statement.excluded)
         )
     found = await session.execute(statement.returning(Delivery.id, Delivery.message_id))
     wake_after_commit(outbox, session)
@@ -66,6 +64,17 @@ async def post_message(
     ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
     wake_after_commit(outbox, session)
     return Handle(outbox, [(id_, message.msgId) for id_ in ids.scalars()])
+
+
+def _asked_anew(asked: Any) -> dict[str, Any]:
+    """Return what becomes of a mail that still waits; who has claimed it with other parameters loses it."""
+    is_held = and_(
+        Delivery.claim_id.is_not(None), cast(Delivery.params, Text) == cast(asked.params, Text)
+    )
+    return {name: asked[name] for name in ("params", "created_at", "expires_at")} | {
+        "due_at": case((is_held, Delivery.due_at), else_=asked.due_at),
+        "claim_id": case((is_held, Delivery.claim_id), else_=None),
+    }
 
 
 def _row(now: datetime, expiry: float) -> dict[str, Any]:

@@ -8,12 +8,12 @@
 | refused for good (5xx, or it cannot be sent)   | failed  | never                | + 1      | no    |
 | refused for now, timed out, broke off          | queued  | after a growing wait | + 1      | no    |
 | no server, TLS, login; 421; 5xx greeting       | queued  | when it is probed    | as it is | yes   |
-| 421 in the middle of this very mail            | queued  | after others' probes | as it is | yes   |
+| 421, login wanted, in the middle of this mail  | queued  | after others' probes | as it is | yes   |
 | let go: shutdown, or no answer from a database | queued  | now                  | as it is | no    |
 
-`in_doubt` is never taken back, and set by whatever may have happened after the mail's final dot. That a row
-is past its `expires_at` is found before an attempt is made (`claim.expire`), not after it. A claim that was
-lost changes nothing: what the new holder does counts.
+`in_doubt` is never taken back, and set by whatever may have happened after the mail's final dot. A row past
+its `expires_at` is let go before DATA (`Claim.may_begin`) and moved to `expired` when nobody holds it
+(`expire`). A claim that was lost changes nothing: what the new holder does counts.
 Source: RFC 5321 4.5.4.1 for growing waits.
 """
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Integer, String, Table, bindparam, case, delete, exists, func, select, update
+from sqlalchemy import Integer, String, Table, bindparam, case, delete, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
 from app.outbox import claim as claims
+from app.outbox import keys
 from app.outbox.claim import ARE_HELD, Claim, named, table
-from app.outbox.models import LONGEST_TEXT, Content, State
+from app.outbox.models import LONGEST_TEXT, NEEDED, Content, State
 from app.outbox.rules import Settlement
 
 Settled = tuple[Claim, Settlement]
@@ -55,7 +56,10 @@ SETTLE = (
         due_at=bindparam("due", type_=_time),
         done_at=bindparam("done", type_=_time),
         expires_at=case((bindparam("is_done"), None), else_=table.c.expires_at),
-        unique_key=case((bindparam("is_done"), None), else_=table.c.unique_key),
+        unique_key=case(
+            (bindparam("is_done"), None),
+            else_=func.coalesce(bindparam("key", type_=String), table.c.unique_key),
+        ),
         params=case((bindparam("forget"), None), else_=table.c.params),
         content_id=case((bindparam("forget"), None), else_=table.c.content_id),
         handed_at=_handed_over,
@@ -79,9 +83,8 @@ SENT = (
     )
     .returning(table.c.id)
 )
-_needed = exists(select(table.c.id).where(table.c.content_id == Content.id))
 DROP_CONTENTS = delete(cast(Table, Content.__table__)).where(
-    Content.id.in_(bindparam("ids", expanding=True)), ~_needed
+    Content.id.in_(bindparam("ids", expanding=True)), ~NEEDED
 )
 
 
@@ -121,8 +124,12 @@ async def _settle_others(
     connection: AsyncConnection, others: Sequence[Settled], now: datetime
 ) -> set[int]:
     held = await claims.held(connection, [claim for claim, _ in others], now=now)
-    rows = [_values(claim, settlement, now) for claim, settlement in others if claim.id in held]
-    if rows:
+    ours = [(claim, settlement) for claim, settlement in others if claim.id in held]
+    if ours:
+        decided = await keys.take_back(connection, ours)
+        rows = [
+            _values(claim, settlement, now) | {"key": key} for claim, settlement, key in decided
+        ]
         await connection.execute(SETTLE, rows)
     return held
 
@@ -141,13 +148,22 @@ def _values(claim: Claim, settlement: Settlement, now: datetime) -> dict[str, An
         "code": settlement.code,
         "text_": _short(settlement.text),
         "about_": claim.about if claim.is_fenced else None,
-        "due": None if settlement.wait is None else now + timedelta(seconds=settlement.wait),
+        "due": _due(claim, settlement, now),
         "done": now if is_done else None,
         "is_done": is_done,
         "forget": settlement.state in (State.SENT, State.SKIPPED),
         "hand": _hand(settlement),
         "now_": now,
     }
+
+
+def _due(claim: Claim, settlement: Settlement, now: datetime) -> datetime | None:
+    """Return when the next attempt is due; what need not wait stands in line by the age of its request."""
+    if settlement.wait is None:
+        return None
+    return (
+        now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
+    )
 
 
 def _hand(settlement: Settlement) -> str:

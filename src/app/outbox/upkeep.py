@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, select, update
 
 from app.outbox.claim import table
-from app.outbox.models import Content, State
+from app.outbox.models import NEEDED, Content, State
 from app.outbox.post import wake_after_commit
 from app.outbox.state import Outbox
 
@@ -60,25 +60,28 @@ async def purge(outbox: Outbox, keep: float | None = None) -> int:
 
     Mails that still wait are never purged.
     """
+    purged = some = await purge_some(outbox, keep)
+    while some == PURGED_AT_ONCE:
+        some = await purge_some(outbox, keep)
+        purged += some
+    return purged
+
+
+async def purge_some(outbox: Outbox, keep: float | None = None) -> int:
+    """Do as `purge` for PURGED_AT_ONCE mails at most, in one transaction."""
     before = outbox.clock() - timedelta(seconds=outbox.keep if keep is None else keep)
     old = (
         select(table.c.id)
         .where(table.c.done_at < before, table.c.due_at.is_(None))
         .limit(PURGED_AT_ONCE)
     )
-    purged = 0
-    while True:
-        async with outbox.database.writing() as session:
-            ids = (await session.execute(old)).scalars().all()
-            await session.execute(delete(table).where(table.c.id.in_(ids)))
-        purged += len(ids)
-        if len(ids) < PURGED_AT_ONCE:
-            break
     async with outbox.database.writing() as session:
-        needed = exists(select(table.c.id).where(table.c.content_id == Content.id))
-        await session.execute(
-            delete(Content)
-            .where(~needed, Content.created_at < before)
-            .execution_options(synchronize_session=False)
-        )
-    return purged
+        ids = (await session.execute(old)).scalars().all()
+        await session.execute(delete(table).where(table.c.id.in_(ids)))
+        if len(ids) < PURGED_AT_ONCE:
+            await session.execute(
+                delete(Content)
+                .where(~NEEDED, Content.created_at < before)
+                .execution_options(synchronize_session=False)
+            )
+    return len(ids)

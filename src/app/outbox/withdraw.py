@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.outbox.models import Content, Delivery, State
+from app.outbox.models import NEEDED, Content, Delivery, State
 from app.outbox.state import Outbox
 
 
@@ -34,7 +34,6 @@ async def withdraw(
         .execution_options(synchronize_session=False)
     )
     outbox.tell_done(ids)
-    needed = exists(select(Delivery.id).where(Delivery.content_id == Content.id))
     await session.execute(
-        delete(Content).where(~needed).execution_options(synchronize_session=False)
+        delete(Content).where(~NEEDED).execution_options(synchronize_session=False)
     )

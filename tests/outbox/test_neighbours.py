@@ -1,0 +1,119 @@
+"""What one mail suffers is no other's: bad codes, bad values, and big messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import text
+
+from app import outbox
+from app.database import reading, writing
+from app.outbox import content
+from app.outbox.models import State
+from app.outbox.state import Outbox
+from app.quart_mail import Address, BadAddressError, Message, MessageError
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import post, rows
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"OUTBOX_PROBE_MAX": 60, "MAIL_POOL_SIZE": 1}
+
+
+HI = Message("Hi", ["ann@example.com"], "Hi!")
+
+
+@pytest.mark.parametrize("code", [421, 530, 535, 538])
+@pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_one_mail_that_draws_the_servers_trouble_does_not_stop_the_others(
+    app: Quart, server: FaultySmtp, stage: str, code: int
+) -> None:
+    server.fail(stage, f"{code} 4.7.0 not this one", to="poison@example.com")
+    await post("urgent", to="poison@example.com")
+    good = [await post(to=f"ann{number}@example.com") for number in range(5)]
+    async with app.test_app(), asyncio.timeout(20):
+        assert {await handle for handle in good} == {"sent"}
+    [poison, *_] = await rows()
+    assert (poison.state, poison.attempts) == ("queued", 0)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_a_value_that_the_database_refuses_is_told_of_its_own_mail_alone(
+    app: Quart, server: FaultySmtp
+) -> None:
+    async def odd(request: outbox.MailRequest) -> outbox.Rendered:
+        return outbox.Rendered(HI, about="NUL\x00")
+
+    outbox.register(app, "odd", odd)
+    await post("odd")
+    good = [await post(to=f"ann{number}@example.com") for number in range(5)]
+    async with app.test_app(), asyncio.timeout(20):
+        assert {await handle for handle in good} == {"sent"}
+    [refused, *_] = await rows()
+    assert (refused.state, refused.in_doubt) == ("queued", False)
+    assert refused.last_text.startswith("The database refused: ")
+
+
+async def test_what_is_too_long_to_be_stored_is_refused_by_whoever_posts_it(app: Quart) -> None:
+    with pytest.raises(ValueError, match="about: give at most 255 characters"):
+        outbox.Rendered(HI, about="x" * 256)
+    long_name, long_domain = "x" * 330 + "@example.com", f"ann@{'x.' * 120}example.com"
+    async with writing() as session:
+        with pytest.raises(BadAddressError, match="more than 320 characters"):
+            await outbox.post_message(session, Message("Hi", [long_name], "Hi!"))
+        message = Message("Hi", ["ann@example.com"], "Hi!")
+        message.msgId = f"<1@{long_domain}>"
+        with pytest.raises(MessageError, match="Message-ID has more than 255 characters"):
+            await outbox.post_message(session, message)
+    assert await rows() == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_ready_made_messages_are_loaded_only_for_free_connections(
+    app: Quart, box: Outbox, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    load = content.load
+
+    async def counting(*args: Any) -> Any:
+        held.append(len(held) + 1 - len(server.bodies))
+        return await load(*args)
+
+    monkeypatch.setattr(content, "load", counting)
+    people: list[Address] = [f"ann{number}@example.com" for number in range(40)]
+    async with writing() as session:
+        handle = await outbox.post_message(session, Message("Hi", people, "Hi!"))
+    await outbox.drain()
+    assert await handle == "sent"
+    assert len(held) == 40
+    assert max(held) <= box.connections
+
+
+async def test_amid_an_upgrade_of_the_site_a_renderer_is_asked_again_later(app: Quart) -> None:
+    async def newer(request: outbox.MailRequest) -> None:
+        async with reading() as connection:
+            await connection.execute(text("SELECT of_tomorrow FROM post"))
+
+    outbox.register(app, "newer", newer)
+    await post("newer")
+    await outbox.drain()
+    [row] = await rows()
+    assert row.state == State.QUEUED
+    assert "`microblog db upgrade`" in row.last_text
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_renderer_that_is_slow_is_said_to_be_slow(app: Quart, box: Outbox) -> None:
+    async def slow(request: outbox.MailRequest) -> None:
+        await asyncio.Event().wait()
+
+    outbox.register(app, "slow", slow)
+    box.deadline = 0.01
+    await post("slow")
+    await outbox.drain()
+    assert await rows("last_text") == ["Rendering it took more than 0.01 s."]

@@ -1,0 +1,80 @@
+"""Time and the outbox: what is late while it stands in line, a clock that is set back, how long mail waits."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import update
+
+from app import outbox
+from app.database import writing
+from app.outbox import queries
+from app.outbox.courier import Courier
+from app.outbox.models import Delivery
+from app.outbox.state import Outbox
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import post, rows
+
+
+async def change(**values: Any) -> None:
+    async with writing() as session:
+        await session.execute(update(Delivery).values(**values))
+
+
+async def test_what_expires_while_it_stands_in_line_is_not_sent(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    """All are claimed at once; while the first is sent, the clock passes the expiry of the others."""
+    box.connections = 1
+    site = app.extensions["outbox_courier"] = Courier(box)
+    for number in range(4):
+        await post(to=f"ann{number}@example.com")
+    await change(expires_at=box.clock() + timedelta(seconds=box.lease / 3))
+    server.fail("data", "hang", times=1)
+    draining = asyncio.create_task(site.drain())
+    await server.until(lambda: server.hung == 1)
+    box.clock = lambda: datetime.now(UTC) + timedelta(seconds=box.lease / 2)  # type: ignore[method-assign]
+    server.release()
+    async with asyncio.timeout(20):
+        await draining
+    assert sorted(await rows("state")) == ["expired", "expired", "expired", "sent"]
+    assert server.arrivals.total() == 1
+
+
+async def test_a_clock_that_is_set_back_stops_no_mail(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    box.clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # type: ignore[method-assign]
+    waiting, held = await post(), await post(to="ann@example.com")
+    async with writing() as session:
+        claimed = {"claim_id": "of-a-dead-process", "due_at": box.clock() + timedelta(seconds=30)}
+        await session.execute(update(Delivery).where(Delivery.id == held.ids[0]).values(**claimed))
+    box.clock = lambda: datetime.now(UTC)  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        await outbox.drain()
+        assert await waiting == "sent"
+    [row] = [row for row in await rows() if row.id == held.ids[0]]
+    assert timedelta() < row.due_at - box.clock() <= timedelta(seconds=box.lease)
+
+
+async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_down(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    await server.close_port()
+    await post()
+    await change(created_at=datetime.now(UTC) - timedelta(seconds=90))
+    await outbox.drain()
+    assert (await queries.stats(box)).oldest_due == pytest.approx(90, abs=5)
+
+
+async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: FaultySmtp) -> None:
+    courier: Courier = app.extensions["outbox_courier"]
+    await post()
+    await outbox.drain()
+    await change(done_at=datetime.now(UTC) - timedelta(days=100))
+    await courier.drain(seconds=10, is_patient=True)
+    assert await rows() == []

@@ -9,6 +9,9 @@ Revises: c3d81f6b2a07
 Create Date: 2026-11-20 08:00:00
 """
 
+from collections.abc import Iterator
+from itertools import chain, count
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -21,6 +24,8 @@ depends_on = None
 
 CANONICAL_LENGTH = 255
 NOBODY = "left-behind"
+NOWHERE = "@unknown.invalid"
+EXPLANATION = "Posts whose author was not known any more."
 BATCH = 1000
 
 user = sa.table(
@@ -28,6 +33,7 @@ user = sa.table(
     sa.column("id", sa.Integer),
     sa.column("username", sa.String),
     sa.column("email", sa.String),
+    sa.column("password_hash", sa.String),
     sa.column("about_me", sa.String),
     sa.column("username_canonical", sa.String),
     sa.column("email_canonical", sa.String),
@@ -76,12 +82,33 @@ def _is_loose() -> bool:
 
 def _name_the_nameless() -> None:
     """Give accounts without a name or address one that nobody else has and no mail reaches (RFC 2606)."""
-    number = sa.cast(user.c.id, sa.String)
-    for column, value in (
-        (user.c.username, "unnamed-" + number),
-        (user.c.email, "unknown-" + number + "@unknown.invalid"),
+    connection = op.get_bind()
+    for column, stem, ending in (
+        (user.c.username, "unnamed", ""),
+        (user.c.email, "unknown", NOWHERE),
     ):
-        op.execute(user.update().where(column.is_(None)).values({column.name: value}))
+        taken = _taken(column)
+        lacking = connection.scalars(sa.select(user.c.id).where(column.is_(None))).all()
+        for user_id in lacking:
+            own = next(
+                text
+                for name in _variants(f"{stem}-{user_id}")
+                if canonical(text := name + ending) not in taken
+            )
+            taken.add(canonical(own))
+            op.execute(user.update().where(user.c.id == user_id).values({column.name: own}))
+
+
+def _taken(column: sa.ColumnClause[str]) -> set[str]:
+    """Return what accounts have in `column`, folded: who is named here gets nobody's form of a name."""
+    return {
+        canonical(text) for text in op.get_bind().scalars(sa.select(column)) if text is not None
+    }
+
+
+def _variants(name: str) -> Iterator[str]:
+    """Return `name`, and then `name` with one number after the other."""
+    return chain([name], (f"{name}-{number}" for number in count(2)))
 
 
 def _complete_posts() -> None:
@@ -107,24 +134,28 @@ def _keep_orphans() -> None:
     orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
     connection = op.get_bind()
     if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
-        connection.execute(
-            user.insert().values(
-                username=_free_name(connection),
-                email="left-behind@unknown.invalid",
-                about_me="Posts whose author was not known any more.",
-            )
-        )
-        keeper = sa.select(user.c.id).where(user.c.email == "left-behind@unknown.invalid")
-        op.execute(post.update().where(orphaned).values(user_id=keeper.scalar_subquery()))
+        op.execute(post.update().where(orphaned).values(user_id=_keeper(connection)))
 
 
-def _free_name(connection: sa.Connection) -> str:
-    taken = set(connection.scalars(sa.select(user.c.username)))
-    return next(
-        name
-        for name in (NOBODY, *(f"{NOBODY}-{number}" for number in range(2, len(taken) + 3)))
-        if name not in taken
+def _keeper(connection: sa.Connection) -> int:
+    """Return the id of the account that keeps what was left behind: an earlier upgrade's, or a new one."""
+    earlier = sa.select(user.c.id).where(
+        user.c.about_me == EXPLANATION,
+        user.c.email.endswith(NOWHERE),
+        user.c.password_hash.is_(None),
     )
+    found = connection.scalar(earlier.order_by(user.c.id).limit(1))
+    if found is None:
+        names, addresses = _taken(user.c.username), _taken(user.c.email)
+        name = next(
+            name
+            for name in _variants(NOBODY)
+            if name not in names and name + NOWHERE not in addresses
+        )
+        own = {"username": name, "email": name + NOWHERE, "about_me": EXPLANATION}
+        connection.execute(user.insert().values(own))
+        found = connection.scalar(sa.select(user.c.id).where(user.c.username == name))
+    return int(found)
 
 
 def _among_known() -> sa.ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
@@ -121,10 +121,11 @@ async def change_email(token: str, *, spared: int) -> int:
 
 async def owners_of(address: str) -> Sequence[Row[int, str, str]]:
     """Return id, username and stored address of whoever has `address`, whatever its case."""
-    same = or_(User.email == address, User.email_canonical == canonical(address))
     async with reading() as connection:
         found = await connection.execute(
-            select(User.id, User.username, User.email).where(same).order_by(User.id)
+            select(User.id, User.username, User.email)
+            .where(User.addressed(address))
+            .order_by(User.id)
         )
         return found.all()
 

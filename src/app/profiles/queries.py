@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Integer, String, bindparam, case, func, or_, select
+from sqlalchemy import Integer, String, bindparam, func, select
 
 from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
-from app.accounts.models import User, followers
+from app.accounts.models import User, exact_first, followers
 from app.database import Query, fetch, is_storable
 
 
@@ -53,8 +53,8 @@ PERSON = Query(
         .where(followers.c.follower_id == READER, followers.c.followed_id == User.id)
         .exists(),
     )
-    .where(or_(User.username == NAME, User.username_canonical == FOLDED))
-    .order_by(case((User.username == NAME, 0), else_=1))
+    .where(User.named(NAME, FOLDED))
+    .order_by(exact_first(User.username, NAME))
     .limit(1)
 )
 

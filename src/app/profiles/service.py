@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
-from app.database import writing
+from app.database import insert_into, writing
 from app.profiles import queries
 
 
@@ -53,7 +51,7 @@ async def follow(follower_id: int, username: str) -> str:
     try:
         async with writing() as session:
             await session.execute(
-                _insert(session)
+                insert_into(session, followers)
                 .values(follower_id=follower_id, followed_id=followed_id)
                 .on_conflict_do_nothing()
             )
@@ -84,10 +82,3 @@ async def _other(follower_id: int, username: str) -> tuple[int, str]:
     if person.id == follower_id:
         raise Oneself(person.username)
     return person.id, person.username
-
-
-def _insert(session: AsyncSession) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT into `followers` that the session's database can be told conflicts for."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(followers)
-    return postgresql.insert(followers)

@@ -76,9 +76,9 @@ async def unfollow(follower_id: int, username: str) -> str:
 
 
 async def _other(follower_id: int, username: str) -> tuple[int, str]:
-    person = await queries.find(username, reader_id=follower_id)
-    if person is None:
+    found = await queries.identify(username)
+    if found is None:
         raise Unknown(username)
-    if person.id == follower_id:
-        raise Oneself(person.username)
-    return person.id, person.username
+    if found[0] == follower_id:
+        raise Oneself(found[1])
+    return found

@@ -50,7 +50,16 @@ ALLOWED = {
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
     *("routes", "owner", "links", "cli", "authentication", "throttle", "forms"),
-    *("departure", "credentials", "registrations", "service", "sessions", "devices", "proof"),
+    *(
+        "departure",
+        "credentials",
+        "registrations",
+        "service",
+        "sessions",
+        "devices",
+        "proof",
+        "twins",
+    ),
     *("queries", "timeline", "keyset", "models", "tokens", "passwords"),
 ]
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
-from app.accounts import passwords, posting, sessions, tokens
+from app.accounts import passwords, posting, sessions, tokens, twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.accounts.proof import Proved
@@ -129,18 +129,18 @@ def _read(token: str) -> tokens.Claim:
 
 
 async def _replace_address(session: AsyncSession, claim: tokens.Claim) -> str:
-    """Store the address of `claim` and return the one before; raises tokens.InvalidToken."""
+    """Store the address of `claim` and return the one before; raises tokens.InvalidToken.
+
+    Who has the old one but for its case is now the one it is folded for.
+    """
     own = (User.id == claim.subject, User.credentials_version == claim.version)
-    old: str | None = await session.scalar(select(User.email).where(*own).with_for_update())
-    if old is None:
+    asked = select(User.email, User.email_canonical).where(*own).with_for_update()
+    before = (await session.execute(asked)).first()
+    if before is None:
         raise tokens.InvalidToken(CHANGED)
-    await session.execute(
-        update(User)
-        .where(*own)
-        .values(
-            email=claim.address,
-            email_canonical=canonical(claim.address),
-            credentials_version=claim.version + 1,
-        )
-    )
-    return old
+    folded, version = canonical(claim.address), claim.version + 1
+    changes = {"email": claim.address, "email_canonical": folded, "credentials_version": version}
+    await session.execute(update(User).where(*own).values(changes))
+    if before.email_canonical != folded:
+        await twins.inherit_address(session, before.email_canonical)
+    return str(before.email)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, delete, select
 
 from app import outbox
+from app.accounts import twins
 from app.accounts.credentials import WrongPassword, prove
 from app.accounts.models import User
 from app.database import Base, writing
@@ -26,6 +27,8 @@ async def delete_account(user_id: int, *, current: str) -> None:
         addresses = {account.email, account.email_canonical or account.email}
         await outbox.withdraw(session, user_id=user_id, addresses=addresses)
         await session.execute(delete(User).where(User.id == user_id))
+        await twins.inherit_name(session, account.username_canonical)
+        await twins.inherit_address(session, account.email_canonical)
         await outbox.post(
             session, "account_deleted", username=account.username, address=account.email
         )

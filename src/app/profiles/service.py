@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts import twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
 from app.database import insert_into, writing
@@ -32,12 +34,11 @@ async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
 
     Raises Taken when the name is somebody's, also at the same instant.
     """
-    changes: dict[str, str] = {"about_me": about_me}
-    if rename is not None:
-        changes |= {"username": rename, "username_canonical": canonical(rename)}
     try:
         async with writing() as session:
-            await session.execute(update(User).where(User.id == user_id).values(**changes))
+            if rename is not None:
+                await _rename(session, user_id, rename)
+            await session.execute(update(User).where(User.id == user_id).values(about_me=about_me))
     except IntegrityError as error:
         raise Taken(rename) from error
 
@@ -82,3 +83,12 @@ async def _other(follower_id: int, username: str) -> tuple[int, str]:
     if found[0] == follower_id:
         raise Oneself(found[1])
     return found
+
+
+async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
+    """Store the new name; who has the old one but for its case is now the one it is folded for."""
+    own, folded = User.id == user_id, canonical(name)
+    old = await session.scalar(select(User.username_canonical).where(own).with_for_update())
+    await session.execute(update(User).where(own).values(username=name, username_canonical=folded))
+    if old != folded:
+        await twins.inherit_name(session, old)

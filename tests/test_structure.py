@@ -33,7 +33,7 @@ ALLOWED = {
     "accounts": {"database", "web", "outbox", "commands"},
     "posts": {"database", "web", "outbox", "accounts"},
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
-    "greeting": {"database", "web", "outbox"},
+    "greeting": {"database", "web", "accounts"},
     "reports": {"database", "web", "outbox"},
     "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
     "personal_data": {"database", "accounts", "posts"},

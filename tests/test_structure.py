@@ -26,7 +26,7 @@ ALLOWED = {
     "settings": set(),
     "commands": {"database"},
     "database": set(),
-    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},
+    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database", "quart_mail"},
     "web": {"database", "migrations", "settings"},
     "mailbox": {"web"},
     "outbox": {"database", "quart_mail", "commands", "settings"},

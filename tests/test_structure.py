@@ -26,14 +26,14 @@ ALLOWED = {
     "settings": set(),
     "commands": {"database"},
     "database": set(),
-    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database"},
+    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database", "quart_mail"},
     "web": {"database", "migrations", "settings"},
     "mailbox": {"web"},
     "outbox": {"database", "quart_mail", "commands", "settings"},
     "accounts": {"database", "web", "outbox", "commands"},
     "posts": {"database", "web", "outbox", "accounts"},
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
-    "greeting": {"database", "web", "outbox"},
+    "greeting": {"database", "web", "accounts"},
     "reports": {"database", "web", "outbox"},
     "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
     "personal_data": {"database", "accounts", "posts"},
@@ -50,7 +50,16 @@ ALLOWED = {
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
     *("routes", "owner", "links", "cli", "authentication", "throttle", "forms"),
-    *("departure", "credentials", "registrations", "service", "sessions", "devices", "proof"),
+    *(
+        "departure",
+        "credentials",
+        "registrations",
+        "service",
+        "sessions",
+        "devices",
+        "proof",
+        "twins",
+    ),
     *("queries", "timeline", "keyset", "models", "tokens", "passwords"),
 ]
 

@@ -1,4 +1,4 @@
-"""Every mail the site can send: one short function each, and the helpers of the tutorials.
+"""The mails of the tutorials, one short function each, and their helpers; `app.notices` has the others.
 
 All of them are durable: they return when the mail is safely stored, inside a `writing()` block with its
 transaction, and delivery goes on by itself. `await` the handle they return to see the end of it.

@@ -142,9 +142,10 @@ async def account_deleted(request: MailRequest) -> Message:
 async def your_data(request: MailRequest) -> Message | None:
     """Render what is stored about somebody, as a JSON file."""
     message = await _notice(request, "Your data", "email/your_data")
-    if message is not None:
-        data = await personal_data.collect(request.params["user_id"])
-        message.attachments.append(Attachment("microblog.json", "application/json", data))
+    data = await personal_data.collect(request.params["user_id"])
+    if message is None or data is None:  # the account is gone, perhaps since the line before
+        return None
+    message.attachments.append(Attachment("microblog.json", "application/json", data))
     return message
 
 

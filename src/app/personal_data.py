@@ -17,14 +17,17 @@ MOST_ROWS = 50_000
 """Of each list, the newest: a mail much larger than 15 MB arrives hardly anywhere."""
 
 
-async def collect(user_id: int) -> bytes:
-    """Return the person's data as JSON in UTF-8: account, posts, follows both ways, sessions.
+async def collect(user_id: int) -> bytes | None:
+    """Return the person's data as JSON in UTF-8: account, posts, follows both ways, sessions; None when gone.
 
     What only guards the account is left out: hashes of the password, of sessions and of browsers.
     """
     async with reading() as connection:
+        account = await _rows(connection, _account(user_id))
+        if not account:
+            return None
         data = {
-            "account": (await _rows(connection, _account(user_id)))[0],
+            "account": account[0],
             "posts": await _list(connection, _posts(user_id)),
             "following": await _list(connection, _others(user_id, "follower_id", "followed_id")),
             "followers": await _list(connection, _others(user_id, "followed_id", "follower_id")),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
-from app import mail, outbox
+from app import mail, notices, outbox
+from app.accounts.departure import naming_accounts
 from app.accounts.models import KnownDevice, LoginSession, User, followers
-from app.database import reading
+from app.database import reading, writing
 from app.email import send_email
-from app.outbox.models import Content, Delivery
+from app.outbox.models import Content, Delivery, State
 from app.posts.models import Post
 from app.quart_mail import Message
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
@@ -46,6 +48,26 @@ async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:
     assert data["sessions"]["total"] == 1
     for secret in ("pbkdf2", "digest", "not mine"):
         assert secret not in attachment.data.decode()
+
+
+async def test_who_leaves_while_their_data_is_collected_is_not_mailed(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor, user_id = await logged_in(app, "susan")
+    await visitor.submit("/download_data")
+    look_up = notices._notice
+
+    async def look_up_and_leave(*args: Any) -> Message | None:
+        message = await look_up(*args)
+        async with writing() as session:
+            for column in (*naming_accounts(), User.__table__.c.id):
+                await session.execute(delete(column.table).where(column == user_id))
+        return message
+
+    monkeypatch.setattr(notices, "_notice", look_up_and_leave)
+    assert await sent_by(app) == []
+    async with reading() as connection:
+        assert (await connection.execute(select(Delivery.state))).scalar_one() == State.SKIPPED
 
 
 async def leave(visitor: Visitor, **fields: str) -> Page:

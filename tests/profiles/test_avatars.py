@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from quart import Quart
+from sqlalchemy import delete
 
+from app.accounts.models import LoginSession
+from app.database import writing
 from tests.factories import logged_in, make_post, make_user
+from tests.statements import statements_of
 
 
 @pytest.fixture
@@ -40,3 +44,17 @@ async def test_pages_show_pictures_of_this_site_alone(app: Quart) -> None:
 async def test_only_digests_have_pictures(app: Quart, name: str) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await susan.get(f"/avatar/{name}")).status == 404
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_picture_that_caches_keep_is_not_about_its_reader(app: Quart, ended: bool) -> None:
+    susan, _ = await logged_in(app, "susan")
+    if ended:
+        async with writing() as session:
+            await session.execute(delete(LoginSession))
+    page, statements = await statements_of(susan, f"/avatar/{'0f' * 16}.svg")
+    assert page.status == 200
+    assert "public" in page.response.headers["Cache-Control"]
+    assert "Set-Cookie" not in page.response.headers
+    assert "Vary" not in page.response.headers
+    assert statements == []

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.accounts.models import followers
 from app.database import reading
 from tests.factories import PASSWORD, logged_in, make_follow, make_user
+from tests.statements import READS, recorded
 from tests.visitor import Page, Visitor
 
 
@@ -106,3 +107,15 @@ async def test_who_has_to_log_in_first_comes_back_to_the_profile(app: Quart) -> 
     page = await visitor.submit(page.location, username="susan", password=PASSWORD)
     assert page.location == "/user/david"
     assert (await visitor.get("/user/david")).status == 200
+
+
+@pytest.mark.parametrize("verb", ["follow", "unfollow"])
+async def test_a_button_counts_nobodys_followers(app: Quart, verb: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    await make_user("david")
+    token = (await susan.get("/user/david")).token
+    with recorded() as seen:
+        await susan.post(f"/{verb}/david", csrf_token=token)
+    reads = [sql for sql in seen if sql.upper().startswith(READS)]
+    assert len(reads) == 2  # who presses it, and whom it is about
+    assert not any("count(" in sql for sql in seen)

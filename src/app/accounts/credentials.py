@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
-from app.accounts import passwords, posting, tokens
+from app.accounts import passwords, posting, sessions, tokens, twins
 from app.accounts.canonical import canonical
-from app.accounts.models import LoginSession, User
+from app.accounts.models import User
 from app.accounts.proof import Proved
 from app.accounts.service import end_every_session
 from app.database import reading, writing
 
 CHANGE_EMAIL_SECONDS = 3600
 """How long the link to a new address is good, from the request."""
+
+CHANGED = "the token was used, or the account has changed"
 
 
 class WrongPassword(ValueError):
@@ -75,10 +78,10 @@ async def request_email_change(user_id: int, address: str, *, current: str) -> N
 
 async def check_email_change(token: str) -> str:
     """Return the address that `token` may still give its account; raises tokens.InvalidToken."""
-    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    claim = _read(token)
     account = await _find(claim.subject)
-    if account is None or account.credentials_version != claim.version or not claim.address:
-        raise tokens.InvalidToken("the token was used, or the account has changed")
+    if account is None or account.credentials_version != claim.version:
+        raise tokens.InvalidToken(CHANGED)
     return claim.address
 
 
@@ -88,31 +91,11 @@ async def change_email(token: str, *, spared: int) -> int:
     Every session of it ends but the one with the id `spared`. Raises tokens.InvalidToken, also when
     somebody else has got the address meanwhile.
     """
-    address = await check_email_change(token)
-    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    claim = _read(token)
     try:
         async with writing() as session:
-            old = await session.scalar(
-                select(User.email)
-                .where(User.id == claim.subject, User.credentials_version == claim.version)
-                .with_for_update()
-            )
-            if old is None:
-                raise tokens.InvalidToken("the token was used, or the account has changed")
-            await session.execute(
-                update(User)
-                .where(User.id == claim.subject)
-                .values(
-                    email=address,
-                    email_canonical=canonical(address),
-                    credentials_version=claim.version + 1,
-                )
-            )
-            await session.execute(
-                delete(LoginSession).where(
-                    LoginSession.user_id == claim.subject, LoginSession.id != spared
-                )
-            )
+            old = await _replace_address(session, claim)
+            await sessions.end_others(claim.subject, spared=spared)
             await outbox.post(session, "email_changed", user_id=claim.subject, address=old)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
@@ -121,10 +104,11 @@ async def change_email(token: str, *, spared: int) -> int:
 
 async def owners_of(address: str) -> Sequence[Row[int, str, str]]:
     """Return id, username and stored address of whoever has `address`, whatever its case."""
-    same = or_(User.email == address, User.email_canonical == canonical(address))
     async with reading() as connection:
         found = await connection.execute(
-            select(User.id, User.username, User.email).where(same).order_by(User.id)
+            select(User.id, User.username, User.email)
+            .where(User.addressed(address))
+            .order_by(User.id)
         )
         return found.all()
 
@@ -135,3 +119,28 @@ async def _find(user_id: int) -> Row[str | None, int] | None:
             select(User.password_hash, User.credentials_version).where(User.id == user_id)
         )
         return found.first()
+
+
+def _read(token: str) -> tokens.Claim:
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    if not claim.address:
+        raise tokens.InvalidToken("the token names no address")
+    return claim
+
+
+async def _replace_address(session: AsyncSession, claim: tokens.Claim) -> str:
+    """Store the address of `claim` and return the one before; raises tokens.InvalidToken.
+
+    Who has the old one but for its case is now the one it is folded for.
+    """
+    own = (User.id == claim.subject, User.credentials_version == claim.version)
+    asked = select(User.email, User.email_canonical).where(*own).with_for_update()
+    before = (await session.execute(asked)).first()
+    if before is None:
+        raise tokens.InvalidToken(CHANGED)
+    folded, version = canonical(claim.address), claim.version + 1
+    changes = {"email": claim.address, "email_canonical": folded, "credentials_version": version}
+    await session.execute(update(User).where(*own).values(changes))
+    if before.email_canonical != folded:
+        await twins.inherit_address(session, before.email_canonical)
+    return str(before.email)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, delete, select
 
 from app import outbox
+from app.accounts import twins
 from app.accounts.credentials import WrongPassword, prove
 from app.accounts.models import User
 from app.database import Base, writing
@@ -17,23 +18,17 @@ async def delete_account(user_id: int, *, current: str) -> None:
     """
     version = await prove(user_id, current)
     async with writing() as session:
-        account = (
-            await session.execute(
-                select(User.username, User.email, User.email_canonical)
-                .where(User.id == user_id, User.credentials_version == version)
-                .with_for_update()
-            )
-        ).first()
+        own = (User.id == user_id, User.credentials_version == version)
+        account = await session.scalar(select(User).where(*own).with_for_update())
         if account is None:
             raise WrongPassword("the account was changed at the same time")
         for column in naming_accounts():
             await session.execute(delete(column.table).where(column == user_id))
-        await outbox.withdraw(
-            session,
-            user_id=user_id,
-            addresses={account.email, account.email_canonical or account.email},
-        )
+        addresses = {account.email, account.email_canonical or account.email}
+        await outbox.withdraw(session, user_id=user_id, addresses=addresses)
         await session.execute(delete(User).where(User.id == user_id))
+        await twins.inherit_name(session, account.username_canonical)
+        await twins.inherit_address(session, account.email_canonical)
         await outbox.post(
             session, "account_deleted", username=account.username, address=account.email
         )

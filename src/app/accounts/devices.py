@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
 from app.accounts import browsers
-from app.accounts.canonical import canonical
 from app.accounts.models import KnownDevice, User
 from app.database import reading
 
@@ -47,7 +46,7 @@ async def is_known(token: str, username: str) -> bool:
         .where(
             KnownDevice.digest == digest(token),
             KnownDevice.seen_at > datetime.now(UTC) - FORGOTTEN_AFTER,
-            or_(User.username == username, User.username_canonical == canonical(username)),
+            User.named(username),
         )
     )
     async with reading() as connection:

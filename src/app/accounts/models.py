@@ -11,17 +11,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
+    ColumnElement,
     ForeignKey,
     Integer,
     String,
     Table,
     UniqueConstraint,
+    case,
     event,
+    or_,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from app.accounts import passwords, tokens
 from app.accounts.addresses import avatar_url
@@ -34,6 +38,9 @@ ABOUT_ME_LENGTH = 140
 CANONICAL_LENGTH = 255
 USER_AGENT_LENGTH = 255
 VERSIONS = 2**30
+
+Given = str | BindParameter[str]
+"""Text to look for: itself, or its place in a `Query`."""
 
 followers = Table(
     "followers",
@@ -77,6 +84,20 @@ class User(Base):
 
     def __repr__(self) -> str:
         return f"<User {self.username}>"
+
+    @classmethod
+    def named(cls, name: Given, folded: Given = "") -> ColumnElement[bool]:
+        """Return the condition that an account is called `name`, as written or folded.
+
+        `folded`: the folded name, for a `name` that is bound only later.
+        """
+        folded = canonical(name) if isinstance(name, str) else folded
+        return or_(cls.username == name, cls.username_canonical == folded)
+
+    @classmethod
+    def addressed(cls, address: str) -> ColumnElement[bool]:
+        """Return the condition that an account has `address`, as written or folded."""
+        return or_(cls.email == address, cls.email_canonical == canonical(address))
 
     async def set_password(self, password: str) -> None:
         """Store the hash of `password` in this object and end what was made for the old one.
@@ -157,6 +178,14 @@ class Registration(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH))
     password_hash: Mapped[str] = mapped_column(String(256))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+def exact_first(column: InstrumentedAttribute[str], text: Given) -> ColumnElement[int]:
+    """Return the order of accounts `named` or `addressed` so: who has exactly `text` in `column` is first.
+
+    Old databases may hold names, and addresses, that differ only by case; each is reached by its exact form.
+    """
+    return case((column == text, 0), else_=1)
 
 
 @event.listens_for(User.username, "set")

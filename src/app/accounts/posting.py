@@ -1,4 +1,4 @@
-"""Asking for the mails of accounts: each is posted here and nowhere else, as part of a transaction."""
+"""Asking for the mails of accounts that more than one place asks for, as part of a transaction."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ async def password_changed(session: AsyncSession, user_id: int) -> outbox.Handle
 
 
 async def new_user(session: AsyncSession, username: str) -> outbox.Handle:
-    """Ask for the mail that tells the administrator of a new account."""
+    """Ask for the mail that tells the administrator of somebody new."""
     return await outbox.post(session, "new_user", username=username)

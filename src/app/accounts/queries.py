@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, case, or_, select
+from sqlalchemy import Row, select
 
-from app.accounts.canonical import canonical
-from app.accounts.models import User
+from app.accounts.models import User, exact_first
 from app.database import reading
 
 
@@ -17,12 +16,8 @@ async def find(user_id: int) -> Row[int, str, str, int] | None:
 
 
 async def find_by_address(address: str) -> Row[int, str, str, int] | None:
-    """Return the same of the account that has `address`: as written before as folded.
-
-    Old databases may hold addresses that differ only by case; each is reached by its exact form.
-    """
-    same = or_(User.email == address, User.email_canonical == canonical(address))
-    return await _first(same, case((User.email == address, 0), else_=1))
+    """Return the same of the account that has `address`: as written before as folded."""
+    return await _first(User.addressed(address), exact_first(User.email, address))
 
 
 async def _first(condition: Any, *order: Any) -> Row[int, str, str, int] | None:

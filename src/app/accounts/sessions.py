@@ -11,6 +11,7 @@ from typing import Any
 
 from quart import current_app
 from sqlalchemy import Row, String, bindparam, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.addresses import avatar_url
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
@@ -19,6 +20,9 @@ from app.database import Query, UtcDateTime, fetch, reading, writing
 MOST_LISTED = 200
 TOUCH_SECONDS = 60
 """How old "last seen" may get before a page view brings it up."""
+
+TOUCHES_WHILE_IDLE = 4
+"""So often at least a session in use is brought up within the time that would end it unused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,10 @@ async def find(token: str) -> Visitor:
 
 def is_stale(visitor: Visitor) -> bool:
     """Return whether "last seen" of `visitor` should be brought up."""
-    return visitor.seen_at is not None and datetime.now(UTC) - visitor.seen_at > timedelta(
-        seconds=TOUCH_SECONDS
-    )
+    if visitor.seen_at is None:
+        return False
+    longest = _idleness(current_app.config, remember=visitor.remember) / TOUCHES_WHILE_IDLE
+    return datetime.now(UTC) - visitor.seen_at > min(longest, timedelta(seconds=TOUCH_SECONDS))
 
 
 async def touch(visitor: Visitor) -> None:
@@ -114,19 +119,8 @@ async def touch(visitor: Visitor) -> None:
             .values(seen_at=now, expires_at=expires_at)
             .returning(LoginSession.id)
         )
-        if noted is None:  # another request of this session was quicker
-            return
-        await session.execute(
-            update(User)
-            .where(
-                User.id == visitor.id,
-                or_(
-                    User.last_seen.is_(None),
-                    User.last_seen <= now - timedelta(seconds=TOUCH_SECONDS),
-                ),
-            )
-            .values(last_seen=now)
-        )
+        if noted is not None:  # else another request of this session was quicker
+            await _see(session, visitor.id, now)
 
 
 async def end(token: str) -> None:
@@ -176,13 +170,23 @@ def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
+async def _see(session: AsyncSession, user_id: int, now: datetime) -> None:
+    """Bring up the account's `last_seen`, unless another session of it has just done so."""
+    before = now - timedelta(seconds=TOUCH_SECONDS)
+    is_old = or_(User.last_seen.is_(None), User.last_seen <= before)
+    await session.execute(update(User).where(User.id == user_id, is_old).values(last_seen=now))
+
+
+def _idleness(config: Mapping[str, Any], *, remember: bool) -> timedelta:
+    """Return how long a session lasts without being used."""
+    return timedelta(seconds=config["REMEMBER_SECONDS" if remember else "SESSION_IDLE_SECONDS"])
+
+
 def _expiry(
     config: Mapping[str, Any], *, created_at: datetime, now: datetime, remember: bool
 ) -> datetime:
     """Return when a session last used `now` is over: by idleness, and unless remembered by age."""
+    idle = now + _idleness(config, remember=remember)
     if remember:
-        return now + timedelta(seconds=config["REMEMBER_SECONDS"])
-    return min(
-        now + timedelta(seconds=config["SESSION_IDLE_SECONDS"]),
-        created_at + timedelta(seconds=config["SESSION_SECONDS"]),
-    )
+        return idle
+    return min(idle, created_at + timedelta(seconds=config["SESSION_SECONDS"]))

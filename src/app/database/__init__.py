@@ -18,6 +18,7 @@ from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
 from app.database.drivers import NOT_MIGRATED, REMEDY, DatabaseUnavailable, wants_upgrade
 from app.database.engines import Database, to_the_end
 from app.database.fetching import Query, fetch
+from app.database.inserting import insert_into
 
 __all__ = [
     "NOT_MIGRATED",
@@ -30,6 +31,7 @@ __all__ = [
     "UtcDateTime",
     "fetch",
     "init_app",
+    "insert_into",
     "is_storable",
     "reading",
     "to_the_end",

@@ -114,7 +114,7 @@ class Database:
         return not self.is_sqlite and has_request_context()
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        """Return the rows of one SELECT by one exchange with the driver (see `app.fetching`).
+        """Return the rows of one SELECT by one exchange with the driver (see `app.database.fetching`).
 
         When that fails at once, as on a connection whose server has restarted, it is asked once more over
         SQLAlchemy, which connects anew and knows every driver's errors; a slow failure is an answer.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from quart import current_app
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import outbox
-from app.database import writing
+from app.accounts import posting
+from app.database import insert_into, writing
 from app.greeting.models import Greeted
 
 
@@ -18,14 +16,11 @@ async def greet(name: str) -> bool:
     """
     async with writing() as session:
         stored = await session.scalar(
-            _insert(session).values(name=name).on_conflict_do_nothing().returning(Greeted.id)
+            insert_into(session, Greeted)
+            .values(name=name)
+            .on_conflict_do_nothing()
+            .returning(Greeted.id)
         )
         if stored is not None and current_app.config["FLASKY_ADMIN"]:
-            await outbox.post(session, "new_user", username=name)
+            await posting.new_user(session, name)
     return stored is None
-
-
-def _insert(session: AsyncSession) -> sqlite.Insert | postgresql.Insert:
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(Greeted)
-    return postgresql.insert(Greeted)

@@ -14,9 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.canonical import canonical
 from app.accounts.models import User
+from app.quart_mail import BadAddressError
+from app.quart_mail.address import mailbox
 
 ACCEPTED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 READABLE_HASH = re.compile(r"(scrypt|pbkdf2)(:[\w.]+)*\$[^$]+\$[0-9a-f]+")
+WHITE_SPACE = re.compile(r"\s")
 UNKNOWN_ADDRESS = "@unknown.invalid"
 
 
@@ -62,7 +65,20 @@ def _about(
         ) + "reset mails for it want the address exactly as written."
     if row.email.endswith(UNKNOWN_ADDRESS):
         yield "it has no address, so no mail reaches it; store its own in the column email."
+    elif not _is_reachable(row.email):
+        yield (
+            f"no reset link can be sent to its address ({row.email!r}); "
+            "its owner can give another at /change_email."
+        )
     if not ACCEPTED_NAME.fullmatch(row.username):
         yield "its name would not be accepted today; it works, and can be changed at /edit_profile."
     if not READABLE_HASH.fullmatch(row.password_hash or ""):
         yield "it has no password that can be checked; its owner gets one at /reset_password_request."
+
+
+def _is_reachable(address: str) -> bool:
+    """Return whether a reset link can be asked for with `address` and be sent there."""
+    try:
+        return "@" in mailbox(address).spec and not WHITE_SPACE.search(address)
+    except BadAddressError:
+        return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -89,8 +90,18 @@ async def _run(
     if database.is_sqlite and not makes_file:
         drivers.require_file(engine)
     try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(run)
+        with _in_sentences(database):
+            async with engine.connect() as connection:
+                return await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _in_sentences(database: Database) -> Iterator[None]:
+    """Say of a `database` that cannot be used, or is none of ours, which it is and why."""
+    try:
+        yield
     except (OperationalError, InterfaceError, OSError) as error:
         reason = getattr(error, "orig", error)
         raise DatabaseUnavailable(_sentence(database, "cannot be used", reason)) from error
@@ -104,8 +115,6 @@ async def _run(
             raise
         reason = getattr(error, "orig", error)
         raise NotMicroblog(_sentence(database, "is no Microblog", reason)) from error
-    finally:
-        await engine.dispose()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from quart import Response, abort, render_template
+from quart import Response, abort, current_app
 
 from app.web.blueprint import Blueprint
 from app.web.static import FOREVER
@@ -20,11 +20,15 @@ blueprint = Blueprint("avatars", __name__)
 
 @blueprint.get("/avatar/<digest>.svg")
 async def avatar(digest: str) -> Response:
-    """Draw the picture that belongs to the MD5 `digest`, in 32 hexadecimal digits."""
+    """Draw the picture that belongs to the MD5 `digest`, in 32 hexadecimal digits.
+
+    It is the same for everybody and kept by caches, so its template is not told who asks.
+    """
     if not DIGEST.fullmatch(digest):
         abort(404)
-    svg = await render_template(
-        "profiles/avatar.svg", cells=cells(digest), hue=int(digest[-4:], 16) % 360, side=SIDE
+    template = current_app.jinja_env.get_template("profiles/avatar.svg")
+    svg = await template.render_async(
+        cells=cells(digest), hue=int(digest[-4:], 16) % 360, side=SIDE
     )
     return Response(svg, content_type="image/svg+xml", headers={"Cache-Control": FOREVER})
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, String, bindparam, case, func, or_, select
+from sqlalchemy import Integer, Select, String, bindparam, func, select
 
 from app.accounts.addresses import avatar_url
 from app.accounts.canonical import canonical
-from app.accounts.models import User, followers
+from app.accounts.models import User, exact_first, followers
 from app.database import Query, fetch, is_storable
 
 
@@ -34,7 +34,14 @@ NAME = bindparam("name", type_=String)
 FOLDED = bindparam("folded", type_=String)
 READER = bindparam("reader", type_=Integer)
 
-PERSON = Query(
+
+def _named(people: Select[*tuple[Any, ...]]) -> Query:
+    """Return the query for whoever of `people` is called NAME, the exact name first."""
+    condition = User.named(NAME, FOLDED)
+    return Query(people.where(condition).order_by(exact_first(User.username, NAME)).limit(1))
+
+
+PERSON = _named(
     select(
         User.id,
         User.username,
@@ -53,10 +60,8 @@ PERSON = Query(
         .where(followers.c.follower_id == READER, followers.c.followed_id == User.id)
         .exists(),
     )
-    .where(or_(User.username == NAME, User.username_canonical == FOLDED))
-    .order_by(case((User.username == NAME, 0), else_=1))
-    .limit(1)
 )
+WHOM = _named(select(User.id, User.username))
 
 
 async def find(username: str, *, reader_id: int) -> Person | None:
@@ -65,6 +70,14 @@ async def find(username: str, *, reader_id: int) -> Person | None:
         return None
     rows = await fetch(PERSON, name=username, folded=canonical(username), reader=reader_id)
     return Person(*rows[0]) if rows else None
+
+
+async def identify(username: str) -> tuple[int, str] | None:
+    """Return id and stored name of the person that `find` finds."""
+    if not is_storable(username):
+        return None
+    rows = await fetch(WHOM, name=username, folded=canonical(username))
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=Integer)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts import twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
-from app.database import writing
+from app.database import insert_into, writing
 from app.profiles import queries
 
 
@@ -34,12 +34,11 @@ async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
 
     Raises Taken when the name is somebody's, also at the same instant.
     """
-    changes: dict[str, str] = {"about_me": about_me}
-    if rename is not None:
-        changes |= {"username": rename, "username_canonical": canonical(rename)}
     try:
         async with writing() as session:
-            await session.execute(update(User).where(User.id == user_id).values(**changes))
+            if rename is not None:
+                await _rename(session, user_id, rename)
+            await session.execute(update(User).where(User.id == user_id).values(about_me=about_me))
     except IntegrityError as error:
         raise Taken(rename) from error
 
@@ -53,7 +52,7 @@ async def follow(follower_id: int, username: str) -> str:
     try:
         async with writing() as session:
             await session.execute(
-                _insert(session)
+                insert_into(session, followers)
                 .values(follower_id=follower_id, followed_id=followed_id)
                 .on_conflict_do_nothing()
             )
@@ -78,16 +77,18 @@ async def unfollow(follower_id: int, username: str) -> str:
 
 
 async def _other(follower_id: int, username: str) -> tuple[int, str]:
-    person = await queries.find(username, reader_id=follower_id)
-    if person is None:
+    found = await queries.identify(username)
+    if found is None:
         raise Unknown(username)
-    if person.id == follower_id:
-        raise Oneself(person.username)
-    return person.id, person.username
+    if found[0] == follower_id:
+        raise Oneself(found[1])
+    return found
 
 
-def _insert(session: AsyncSession) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT into `followers` that the session's database can be told conflicts for."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(followers)
-    return postgresql.insert(followers)
+async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
+    """Store the new name; who has the old one but for its case is now the one it is folded for."""
+    own, folded = User.id == user_id, canonical(name)
+    old = await session.scalar(select(User.username_canonical).where(own).with_for_update())
+    await session.execute(update(User).where(own).values(username=name, username_canonical=folded))
+    if old != folded:
+        await twins.inherit_name(session, old)

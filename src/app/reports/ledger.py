@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
+from app.database import insert_into
 from app.reports.models import KIND, Failure
 from app.reports.noted import Noted
 
@@ -23,8 +23,7 @@ async def store(session: AsyncSession, noted: Noted, now: datetime) -> None:
 
 
 async def _count(session: AsyncSession, noted: Noted) -> None:
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(Failure).values(
+    statement = insert_into(session, Failure).values(
         fingerprint=noted.fingerprint,
         kind=noted.kind,
         route=noted.route,

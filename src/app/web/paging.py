@@ -72,15 +72,16 @@ def _read(text: str) -> Position | None:
     return Position(stamp, int(number)) if int(number) <= LARGEST_ID else None
 
 
-def cut(rows: Sequence[T], first: Sequence[Position], place: Place, size: int) -> Page[T] | None:
+def cut(
+    rows: Sequence[T], positions: Sequence[Position], place: Place, size: int
+) -> Page[T] | None:
     """Return the page of `size` rows made of up to `size + 1` rows read from `place` on.
 
-    `rows` come in the order of reading, `first` holds their positions. None when the page would be short
+    `rows` come in the order of reading, `positions` are theirs. None when the page would be short
     of rows that the first page has: past the end, or back at the top.
     """
-    positions = list(first)
     more = len(rows) > size
-    rows, positions = list(rows[:size]), positions[:size]
+    rows, positions = list(rows[:size]), list(positions[:size])
     if place.position is not None and (not rows or (place.newer and len(rows) < size)):
         return None
     if place.newer:

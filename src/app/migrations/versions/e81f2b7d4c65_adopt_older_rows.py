@@ -9,10 +9,12 @@ Revises: c3d81f6b2a07
 Create Date: 2026-11-20 08:00:00
 """
 
+import unicodedata
+from collections.abc import Iterator
+from itertools import chain, count
+
 import sqlalchemy as sa
 from alembic import op
-
-from app.accounts.canonical import canonical
 
 revision = "e81f2b7d4c65"
 down_revision = "c3d81f6b2a07"
@@ -21,16 +23,13 @@ depends_on = None
 
 CANONICAL_LENGTH = 255
 NOBODY = "left-behind"
+NOWHERE = "@unknown.invalid"
+EXPLANATION = "Posts whose author was not known any more."
 BATCH = 1000
 
+TEXTS = ("username", "email", "password_hash", "about_me", "username_canonical", "email_canonical")
 user = sa.table(
-    "user",
-    sa.column("id", sa.Integer),
-    sa.column("username", sa.String),
-    sa.column("email", sa.String),
-    sa.column("about_me", sa.String),
-    sa.column("username_canonical", sa.String),
-    sa.column("email_canonical", sa.String),
+    "user", sa.column("id", sa.Integer), *(sa.column(name, sa.String) for name in TEXTS)
 )
 post = sa.table(
     "post",
@@ -76,12 +75,26 @@ def _is_loose() -> bool:
 
 def _name_the_nameless() -> None:
     """Give accounts without a name or address one that nobody else has and no mail reaches (RFC 2606)."""
-    number = sa.cast(user.c.id, sa.String)
-    for column, value in (
-        (user.c.username, "unnamed-" + number),
-        (user.c.email, "unknown-" + number + "@unknown.invalid"),
+    for column, stem, ending in (
+        (user.c.username, "unnamed", ""),
+        (user.c.email, "unknown", NOWHERE),
     ):
-        op.execute(user.update().where(column.is_(None)).values({column.name: value}))
+        taken = _taken(column)
+        for user_id in op.get_bind().scalars(sa.select(user.c.id).where(column.is_(None))).all():
+            texts = (name + ending for name in _variants(f"{stem}-{user_id}"))
+            own = next(text for text in texts if text not in taken)
+            taken.add(own)
+            op.execute(user.update().where(user.c.id == user_id).values({column.name: own}))
+
+
+def _taken(column: sa.ColumnClause[str]) -> set[str]:
+    """Return what accounts have in `column`, folded: who is named here gets nobody's form of a name."""
+    return {_folded(text) for text in op.get_bind().scalars(sa.select(column)) if text is not None}
+
+
+def _variants(name: str) -> Iterator[str]:
+    """Return `name`, and then `name` with one number after the other."""
+    return chain([name], (f"{name}-{number}" for number in count(2)))
 
 
 def _complete_posts() -> None:
@@ -107,24 +120,31 @@ def _keep_orphans() -> None:
     orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
     connection = op.get_bind()
     if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
-        connection.execute(
-            user.insert().values(
-                username=_free_name(connection),
-                email="left-behind@unknown.invalid",
-                about_me="Posts whose author was not known any more.",
-            )
-        )
-        keeper = sa.select(user.c.id).where(user.c.email == "left-behind@unknown.invalid")
-        op.execute(post.update().where(orphaned).values(user_id=keeper.scalar_subquery()))
+        op.execute(post.update().where(orphaned).values(user_id=_keeper(connection)))
 
 
-def _free_name(connection: sa.Connection) -> str:
-    taken = set(connection.scalars(sa.select(user.c.username)))
-    return next(
-        name
-        for name in (NOBODY, *(f"{NOBODY}-{number}" for number in range(2, len(taken) + 3)))
-        if name not in taken
+def _keeper(connection: sa.Connection) -> int:
+    """Return the id of the account that keeps what was left behind: an earlier upgrade's, or a new one."""
+    earlier = sa.select(user.c.id).where(
+        user.c.about_me == EXPLANATION,
+        user.c.email.endswith(NOWHERE),
+        user.c.password_hash.is_(None),
     )
+    earlier = earlier.order_by(user.c.id).limit(1)
+    found = connection.scalar(earlier)
+    if found is None:
+        names, addresses = _taken(user.c.username), _taken(user.c.email)
+        free = (
+            name
+            for name in _variants(NOBODY)
+            if name not in names and name + NOWHERE not in addresses
+        )
+        own = {"username": next(free), "about_me": EXPLANATION}
+        own["email"] = own["username"] + NOWHERE
+        connection.execute(user.insert().values(own))
+        found = connection.scalar(earlier)
+    assert isinstance(found, int)  # noqa: S101
+    return found
 
 
 def _among_known() -> sa.ColumnElement[bool]:
@@ -165,6 +185,11 @@ def _key_followers() -> None:
         connection.execute(followers.insert(), [dict(pair._mapping) for pair in pairs])
 
 
+def _folded(text: str) -> str:
+    """Return `text` folded as this version does it: a later one must not change what happened here."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.strip()).casefold())
+
+
 def _fold(field: str) -> None:
     """Store the canonical form of every `field`; of those that coincide the oldest account gets it."""
     connection = op.get_bind()
@@ -173,7 +198,7 @@ def _fold(field: str) -> None:
     taken = {form for _, _, form in rows if form is not None}
     changes = []
     for user_id, text, form in rows:
-        own = canonical(text)
+        own = _folded(text)
         if form is None and own not in taken and len(own) <= CANONICAL_LENGTH:
             taken.add(own)
             changes.append({"which": user_id, "form": own})

@@ -1,0 +1,45 @@
+"""Sessions that end soon when nobody uses them stay while somebody does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import select, update
+
+from app.accounts.models import LoginSession
+from app.database import reading, writing
+from tests.factories import make_user
+from tests.visitor import Visitor
+
+IDLE = timedelta(seconds=60)
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"SESSION_IDLE_SECONDS": "60", "REMEMBER_SECONDS": "60"}
+
+
+async def ends_at() -> datetime:
+    async with reading() as connection:
+        found: datetime = (await connection.execute(select(LoginSession.expires_at))).scalar_one()
+    return found
+
+
+@pytest.mark.parametrize("remember", [{}, {"remember_me": "y"}])
+@pytest.mark.parametrize(("since", "extended"), [(14, False), (16, True), (45, True)])
+async def test_a_session_in_use_is_extended_long_before_it_ends(
+    app: Quart, remember: dict[str, str], since: int, extended: bool
+) -> None:
+    await make_user("susan")
+    visitor = Visitor(app)
+    await visitor.log_in("susan", **remember)
+    seen = datetime.now(UTC) - timedelta(seconds=since)
+    async with writing() as session:
+        await session.execute(update(LoginSession).values(seen_at=seen, expires_at=seen + IDLE))
+    assert (await visitor.get("/index")).status == 200
+    await asyncio.gather(*app.background_tasks)
+    assert (await ends_at() > seen + IDLE) == extended

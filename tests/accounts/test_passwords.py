@@ -138,6 +138,28 @@ async def test_an_unknown_name_and_a_missing_hash_cost_one_hash(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_a_taken_name_costs_no_hash(
+    app: Quart, hasher: CountingHasher, confirm: bool
+) -> None:
+    app.config["CONFIRM_EMAIL"] = confirm
+    await make_user("susan")
+    page = await Visitor(app).register("SUSAN")
+    assert page.errors("username") == ["Please use a different username."]
+    assert hasher.hashed == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_taken_address_that_is_not_told_costs_what_a_free_one_does(
+    app: Quart, hasher: CountingHasher
+) -> None:
+    app.config["CONFIRM_EMAIL"] = True
+    await make_user("susan", email="david@example.com")
+    assert (await Visitor(app).register("david")).location == "/login"
+    assert hasher.hashed == [PASSWORD, app.config["PASSWORD_HASH_METHOD"]]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_no_to_a_cheaper_hash_comes_no_sooner(app: Quart, hasher: CountingHasher) -> None:
     app.config["PASSWORD_HASH_METHOD"] = SLOW
     await make_user("susan", password_hash=generate_password_hash("x", "pbkdf2:sha256:1"))

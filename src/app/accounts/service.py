@@ -27,7 +27,10 @@ async def register(*, username: str, email: str, password: str) -> int:
     """Store a new account and the mail that tells the administrator, and return its id.
 
     Raises Taken when the name or address is somebody's, also at the same instant, and passwords.Busy.
+    What is taken costs no hash; among those at the same instant the insert decides.
     """
+    if taken := await _taken(username, email):
+        raise Taken(taken)
     user = User(username=username, email=email, password_hash=await passwords.generate(password))
     try:
         async with writing() as session:

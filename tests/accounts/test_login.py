@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from quart import Quart
 from sqlalchemy import func, select, update
+from werkzeug.security import generate_password_hash
 
 from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
+from tests.conftest import CHEAP_HASH
+from tests.factories import make_user
 from tests.visitor import Visitor
 
 
@@ -41,9 +44,22 @@ async def test_a_wrong_name_and_a_wrong_password_get_one_answer(
     assert await count_sessions() == 0
 
 
-@pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ"])
+@pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ", " ＳUSan\t"])
 async def test_the_case_of_a_name_does_not_matter(visitor: Visitor, username: str) -> None:
     assert (await visitor.log_in(username)).location == "/index"
+
+
+@pytest.mark.parametrize("twin", ["Susan", "susan ", "ſusan", "ｓｕｓａｎ", " "])
+async def test_a_twin_of_an_old_database_logs_in_by_its_name_exactly_as_written(
+    visitor: Visitor, twin: str
+) -> None:
+    own = generate_password_hash("battery staple", CHEAP_HASH)
+    more = {"email": "twin@example.com", "password_hash": own}
+    twin_id = await make_user(twin, username_canonical=None, **more)
+    assert (await visitor.log_in("susan", "battery staple")).location is None
+    assert (await visitor.log_in(twin, "battery staple")).location == "/index"
+    async with reading() as connection:
+        assert await connection.scalar(select(LoginSession.user_id)) == twin_id
 
 
 async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor) -> None:

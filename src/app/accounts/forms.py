@@ -110,12 +110,10 @@ class UsernameField(StringField):
 
 
 class LoginForm(Form):
-    """Sign In."""
+    """Sign In; the name stays as typed, since old databases hold names that differ only when not folded."""
 
     username = StringField(
-        "Username",
-        [DataRequired(REQUIRED), Bounded(max=LONGEST_FOLDED), storable],
-        filters=[_normalise],
+        "Username", [InputRequired(REQUIRED), Bounded(max=LONGEST_FOLDED), storable]
     )
     password = PasswordField("Password", [InputRequired(REQUIRED), Bounded(max=LONGEST_PASSWORD)])
     remember_me = BooleanField("Remember Me")

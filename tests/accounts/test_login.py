@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +17,8 @@ from app.database import reading, writing
 from tests.conftest import CHEAP_HASH
 from tests.factories import make_user
 from tests.visitor import Visitor
+
+ACTION = re.compile(r'<form class="form" action="([^"]*)"')
 
 
 @pytest.fixture
@@ -73,6 +77,30 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
         "/login?next=/index?page%3D2", username="susan", password="correct horse"
     )
     assert right.location == "/index?page=2"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/user/John%20Smith", "/user/100%25", "/user/%2525", "/user/%C3%A9a%3Ab", "/user/a%3Fb%23c", "/explore?a=b+c%20d%26&e=%25",
+     "/user/?name=a%20%2Fb"],
+)  # fmt: skip
+async def test_the_way_back_is_the_address_that_was_asked_for(visitor: Visitor, path: str) -> None:
+    page = await visitor.get(path)
+    assert page.location.startswith("/login?next=/")
+    form = await visitor.get(page.location)
+    action = html.unescape(ACTION.search(form.text)[1])
+    fields = {"username": "susan", "password": "correct horse", "csrf_token": form.token}
+    assert (await visitor.post(action, **fields)).location == path
+
+
+@pytest.mark.parametrize(
+    "target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"]
+)
+async def test_a_way_back_with_raw_spaces_or_hidden_line_breaks_is_none(
+    visitor: Visitor, target: str
+) -> None:
+    page = await visitor.get("/login", query_string={"next": target})
+    assert 'action="/login"' in page.text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+from urllib.parse import quote
 
 from quart import (
     Quart,
@@ -119,7 +120,9 @@ def login_required(view: View[P]) -> View[P]:
     """Send visitors who are not logged in to the login page, and from there back."""
 
     def here(*args: P.args, **kwargs: P.kwargs) -> str:
-        return request.full_path if request.query_string else request.path
+        path = quote(request.path, errors="replace")
+        query = request.query_string.decode("ascii", "replace")
+        return f"{path}?{query}" if query else path
 
     return login_required_from(here)(view)
 

@@ -144,10 +144,12 @@ async def _make_up_for(password: str, seconds: float) -> None:
 
 
 def is_current(stored: str | None) -> bool:
-    """Return whether `stored` was made by today's PASSWORD_HASH_METHOD."""
-    return (
-        bool(stored) and str(stored).split("$", 1)[0] == current_app.config["PASSWORD_HASH_METHOD"]
-    )
+    """Return whether `stored` is whole, `method$salt$digest`, and made by today's PASSWORD_HASH_METHOD.
+
+    Werkzeug says no to one that is not whole without hashing anything.
+    """
+    method, *rest = (stored or "").split("$", 2)
+    return method == current_app.config["PASSWORD_HASH_METHOD"] and len(rest) == 2 and all(rest)
 
 
 def _hasher() -> Hasher:

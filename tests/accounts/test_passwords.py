@@ -18,6 +18,7 @@ from app.accounts.forms import TOO_COMMON, TOO_TELLING
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
+from tests.conftest import CHEAP_HASH
 from tests.factories import PASSWORD, logged_in, make_user
 from tests.visitor import Page, Visitor
 
@@ -217,6 +218,25 @@ async def test_clients_that_leave_free_no_slot_before_their_hash_is_done() -> No
     assert result.startswith("pbkdf2:sha256:1$")
     assert seconds > 0
     assert len(_children()) == 1
+
+
+DIE = "__import__('os').kill(__import__('os').getpid(), 9)"
+
+
+async def test_a_process_that_dies_is_replaced_and_its_hash_begun_anew(tmp_path: Path) -> None:
+    hasher = Hasher(1)
+    trace = str(tmp_path / "died")
+    once = f"__import__('os').path.exists({trace!r}) or (__import__('os').mkdir({trace!r}), {DIE})"
+    assert (await hasher.run(eval, once))[0] is True
+    assert len(_children()) == 1
+
+
+async def test_processes_that_die_again_are_too_busy_and_the_next_one_hashes() -> None:
+    hasher = Hasher(1)
+    with pytest.raises(Busy):
+        await hasher.run(eval, DIE)
+    result, _ = await hasher.run(generate_password_hash, "x", CHEAP_HASH)
+    assert result.startswith(CHEAP_HASH)
 
 
 def _children() -> list[str]:

@@ -79,6 +79,20 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
     assert right.location == "/index?page=2"
 
 
+async def test_three_pages_for_members_ask_to_log_in_once(visitor: Visitor) -> None:
+    for path in ("/index", "/explore", "/account"):
+        await visitor.get(path)
+    assert (await visitor.get("/login")).flashes == ["Please log in to access this page."]
+    assert (await visitor.get("/login")).flashes == []
+
+
+async def test_a_head_request_takes_no_message_from_its_reader(visitor: Visitor) -> None:
+    await visitor.get("/index")
+    for path in ("/login", "/nowhere", "/register"):
+        await visitor.client.head(path)
+    assert (await visitor.get("/login")).flashes == ["Please log in to access this page."]
+
+
 @pytest.mark.parametrize(
     "path",
     ["/user/John%20Smith", "/user/100%25", "/user/%2525", "/user/%C3%A9a%3Ab", "/user/a%3Fb%23c", "/explore?a=b+c%20d%26&e=%25",

@@ -14,7 +14,6 @@ from quart import (
     Quart,
     after_this_request,
     current_app,
-    flash,
     g,
     redirect,
     request,
@@ -29,6 +28,7 @@ from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
 from app.web.events import log_event
+from app.web.flashes import flash_once
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=ResponseReturnValue)
@@ -138,7 +138,7 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             if (await visitor()).is_authenticated:
                 return await view(*args, **kwargs)
-            await flash(PLEASE_LOG_IN)
+            await flash_once(PLEASE_LOG_IN)
             return redirect(url_for("accounts.login", next=way_back(*args, **kwargs)))
 
         return guarded

@@ -50,9 +50,18 @@ async def test_what_happens_to_an_account_is_logged(
         "event=logout",
     ]
     assert all("peer=" in line for line in told)
-    assert all(f"user={user_id} " in f"{line} " for line in told[2:])
+    assert all(f" user={user_id} peer=" in line for line in told if "reset_asked" not in line)
     for secret in ("susan", "horse", link):
         assert secret not in "".join(told)
+
+
+async def test_a_failure_with_a_name_that_nobody_has_is_logged_without_an_id(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await Visitor(app).log_in("nobody")
+    [told] = lines(caplog)
+    assert told.startswith("event=login_failed peer=")
 
 
 async def test_registering_is_logged_with_the_new_id(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from quart import Quart
 from sqlalchemy import func, select, update
+from werkzeug.security import generate_password_hash
 
 from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
+from tests.conftest import CHEAP_HASH
+from tests.factories import make_user
 from tests.visitor import Visitor
+
+ACTION = re.compile(r'<form class="form" action="([^"]*)"')
 
 
 @pytest.fixture
@@ -41,9 +48,22 @@ async def test_a_wrong_name_and_a_wrong_password_get_one_answer(
     assert await count_sessions() == 0
 
 
-@pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ"])
+@pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ", " ＳUSan\t"])
 async def test_the_case_of_a_name_does_not_matter(visitor: Visitor, username: str) -> None:
     assert (await visitor.log_in(username)).location == "/index"
+
+
+@pytest.mark.parametrize("twin", ["Susan", "susan ", "ſusan", "ｓｕｓａｎ", " "])
+async def test_a_twin_of_an_old_database_logs_in_by_its_name_exactly_as_written(
+    visitor: Visitor, twin: str
+) -> None:
+    own = generate_password_hash("battery staple", CHEAP_HASH)
+    more = {"email": "twin@example.com", "password_hash": own}
+    twin_id = await make_user(twin, username_canonical=None, **more)
+    assert (await visitor.log_in("susan", "battery staple")).location is None
+    assert (await visitor.log_in(twin, "battery staple")).location == "/index"
+    async with reading() as connection:
+        assert await connection.scalar(select(LoginSession.user_id)) == twin_id
 
 
 async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor) -> None:
@@ -57,6 +77,44 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
         "/login?next=/index?page%3D2", username="susan", password="correct horse"
     )
     assert right.location == "/index?page=2"
+
+
+async def test_three_pages_for_members_ask_to_log_in_once(visitor: Visitor) -> None:
+    for path in ("/index", "/explore", "/account"):
+        await visitor.get(path)
+    assert (await visitor.get("/login")).flashes == ["Please log in to access this page."]
+    assert (await visitor.get("/login")).flashes == []
+
+
+async def test_a_head_request_takes_no_message_from_its_reader(visitor: Visitor) -> None:
+    await visitor.get("/index")
+    for path in ("/login", "/nowhere", "/register"):
+        await visitor.client.head(path)
+    assert (await visitor.get("/login")).flashes == ["Please log in to access this page."]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/user/John%20Smith", "/user/100%25", "/user/%2525", "/user/%C3%A9a%3Ab", "/user/a%3Fb%23c", "/explore?a=b+c%20d%26&e=%25",
+     "/user/?name=a%20%2Fb"],
+)  # fmt: skip
+async def test_the_way_back_is_the_address_that_was_asked_for(visitor: Visitor, path: str) -> None:
+    page = await visitor.get(path)
+    assert page.location.startswith("/login?next=/")
+    form = await visitor.get(page.location)
+    action = html.unescape(ACTION.search(form.text)[1])
+    fields = {"username": "susan", "password": "correct horse", "csrf_token": form.token}
+    assert (await visitor.post(action, **fields)).location == path
+
+
+@pytest.mark.parametrize(
+    "target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"]
+)
+async def test_a_way_back_with_raw_spaces_or_hidden_line_breaks_is_none(
+    visitor: Visitor, target: str
+) -> None:
+    page = await visitor.get("/login", query_string={"next": target})
+    assert 'action="/login"' in page.text
 
 
 @pytest.mark.parametrize(

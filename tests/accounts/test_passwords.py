@@ -18,6 +18,7 @@ from app.accounts.forms import TOO_COMMON, TOO_TELLING
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
+from tests.conftest import CHEAP_HASH
 from tests.factories import PASSWORD, logged_in, make_user
 from tests.visitor import Page, Visitor
 
@@ -138,9 +139,38 @@ async def test_an_unknown_name_and_a_missing_hash_cost_one_hash(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_no_to_a_cheaper_hash_comes_no_sooner(app: Quart, hasher: CountingHasher) -> None:
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_a_taken_name_costs_no_hash(
+    app: Quart, hasher: CountingHasher, confirm: bool
+) -> None:
+    app.config["CONFIRM_EMAIL"] = confirm
+    await make_user("susan")
+    page = await Visitor(app).register("SUSAN")
+    assert page.errors("username") == ["Please use a different username."]
+    assert hasher.hashed == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_taken_address_that_is_not_told_costs_what_a_free_one_does(
+    app: Quart, hasher: CountingHasher
+) -> None:
+    app.config["CONFIRM_EMAIL"] = True
+    await make_user("susan", email="david@example.com")
+    assert (await Visitor(app).register("david")).location == "/login"
+    assert hasher.hashed == [PASSWORD, app.config["PASSWORD_HASH_METHOD"]]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize(
+    "stored",
+    [generate_password_hash("x", "pbkdf2:sha256:1"), SLOW, f"{SLOW}$salt"],
+    ids=["cheaper", "nothing", "only a salt"],
+)
+async def test_no_to_a_cheaper_or_broken_hash_comes_no_sooner(
+    app: Quart, hasher: CountingHasher, stored: str
+) -> None:
     app.config["PASSWORD_HASH_METHOD"] = SLOW
-    await make_user("susan", password_hash=generate_password_hash("x", "pbkdf2:sha256:1"))
+    await make_user("susan", password_hash=stored)
     await make_user("david", password_hash=generate_password_hash("x", SLOW))
     loop = asyncio.get_running_loop()
     times: dict[str, list[float]] = {"susan": [], "david": []}
@@ -149,6 +179,7 @@ async def test_no_to_a_cheaper_hash_comes_no_sooner(app: Quart, hasher: Counting
         assert (await Visitor(app).log_in(name, "battery staple")).location is None
         times[name].append(loop.time() - begin)
     assert min(times["susan"]) > min(times["david"]) / 2
+    assert min(hasher.usual) > min(times["david"]) / 2  # what such answers are padded to
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -187,6 +218,25 @@ async def test_clients_that_leave_free_no_slot_before_their_hash_is_done() -> No
     assert result.startswith("pbkdf2:sha256:1$")
     assert seconds > 0
     assert len(_children()) == 1
+
+
+DIE = "__import__('os').kill(__import__('os').getpid(), 9)"
+
+
+async def test_a_process_that_dies_is_replaced_and_its_hash_begun_anew(tmp_path: Path) -> None:
+    hasher = Hasher(1)
+    trace = str(tmp_path / "died")
+    once = f"__import__('os').path.exists({trace!r}) or (__import__('os').mkdir({trace!r}), {DIE})"
+    assert (await hasher.run(eval, once))[0] is True
+    assert len(_children()) == 1
+
+
+async def test_processes_that_die_again_are_too_busy_and_the_next_one_hashes() -> None:
+    hasher = Hasher(1)
+    with pytest.raises(Busy):
+        await hasher.run(eval, DIE)
+    result, _ = await hasher.run(generate_password_hash, "x", CHEAP_HASH)
+    assert result.startswith(CHEAP_HASH)
 
 
 def _children() -> list[str]:

@@ -9,6 +9,7 @@ from quart import Quart
 from sqlalchemy import select
 
 from app.accounts.models import User
+from app.accounts.passwords import Hasher
 from app.database import reading
 from tests.visitor import Visitor
 
@@ -98,7 +99,11 @@ async def test_an_address_is_taken_whatever_its_case(app: Quart, email: str) -> 
     assert page.errors("email") == ["Please use a different email address."]
 
 
-async def test_fifty_at_once_make_one_account_and_forty_nine_polite_errors(app: Quart) -> None:
+@pytest.mark.parametrize("processes", [0, 2])
+async def test_fifty_at_once_make_one_account_and_forty_nine_polite_errors(
+    app: Quart, processes: int
+) -> None:
+    app.extensions["passwords"] = Hasher(processes)
     visitors = [Visitor(app) for _ in range(50)]
     pages = await asyncio.gather(*(visitor.register("susan") for visitor in visitors))
     assert sorted(page.status for page in pages) == [200] * 49 + [302]

@@ -17,6 +17,7 @@ from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
 from app.quart_mail import Message
+from tests.factories import make_user
 from tests.visitor import Visitor
 
 LINK = re.compile(r"http://127\.0\.0\.1:8000(/reset_password/\S+)")
@@ -83,6 +84,23 @@ async def test_the_owner_is_told_of_the_change(visitor: Visitor) -> None:
 
 async def test_every_address_gets_the_same_answer(visitor: Visitor) -> None:
     assert await request_reset(visitor, "nobody@example.com") == []
+
+
+@pytest.mark.parametrize("address", ["susan@company.local", "susan@intranet"])
+async def test_addresses_of_old_databases_get_a_link_whatever_is_accepted_today(
+    visitor: Visitor, address: str
+) -> None:
+    await make_user("miller", email=address)
+    [message] = await request_reset(visitor, f" {address} ")
+    assert message.recipients == [address]
+
+
+@pytest.mark.parametrize(
+    "typed", ["susan", "susan@", "@example.com", "susan@exam ple", "su san@example.com"]
+)
+async def test_what_is_plainly_no_address_is_said(visitor: Visitor, typed: str) -> None:
+    page = await visitor.submit("/reset_password_request", email=typed)
+    assert page.errors("email") == ["Invalid email address."]
 
 
 @pytest.mark.parametrize("typed", ["SUSAN@Example.com", "ｓusan@example.com"])

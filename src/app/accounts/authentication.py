@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+from urllib.parse import quote
 
 from quart import (
     Quart,
     after_this_request,
     current_app,
-    flash,
     g,
     redirect,
     request,
@@ -28,6 +28,7 @@ from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
 from app.web.events import log_event
+from app.web.flashes import flash_once
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=ResponseReturnValue)
@@ -119,7 +120,9 @@ def login_required(view: View[P]) -> View[P]:
     """Send visitors who are not logged in to the login page, and from there back."""
 
     def here(*args: P.args, **kwargs: P.kwargs) -> str:
-        return request.full_path if request.query_string else request.path
+        path = quote(request.path, errors="replace")
+        query = request.query_string.decode("ascii", "replace")
+        return f"{path}?{query}" if query else path
 
     return login_required_from(here)(view)
 
@@ -135,7 +138,7 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             if (await visitor()).is_authenticated:
                 return await view(*args, **kwargs)
-            await flash(PLEASE_LOG_IN)
+            await flash_once(PLEASE_LOG_IN)
             return redirect(url_for("accounts.login", next=way_back(*args, **kwargs)))
 
         return guarded

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from quart import current_app
 from wtforms import BooleanField, HiddenField, SubmitField, ValidationError
 from wtforms.form import BaseForm
-from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Length, Regexp
+from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Regexp
 
-from app.accounts.canonical import canonical
+from app.accounts.canonical import LONGEST_FOLDED, canonical, normalise
 from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import REQUIRED, Form, storable
+from app.web.forms import REQUIRED, Bounded, Form, storable
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."
+PLAIN_ADDRESS = r"\S+@[^@\s]+\Z"
+INVALID_ADDRESS = "Invalid email address."
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
 TOO_COMMON = "Many people use this password, so it is tried first. Please choose another one."
 TOO_TELLING = "Please choose a password that is not your name or address."
 NOT_CURRENT = "This is not your current password."
 TICK_TO_DELETE = "Please tick this, if you are sure."
-LONGEST_FOLDED = 200
+LONGEST_KEY = 200
 """Keys are made of folded addresses, and hold 255 characters."""
 
 
@@ -36,11 +37,11 @@ def _strip(value: str | None) -> str | None:
 
 def _normalise(value: str | None) -> str | None:
     """Return a name in NFKC, so that full-width letters are the letters they look like."""
-    return value and unicodedata.normalize("NFKC", value).strip()
+    return value and normalise(value)
 
 
 def _long_enough(form: BaseForm, field: PasswordField) -> None:
-    Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=LONGEST_PASSWORD)(form, field)
+    Bounded(min=current_app.config["PASSWORD_MIN_LENGTH"], max=LONGEST_PASSWORD)(form, field)
 
 
 def _uncommon(form: BaseForm, field: NewPasswordField) -> None:
@@ -54,14 +55,15 @@ def _uncommon(form: BaseForm, field: NewPasswordField) -> None:
 
 def _foldable(form: BaseForm, field: EmailField) -> None:
     """Refuse what grows too long when it is folded: one Arabic ligature becomes 18 letters."""
-    if len(canonical(field.data)) > LONGEST_FOLDED:
-        raise ValidationError("Invalid email address.")
+    if len(canonical(field.data)) > LONGEST_KEY:
+        raise ValidationError(INVALID_ADDRESS)
 
 
-def _address() -> EmailField:
+def _address(rule: Email | Regexp) -> EmailField:
+    """Return the field of an address that `rule` accepts: one of today for what is new."""
     return EmailField(
         "Email",
-        [DataRequired(REQUIRED), storable, Length(max=EMAIL_LENGTH), Email(), _foldable],
+        [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule, _foldable],
         filters=[_strip],
     )
 
@@ -86,7 +88,7 @@ class CurrentPasswordField(PasswordField):
     """The password that the account has, asked for again before what a thief of a session must not do."""
 
     def __init__(self, label: str = "Current Password", **kwargs: Any) -> None:
-        super().__init__(label, [InputRequired(REQUIRED), Length(max=LONGEST_PASSWORD)], **kwargs)
+        super().__init__(label, [InputRequired(REQUIRED), Bounded(max=LONGEST_PASSWORD)], **kwargs)
 
     def refuse(self) -> None:
         """Say that it is not the right one."""
@@ -101,8 +103,8 @@ class UsernameField(StringField):
             label,
             [
                 DataRequired(REQUIRED),
+                Bounded(max=USERNAME_LENGTH),
                 storable,
-                Length(max=USERNAME_LENGTH),
                 Regexp(USERNAME_PATTERN, message=USERNAME_RULE),
             ],
             filters=[_normalise],
@@ -111,10 +113,12 @@ class UsernameField(StringField):
 
 
 class LoginForm(Form):
-    """Sign In."""
+    """Sign In; the name stays as typed, since old databases hold names that differ only when not folded."""
 
-    username = StringField("Username", [DataRequired(REQUIRED), storable], filters=[_normalise])
-    password = PasswordField("Password", [InputRequired(REQUIRED), Length(max=LONGEST_PASSWORD)])
+    username = StringField(
+        "Username", [InputRequired(REQUIRED), Bounded(max=LONGEST_FOLDED), storable]
+    )
+    password = PasswordField("Password", [InputRequired(REQUIRED), Bounded(max=LONGEST_PASSWORD)])
     remember_me = BooleanField("Remember Me")
     submit = SubmitField("Sign In")
 
@@ -123,7 +127,7 @@ class RegistrationForm(Form):
     """Register."""
 
     username = UsernameField()
-    email = _address()
+    email = _address(Email(INVALID_ADDRESS))
     password = NewPasswordField()
     password2 = RepeatedPasswordField()
     submit = SubmitField("Register")
@@ -137,9 +141,9 @@ class RegistrationForm(Form):
 
 
 class ResetPasswordRequestForm(Form):
-    """Ask for a reset link."""
+    """Ask for a reset link, also with an address of an old database that today's rules refuse."""
 
-    email = _address()
+    email = _address(Regexp(PLAIN_ADDRESS, message=INVALID_ADDRESS))
     submit = SubmitField("Request Password Reset")
 
 
@@ -173,7 +177,7 @@ class ChangePasswordForm(OwnersForm):
 class ChangeEmailForm(Form):
     """Name another address."""
 
-    email = _address()
+    email = _address(Email(INVALID_ADDRESS))
     current = CurrentPasswordField()
     submit = SubmitField("Send Confirmation")
 

@@ -10,7 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts.models import User
 
 
-class Outdated(Exception):
+class NotProved(ValueError):
+    """A name and password that are no account's; `user_id`: whose name it is, None if nobody's."""
+
+    def __init__(self, user_id: int | None) -> None:
+        super().__init__(f"not proved to be account {user_id}")
+        self.user_id = user_id
+
+
+class Outdated(NotProved):
     """The password or address was changed, or the account deleted, since the password was checked."""
 
 
@@ -34,4 +42,4 @@ async def hold(session: AsyncSession, proved: Proved) -> None:
         .with_for_update()
     )
     if await session.scalar(statement) is None:
-        raise Outdated("the account has changed since its password was checked")
+        raise Outdated(proved.user_id)

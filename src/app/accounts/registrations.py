@@ -29,9 +29,9 @@ async def request(*, username: str, email: str, password: str) -> None:
 
     Raises Taken for a name that somebody has, and passwords.Busy.
     """
-    password_hash = await passwords.generate(password)
     if await _is_name_taken(username):
         raise Taken(frozenset({"username"}))
+    password_hash = await passwords.generate(password)
     now = datetime.now(UTC)
     waiting = Registration(
         username=username,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
@@ -16,7 +14,7 @@ from app.accounts.forms import (
     ResetPasswordRequestForm,
 )
 from app.accounts.links import REGISTERED
-from app.accounts.proof import Outdated
+from app.accounts.proof import NotProved
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
@@ -46,14 +44,15 @@ async def login() -> ResponseReturnValue:
     target = safe_path(request.args.get("next"))
     if form.validate_on_submit():
         await throttle.count_login(form.username.data, known_device())
-        proved = await service.authenticate(form.username.data, form.password.data)
-        if proved is not None:
-            with contextlib.suppress(Outdated):
-                await log_in(proved, remember=form.remember_me.data)
-                log_event("login", user=proved.user_id)
-                return redirect(target or "/index")
-        log_event("login_failed")
-        await flash(INVALID_LOGIN, "danger")
+        try:
+            proved = await service.authenticate(form.username.data, form.password.data)
+            await log_in(proved, remember=form.remember_me.data)
+        except NotProved as error:
+            log_event("login_failed", user=error.user_id)
+            await flash(INVALID_LOGIN, "danger")
+        else:
+            log_event("login", user=proved.user_id)
+            return redirect(target or "/index")
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
     return page, form.status
 

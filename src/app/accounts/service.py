@@ -11,7 +11,7 @@ from app import outbox
 from app.accounts import passwords, posting, tokens
 from app.accounts.canonical import canonical
 from app.accounts.models import LoginSession, User
-from app.accounts.proof import Proved
+from app.accounts.proof import NotProved, Proved
 from app.database import reading, writing
 
 
@@ -27,7 +27,10 @@ async def register(*, username: str, email: str, password: str) -> int:
     """Store a new account and the mail that tells the administrator, and return its id.
 
     Raises Taken when the name or address is somebody's, also at the same instant, and passwords.Busy.
+    What is taken costs no hash; among those at the same instant the insert decides.
     """
+    if taken := await _taken(username, email):
+        raise Taken(taken)
     user = User(username=username, email=email, password_hash=await passwords.generate(password))
     try:
         async with writing() as session:
@@ -40,15 +43,15 @@ async def register(*, username: str, email: str, password: str) -> int:
     return user.id
 
 
-async def authenticate(username: str, password: str) -> Proved | None:
-    """Return the account with this name and password, else None, in the same time.
+async def authenticate(username: str, password: str) -> Proved:
+    """Return the account with this name and password, or raise NotProved, in the same time.
 
-    A hash made by an older method is brought up to today's. Raises passwords.Busy.
+    A hash made by an older method is brought up to today's. Raises passwords.Busy too.
     """
     account = await _find_by_name(username)
     stored = account.password_hash if account else None
     if not await passwords.matches(stored, password) or account is None:
-        return None
+        raise NotProved(account.id if account else None)
     if not passwords.is_current(stored):
         await _bring_up(account.id, stored, await passwords.generate(password))
     return Proved(account.id, account.credentials_version)

@@ -12,6 +12,7 @@ from app.web import (
     csrf,
     errors,
     exchange,
+    flashes,
     gate,
     headers,
     health,
@@ -32,6 +33,7 @@ def init_app(app: Quart) -> None:
     hosts.init_app(app)
     headers.init_app(app)
     csrf.init_app(app)
+    flashes.init_app(app)
     limits.init_app(app)
     static.init_app(app)
     errors.init_app(app)

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from markupsafe import Markup
 from quart import abort, request
-from wtforms import Field, SubmitField
+from wtforms import Field, StringField, SubmitField
 from wtforms import Form as WTForm
+from wtforms.form import BaseForm
 from wtforms.meta import DefaultMeta
-from wtforms.validators import StopValidation
+from wtforms.validators import Length, StopValidation, ValidationError
 
 from app.database import is_storable
 from app.web.csrf import SessionCSRF
@@ -62,6 +63,17 @@ class EmptyForm(Form):
     """A form that is one button."""
 
     submit = SubmitField("Submit")
+
+
+class Bounded(Length):
+    """WTForms' Length, after which nothing else reads what is too long or too short."""
+
+    def __call__(self, form: BaseForm, field: StringField) -> None:
+        """Raise StopValidation with the words of Length."""
+        try:
+            super().__call__(form, field)
+        except ValidationError as error:
+            raise StopValidation(str(error)) from error
 
 
 def storable(form: object, field: Field) -> None:

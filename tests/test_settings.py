@@ -149,6 +149,20 @@ def test_debug_keeps_a_secret_of_its_own() -> None:
     assert (settings.VAR / "secret_key").stat().st_mode & 0o077 == 0
 
 
+def test_processes_that_start_at_once_under_debug_have_the_same_secret() -> None:
+    program = "from app.settings import load; print(load({'DEBUG': True})['SECRET_KEY'])"
+    for _ in range(3):
+        (settings.VAR / "secret_key").unlink(missing_ok=True)
+        started = [
+            subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        said = {process.communicate()[0] for process in started}
+        assert len(said) == 1
+        assert len(said.pop()) > settings.checks.SECRET_KEY_BYTES
+    assert [path.name for path in settings.VAR.iterdir()] == ["secret_key"]
+
+
 @pytest.mark.parametrize("mode", ["DEBUG", "TESTING"])
 def test_a_weak_secret_stops_only_a_production_start(mode: str) -> None:
     weak = {"SECRET_KEY": "dev", "SECRET_KEY_FALLBACKS": "older"}

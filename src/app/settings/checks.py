@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,26 @@ def _kept_secret() -> str:
     path = VAR / "secret_key"
     try:
         VAR.mkdir(mode=0o700, exist_ok=True)
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(SECRET_KEY_BYTES))
-        except FileExistsError:
-            pass
+        if not path.exists():
+            _keep(secrets.token_urlsafe(SECRET_KEY_BYTES), path)
         return path.read_text().strip()
     except OSError as error:
         raise SettingsError(
             f"SECRET_KEY: none was given and {path} cannot be used ({error.strerror}); "
             "give the setting, or let this directory be written."
         ) from None
+
+
+def _keep(secret: str, path: Path) -> None:
+    """Write `secret` to `path` unless another process that starts now was first: whole, or not at all."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secret)
+    try:
+        with suppress(FileExistsError):
+            os.link(own, path)
+    finally:
+        own.unlink()
 
 
 def check(values: Mapping[str, Any]) -> None:

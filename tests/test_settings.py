@@ -118,6 +118,8 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
         ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
         ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),
+        ({"CELERY_BROKER_URL": "nonsense"}, "CELERY_BROKER_URL: the value given is not accepted; give the address of Redis"),
+        ({"OUTBOX_LEASE": 5}, "OUTBOX_RENEW: 10 is not accepted; give at most half of OUTBOX_LEASE, which is 5."),
         ({"RATELIMIT_STORAGE_URI": "redis"}, "RATELIMIT_STORAGE_URI: the value given is not accepted; give memory"),
         ({"PASSWORD_HASH_METHOD": "md5"}, "PASSWORD_HASH_METHOD: 'md5' is not accepted; give Werkzeug's"),
         ({"PASSWORD_HASH_METHOD": "scrypt:2:1:1"}, "PASSWORD_HASH_METHOD: 'scrypt:2:1:1' is not"),

@@ -89,6 +89,16 @@ def check(values: Mapping[str, Any]) -> None:
             "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
+    _check_lease(values)
+
+
+def _check_lease(values: Mapping[str, Any]) -> None:
+    lease, renew = values["OUTBOX_LEASE"], values["OUTBOX_RENEW"]
+    if 2 * renew > lease:
+        raise SettingsError(
+            f"OUTBOX_RENEW: {renew:g} is not accepted; give at most half of OUTBOX_LEASE, "
+            f"which is {lease:g}."
+        )
 
 
 def _check_secrets(values: Mapping[str, Any]) -> None:

@@ -113,7 +113,7 @@ SETTINGS = (
     Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
     Setting("MAIL_POOL_IDLE", seconds(0.01), 10),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
-    Setting("CELERY_BROKER_URL", text, secret=True),
+    Setting("CELERY_BROKER_URL", parsing.broker, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1), 30),
     Setting("OUTBOX_RENEW", seconds(0.01), 10),
     Setting("OUTBOX_POLL", seconds(0.01), 2),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from quart import Quart
 
-from app import email
+from app import create_app, email
+from app.migrations import run as migrations
 from tests.conftest import CHEAP_HASH
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import rows
@@ -75,11 +77,15 @@ def environment(server: FaultySmtp, redis: RedisServer, database_url: str) -> di
 
 @asynccontextmanager
 async def celery(
-    environment: dict[str, str], *arguments: str
+    environment: dict[str, str], *arguments: str, said: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *CELERY, *arguments, env=environment, start_new_session=True
-    )
+    """Run Celery; what it says goes to the file `said`, if one is given."""
+    with ExitStack() as stack:
+        output = stack.enter_context(said.open("wb")) if said else None
+        process = await asyncio.create_subprocess_exec(
+            *CELERY, *arguments, env=environment, start_new_session=True,
+            stdout=output, stderr=output,
+        )  # fmt: skip
     try:
         yield process
     finally:
@@ -188,6 +194,59 @@ async def test_a_mute_broker_stops_neither_the_site_nor_beat(
             await all_sent()
         assert beat.returncode is None
     assert Path(redis.socket).exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong", "line"),
+    [
+        (WORKER, {"MAIL_PORT": "abc"}, "MAIL_PORT: 'abc' is not accepted; give a whole number"),
+        (WORKER, {"MAIL_CA_FILE": "none.pem"}, "MAIL_CA_FILE: 'none.pem' is not accepted"),
+        (WORKER, {}, "CELERY_BROKER_URL is missing; give the broker's address"),
+        (BEAT, {"DEBUG": "0"}, "SECRET_KEY is missing and DEBUG is off"),
+        (BEAT, {"OUTBOX_LEASE": "5"}, "OUTBOX_RENEW: 10 is not accepted; give at most half of"),
+    ],
+)
+def test_a_wrong_setting_stops_a_start_with_one_line(
+    program: tuple[str, ...], wrong: dict[str, str], line: str
+) -> None:
+    done = subprocess.run(
+        [*CELERY, *program], env=os.environ | {"DEBUG": "1"} | wrong,
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def events(said: Path, words: str) -> list[str]:
+    return [line for line in said.read_text().splitlines() if words in line]
+
+
+async def test_a_database_without_tables_is_said_once_and_waited_out(
+    server: FaultySmtp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "new.db"
+    path.touch()
+    environment["DATABASE_URL"] = f"sqlite:///{path}"
+    beat, worker = tmp_path / "beat.log", tmp_path / "worker.log"
+    ring = "from app.worker import drain; [drain.delay() for _ in range(3)]"
+    async with celery(environment, *BEAT, said=beat), celery(environment, *WORKER, said=worker):
+        await (
+            await asyncio.create_subprocess_exec(sys.executable, "-c", ring, env=environment)
+        ).wait()
+        async with asyncio.timeout(WELL_SECONDS):
+            while not (events(beat, "upgrade") and events(worker, "upgrade")):
+                await asyncio.sleep(0.1)
+        site = create_app({"TESTING": True, "DATABASE_URL": environment["DATABASE_URL"]})
+        await migrations.upgrade(site.extensions["database"])
+        async with site.app_context():
+            await send(1)
+            await all_sent()
+        await site.extensions["database"].dispose()
+    for said in (beat, worker):
+        assert len(events(said, "upgrade")) == 1
+        assert len(events(said, "can be read again")) == 1
+        assert "Traceback" not in said.read_text()
 
 
 async def test_the_web_process_never_talks_to_the_broker(app: Quart) -> None:

@@ -43,7 +43,7 @@ ALLOWED = {
     "console": set(),
     "development": {"", "demo", "mailbox", "migrations", "settings"},
     "worker": {"", "database", "outbox", "settings", "worker_site"},
-    "worker_site": {""},
+    "worker_site": {"", "outbox"},
     "cli": {"", "accounts", "posts", "outbox", "quart_mail", "database", "migrations"}
     | {"commands", "console", "development", "settings"},
 }

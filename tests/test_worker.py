@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
 WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
 BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 WELL_SECONDS = 40
+GRACE_SECONDS = 1.0
 ON_BOTH = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
 
 
@@ -247,6 +249,39 @@ async def test_a_database_without_tables_is_said_once_and_waited_out(
         assert len(events(said, "upgrade")) == 1
         assert len(events(said, "can be read again")) == 1
         assert "Traceback" not in said.read_text()
+
+
+def runs(pid: str) -> bool:
+    """Say whether there is a process `pid` that does not only wait to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("database_kind", "end"),
+    [("sqlite", os.kill), ("postgresql", os.kill), ("sqlite", os.killpg)],
+    ids=["sqlite", "postgresql", "each-process"],
+)
+async def test_a_worker_ends_in_time_and_lets_its_mail_go(
+    app: Quart, server: FaultySmtp, environment: dict[str, str], end: Callable[[int, int], None]
+) -> None:
+    """As a service manager stops it: SIGTERM to the worker, or to each of its processes."""
+    server.fail("rcpt", "hang")
+    await send(6)
+    environment["OUTBOX_GRACE"] = str(GRACE_SECONDS)
+    async with celery(environment, *BEAT), celery(environment, *WORKER) as worker:
+        await server.until(lambda: server.hung > 0)
+        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        async with asyncio.timeout(GRACE_SECONDS + 5):
+            end(worker.pid, signal.SIGTERM)
+            assert await worker.wait() == 0
+    assert children
+    assert not any(runs(child) for child in children)
+    found = await rows()
+    assert {(row.state, row.claim_id, row.in_doubt) for row in found} == {("queued", None, False)}
+    assert not server.arrivals
 
 
 async def test_the_web_process_never_talks_to_the_broker(app: Quart) -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
+from contextlib import suppress
 from typing import Any
 
+from billiard import active_children  # type: ignore[import-untyped]
 from celery import Celery, signals
 from celery.beat import Scheduler
 from quart import Quart
@@ -19,7 +23,6 @@ from sqlalchemy.exc import DBAPIError
 from app import create_app
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
-from app.outbox.courier import Courier
 from app.outbox.trouble import Trouble
 from app.settings import SettingsError
 from app.worker_site import WorkerSite
@@ -27,12 +30,15 @@ from app.worker_site import WorkerSite
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
 DRAIN_SECONDS = 10.0
-"""How long one task goes on claiming; SIGTERM waits for the end of a task."""
+"""How long one task goes on claiming."""
 MAILS_PER_TASK = 50
 MOST_TASKS = 16
 """Tasks waiting in the broker; there is no use in more, and while no worker lives they would pile up."""
 BROKER_SECONDS = 5
 """How long a mute broker may keep us waiting."""
+STOP = signal.SIGUSR2
+"""Tells a pool's process to let go its mail: SIGTERM would end it before it can tell its parent."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,15 +92,29 @@ _trouble = Trouble()
 def drain() -> None:
     """Deliver what is due."""
     try:
-        deliverer.run(_drain)
+        deliverer.deliver(DRAIN_SECONDS)
         _trouble.is_over()
     except (DatabaseUnavailable, DBAPIError) as error:
         _trouble.met(error)
 
 
-async def _drain(site: Quart) -> None:
-    courier: Courier = site.extensions["outbox_courier"]
-    await courier.drain(seconds=DRAIN_SECONDS, is_patient=True)
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _ignore_stop(**_: Any) -> None:
+    """Let no process end by STOP that has no use for it; children inherit this."""
+    signal.signal(STOP, signal.SIG_IGN)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _listen_for_stop(**_: Any) -> None:
+    signal.signal(STOP, lambda _number, _frame: deliverer.stop())
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_pool(**_: Any) -> None:
+    """Tell the pool at once: Celery would wait for the ends of its tasks, however long they take."""
+    for child in active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, STOP)
 
 
 @signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 from quart import Quart
 
 from app import create_app
+from app.outbox.courier import Courier
 
 T = TypeVar("T")
 
@@ -22,6 +27,7 @@ class WorkerSite:
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
         self._site: Quart | None = None
+        self._told_to_stop = asyncio.Event()
 
     def run(self, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:
         """Return what `work` returns, run in the site's context."""
@@ -29,12 +35,56 @@ class WorkerSite:
             self._runner, self._site = asyncio.Runner(), create_app()
         return self._runner.run(_inside(self._site, work))
 
+    def deliver(self, seconds: float) -> None:
+        """Deliver what is due, claiming for no longer than `seconds`; once told to stop, nothing.
+
+        Raises DatabaseUnavailable and DBAPIError.
+        """
+        with self._ending_after():
+            self.run(lambda site: self._deliver(site, seconds))
+
+    def stop(self) -> None:
+        """Let what is under way end within OUTBOX_GRACE, and begin nothing more; for signal handlers."""
+        if self._runner is None:
+            self._told_to_stop.set()
+        else:
+            self._runner.get_loop().call_soon_threadsafe(self._told_to_stop.set)
+
     def close(self) -> None:
         """Close connections and loop."""
         if self._runner is not None:
             self.run(_take_down)
             self._runner.close()
         self._runner = self._site = None
+
+    async def _deliver(self, site: Quart, seconds: float) -> None:
+        if self._told_to_stop.is_set():
+            return
+        courier: Courier = site.extensions["outbox_courier"]
+        told = asyncio.create_task(self._told_to_stop.wait())
+        delivering = asyncio.create_task(courier.drain(seconds=seconds, is_patient=True))
+        await asyncio.wait([delivering, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not delivering.done():
+            await courier.stop(site.config["OUTBOX_GRACE"])
+        await delivering
+
+    @contextmanager
+    def _ending_after(self) -> Iterator[None]:
+        """Let SIGTERM, as a service manager sends it to every process, end this one after its mail."""
+        ended: list[int] = []
+
+        def end(number: int, _frame: FrameType | None) -> None:
+            ended.append(number)
+            self.stop()
+
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if ended:
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _inside(site: Quart, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:

@@ -95,7 +95,7 @@ class Courier:
         if not is_patient:
             self.pause.lift()
         while True:
-            in_time = until is None or time.monotonic() < until
+            in_time = not self._carrier.is_stopping and (until is None or time.monotonic() < until)
             if in_time:
                 await self._turn()
             if self._held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -249,6 +250,29 @@ async def test_a_database_without_tables_is_said_once_and_waited_out(
         assert len(events(said, "upgrade")) == 1
         assert len(events(said, "can be read again")) == 1
         assert "Traceback" not in said.read_text()
+
+
+async def test_one_event_is_one_line(
+    app: Quart, server: FaultySmtp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    server.fail("rcpt", "550 nobody here")
+    await send(1)
+    said, file = tmp_path / "said.log", tmp_path / "file.log"
+    environment["LOG_FORMAT"] = "json"
+    async with celery(environment, *BEAT):
+        async with celery(environment, *WORKER[:-1], "INFO", "--logfile", str(file), said=said):
+            async with asyncio.timeout(WELL_SECONDS):
+                while set(await rows("state")) != {"failed"}:
+                    await asyncio.sleep(0.1)
+        assert len(events(said, "failed")) == len(events(file, "failed")) == 1
+        await send(1)
+        async with celery(environment, *WORKER[:-1], "INFO", said=said):
+            async with asyncio.timeout(WELL_SECONDS):
+                while set(await rows("state")) != {"failed"}:
+                    await asyncio.sleep(0.1)
+    (line,) = events(said, "failed")
+    assert json.loads(line)["logger"] == "app.outbox.carrier"
+    assert len(events(said, "ready.")) == len(events(file, "ready.")) == 1
 
 
 def runs(pid: str) -> bool:

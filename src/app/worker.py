@@ -20,7 +20,7 @@ from celery.beat import Scheduler
 from quart import Quart
 from sqlalchemy.exc import DBAPIError
 
-from app import create_app
+from app import create_app, worker_logs
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
 from app.outbox.trouble import Trouble
@@ -96,6 +96,11 @@ def drain() -> None:
         _trouble.is_over()
     except (DatabaseUnavailable, DBAPIError) as error:
         _trouble.met(error)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(loglevel: int, logfile: str | None, **_: Any) -> None:
+    worker_logs.set_up(_config["LOG_FORMAT"], loglevel, logfile)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

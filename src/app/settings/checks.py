@@ -15,6 +15,7 @@ SECRET_KEY_BYTES = 32
 DIFFERENT_CHARACTERS = 8
 VAR = Path("var")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+EXPIRY_MARGIN_SECONDS = 60
 KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
 
 
@@ -23,6 +24,9 @@ def fill_in(values: dict[str, Any]) -> None:
     values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
     if values["ACCESS_LOG"] is None:
         values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
+    if values["OUTBOX_EXPIRY_MARGIN"] is None:
+        margin = min(EXPIRY_MARGIN_SECONDS, values["RESET_TOKEN_SECONDS"] / 2)
+        values["OUTBOX_EXPIRY_MARGIN"] = margin
     if values["DEBUG"] or values["TESTING"]:
         values["BASE_URL"] = values["BASE_URL"] or "http://127.0.0.1:8000"
         values["TRUSTED_HOSTS"] = (*values["TRUSTED_HOSTS"], *LOOPBACK_HOSTS)
@@ -79,6 +83,10 @@ def check(values: Mapping[str, Any]) -> None:
             raise SettingsError(f"{key} is missing and DEBUG is off; give {example}.")
     if not (values["DEBUG"] or values["TESTING"]):
         _check_secrets(values)
+    _check_together(values)
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
     if values["MAIL_USE_TLS"] and values["MAIL_USE_SSL"]:
         raise SettingsError(
             "MAIL_USE_TLS and MAIL_USE_SSL are both on; give one of them "
@@ -89,15 +97,18 @@ def check(values: Mapping[str, Any]) -> None:
             "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
-    _check_lease(values)
+    for key, whole in (
+        ("OUTBOX_RENEW", "OUTBOX_LEASE"),
+        ("OUTBOX_EXPIRY_MARGIN", "RESET_TOKEN_SECONDS"),
+    ):
+        _check_half(values, key, whole)
 
 
-def _check_lease(values: Mapping[str, Any]) -> None:
-    lease, renew = values["OUTBOX_LEASE"], values["OUTBOX_RENEW"]
-    if 2 * renew > lease:
+def _check_half(values: Mapping[str, Any], key: str, whole: str) -> None:
+    if 2 * values[key] > values[whole]:
         raise SettingsError(
-            f"OUTBOX_RENEW: {renew:g} is not accepted; give at most half of OUTBOX_LEASE, "
-            f"which is {lease:g}."
+            f"{key}: {values[key]:g} is not accepted; give at most half of {whole}, "
+            f"which is {values[whole]:g}."
         )
 
 

@@ -123,7 +123,9 @@ SETTINGS = (
     Setting("OUTBOX_PROBE_MAX", seconds(0.01), 15),
     Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
-    Setting("OUTBOX_EXPIRY_MARGIN", seconds(), 60),
+    Setting(
+        "OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)
+    ),  # links of other kinds live an hour or more
     Setting("OUTBOX_GRACE", seconds(), 10),
     Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
 )

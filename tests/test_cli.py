@@ -147,8 +147,14 @@ def test_a_port_that_is_none_is_said_in_one_sentence(port: str) -> None:
     done = microblog("dev", "--port", port)
     assert done.returncode == 2
     assert done.stderr.endswith(
-        f"Error: Invalid value for '--port': {port} is not in the range 0<=x<=65535.\n"
+        f"Error: Invalid value for '--port' (env var: 'PORT'): {port} is not in the range 0<=x<=65535.\n"
     )
+
+
+def test_a_port_of_the_environment_that_is_none_is_named() -> None:
+    done = microblog("dev", PORT="abc")
+    assert done.returncode == 2
+    assert "(env var: 'PORT'): 'abc' is not a valid integer" in done.stderr
 
 
 def test_the_console_awaits_and_has_the_site_at_hand() -> None:

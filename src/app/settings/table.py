@@ -100,7 +100,7 @@ SETTINGS = (
     Setting("MAIL_DEBUG", boolean),
     Setting("MAIL_SUPPRESS_SEND", boolean),
     Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),
-    Setting("MAIL_MAX_EMAILS", whole(1, 1_000_000)),
+    Setting("MAIL_MAX_EMAILS", whole(0, 1_000_000)),
     Setting("MAIL_TIMEOUT", seconds(0.1), 60),
     Setting("MAIL_DATA_TIMEOUT", seconds(0.1), 600),
     Setting("MAIL_DEADLINE", seconds(0.1), 600),

@@ -12,6 +12,7 @@ import pytest
 from app.mailbox import Catcher
 from app.migrations import HEAD
 from tests import running
+from tests.quart_mail.servers import ScriptedServer
 from tests.running import Browser, running_site
 
 PRODUCTION = {
@@ -190,6 +191,17 @@ def test_the_console_hashes_as_often_as_it_is_asked() -> None:
     assert "right True" in done.stdout, done.stderr
     assert "wrong False" in done.stdout
     assert "state 1" in done.stdout  # no mail server runs here, so it still waits
+
+
+async def test_the_console_takes_leave_of_the_mail_server() -> None:
+    async with ScriptedServer().running() as server:
+        settings = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port)}
+        said = "await mail.send(Message('hello', recipients=['x@example.com'], body='Hi'))\n"
+        done = await asyncio.to_thread(microblog, "shell", stdin=said, **settings)
+        assert (done.returncode, len(server.messages)) == (0, 1), done.stderr
+        async with asyncio.timeout(5):
+            await server.closed.acquire()
+    assert server.commands[-1].upper() == "QUIT"
 
 
 async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:

@@ -154,7 +154,6 @@ async def courier(app: Quart) -> None:
     stopping.cancel()
     await deliverer.stop(box.grace)
     await running
-    await app.extensions["mail_pool"].close()
 
 
 def _print_json(value: Any) -> None:

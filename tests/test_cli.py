@@ -6,6 +6,7 @@ import asyncio
 import socket
 from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -233,6 +234,23 @@ async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
     async with running_site(tmp_path, "--host", "::1") as site:
         assert site.url.startswith("http://[::1]:")
         assert "Sign In" in await Browser(site.url).get("/login")
+
+
+@pytest.mark.parametrize("given", [{}, {"TRUSTED_HOSTS": "127.0.0.2"}])
+async def test_dev_on_every_address_is_found_from_this_machine(
+    tmp_path: Path, given: dict[str, str]
+) -> None:
+    async with running_site(tmp_path, "--host", "0.0.0.0", **given) as site:
+        assert site.url.startswith("http://127.0.0.1:")
+        assert f"{site.url}/mailbox" in site.greeting
+        assert ("other machines need BASE_URL or TRUSTED_HOSTS" in site.greeting) is not bool(given)
+        assert "Sign In" in await Browser(site.url).get("/login")
+        other = Browser(site.url.replace("127.0.0.1", "127.0.0.2"))
+        if given:
+            assert "Sign In" in await other.get("/login")
+        else:
+            with pytest.raises(HTTPError, match="400"):
+                await other.get("/login")
 
 
 async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:

@@ -170,27 +170,34 @@ async def test_a_worker_killed_in_mid_task_loses_nothing(
     assert all(server.arrivals[row.message_id] == 1 or row.in_doubt for row in await rows())
 
 
-async def test_a_mute_broker_stops_neither_the_site_nor_beat(
-    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
-) -> None:
-    """The broker accepts and says nothing; when it is well again, mail goes out."""
+class Silence:
+    """A server that accepts and says nothing."""
 
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.set()
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heard.set()
         try:
             await reader.read()
         finally:
             writer.close()
 
-    heard = asyncio.Event()
+
+async def test_a_mute_broker_stops_neither_the_site_nor_beat(
+    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
+) -> None:
+    """The broker accepts and says nothing; when it is well again, mail goes out."""
+
+    silence = Silence()
     await redis.stop()
-    silence = await asyncio.start_unix_server(mute, redis.socket)
+    broker = await asyncio.start_unix_server(silence.listen, redis.socket)
     async with celery(environment, *BEAT) as beat:
         async with asyncio.timeout(5):
             await send(2)
         async with asyncio.timeout(WELL_SECONDS):
-            await heard.wait()
-        silence.close()
+            await silence.heard.wait()
+        broker.close()
         redis.socket.unlink(missing_ok=True)
         await redis.start()
         async with celery(environment, *WORKER):
@@ -306,6 +313,20 @@ async def test_a_worker_ends_in_time_and_lets_its_mail_go(
     found = await rows()
     assert {(row.state, row.claim_id, row.in_doubt) for row in found} == {("queued", None, False)}
     assert not server.arrivals
+
+
+async def test_beat_ends_while_it_waits_for_its_database(environment: dict[str, str]) -> None:
+    silence = Silence()
+    database = await asyncio.start_server(silence.listen, "127.0.0.1", 0)
+    port = database.sockets[0].getsockname()[1]
+    environment["DATABASE_URL"] = f"postgresql://somebody@127.0.0.1:{port}/x?ssl=disable"
+    async with celery(environment, *BEAT) as beat:
+        async with asyncio.timeout(WELL_SECONDS):
+            await silence.heard.wait()
+        beat.terminate()
+        async with asyncio.timeout(10):
+            assert await beat.wait() == 0
+    database.close()
 
 
 async def test_the_web_process_never_talks_to_the_broker(app: Quart) -> None:

@@ -25,7 +25,7 @@ from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
 from app.outbox.trouble import Trouble
 from app.settings import SettingsError
-from app.worker_site import WorkerSite
+from app.worker_site import WorkerSite, deferring
 
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
@@ -139,9 +139,10 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send what is needed beside what still waits in the broker."""
-        due = self._due()
-        for _ in range(self._needed(due) if due else 0):
-            super().apply_entry(entry, producer=producer)
+        with deferring(signal.SIGTERM, signal.SIGINT, meanwhile=lambda: None):
+            due = self._due()
+            for _ in range(self._needed(due) if due else 0):
+                super().apply_entry(entry, producer=producer)
 
     def _due(self) -> int:
         """Return how many mails are due; none when the database does not tell."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -40,7 +41,7 @@ class WorkerSite:
 
         Raises DatabaseUnavailable and DBAPIError.
         """
-        with self._ending_after():
+        with deferring(signal.SIGTERM, meanwhile=self.stop):  # as a service manager sends it to all
             self.run(lambda site: self._deliver(site, seconds))
 
     def stop(self) -> None:
@@ -69,22 +70,30 @@ class WorkerSite:
             await courier.stop(site.config["OUTBOX_GRACE"])
         await delivering
 
-    @contextmanager
-    def _ending_after(self) -> Iterator[None]:
-        """Let SIGTERM, as a service manager sends it to every process, end this one after its mail."""
-        ended: list[int] = []
 
-        def end(number: int, _frame: FrameType | None) -> None:
-            ended.append(number)
-            self.stop()
+@contextmanager
+def deferring(*numbers: signal.Signals, meanwhile: Callable[[], None]) -> Iterator[None]:
+    """Let signals do at the end of the block what they do, and at once only call `meanwhile`.
 
-        before = signal.signal(signal.SIGTERM, end)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            if ended:
-                os.kill(os.getpid(), signal.SIGTERM)
+    Celery's handlers raise SystemExit or close connections wherever they meet the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        meanwhile()
+
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+        for each in came[:1]:
+            os.kill(os.getpid(), each)
 
 
 async def _inside(site: Quart, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:

@@ -20,7 +20,7 @@ from app import outbox
 from app.database import writing
 
 DATABASES = {"sqlite": site.sqlite, "postgresql": site.postgresql}
-WANTED_SECONDS = 5.0  # p99 behind the crowd, issue 5
+WANTED_SECONDS = 5.0  # p99 of a reset behind the crowd
 WANTED_MIB = 50.0
 
 

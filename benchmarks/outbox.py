@@ -15,7 +15,7 @@ from outboxbench import site
 
 from app import outbox
 
-WANTED = 4.0  # times Flask-Mail's thread per mail, issue 5
+WANTED = 4.0  # times Flask-Mail's thread per mail
 DATABASES = {"sqlite": site.sqlite, "postgresql": site.postgresql}
 
 

@@ -6,12 +6,14 @@ import asyncio
 import socket
 from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
 from app.mailbox import Catcher
 from app.migrations import HEAD
 from tests import running
+from tests.quart_mail.servers import ScriptedServer
 from tests.running import Browser, running_site
 
 PRODUCTION = {
@@ -147,8 +149,14 @@ def test_a_port_that_is_none_is_said_in_one_sentence(port: str) -> None:
     done = microblog("dev", "--port", port)
     assert done.returncode == 2
     assert done.stderr.endswith(
-        f"Error: Invalid value for '--port': {port} is not in the range 0<=x<=65535.\n"
+        f"Error: Invalid value for '--port' (env var: 'PORT'): {port} is not in the range 0<=x<=65535.\n"
     )
+
+
+def test_a_port_of_the_environment_that_is_none_is_named() -> None:
+    done = microblog("dev", PORT="abc")
+    assert done.returncode == 2
+    assert "(env var: 'PORT'): 'abc' is not a valid integer" in done.stderr
 
 
 def test_the_console_awaits_and_has_the_site_at_hand() -> None:
@@ -186,6 +194,17 @@ def test_the_console_hashes_as_often_as_it_is_asked() -> None:
     assert "state 1" in done.stdout  # no mail server runs here, so it still waits
 
 
+async def test_the_console_takes_leave_of_the_mail_server() -> None:
+    async with ScriptedServer().running() as server:
+        settings = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port)}
+        said = "await mail.send(Message('hello', recipients=['x@example.com'], body='Hi'))\n"
+        done = await asyncio.to_thread(microblog, "shell", stdin=said, **settings)
+        assert (done.returncode, len(server.messages)) == (0, 1), done.stderr
+        async with asyncio.timeout(5):
+            await server.closed.acquire()
+    assert server.commands[-1].upper() == "QUIT"
+
+
 async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:
     async with running_site(tmp_path) as site:
         assert f"{site.url}/mailbox" in site.greeting
@@ -215,6 +234,23 @@ async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
     async with running_site(tmp_path, "--host", "::1") as site:
         assert site.url.startswith("http://[::1]:")
         assert "Sign In" in await Browser(site.url).get("/login")
+
+
+@pytest.mark.parametrize("given", [{}, {"TRUSTED_HOSTS": "127.0.0.2"}])
+async def test_dev_on_every_address_is_found_from_this_machine(
+    tmp_path: Path, given: dict[str, str]
+) -> None:
+    async with running_site(tmp_path, "--host", "0.0.0.0", **given) as site:
+        assert site.url.startswith("http://127.0.0.1:")
+        assert f"{site.url}/mailbox" in site.greeting
+        assert ("other machines need BASE_URL or TRUSTED_HOSTS" in site.greeting) is not bool(given)
+        assert "Sign In" in await Browser(site.url).get("/login")
+        other = Browser(site.url.replace("127.0.0.1", "127.0.0.2"))
+        if given:
+            assert "Sign In" in await other.get("/login")
+        else:
+            with pytest.raises(HTTPError, match="400"):
+                await other.get("/login")
 
 
 async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:

@@ -118,6 +118,10 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
         ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
         ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),
+        ({"CELERY_BROKER_URL": "nonsense"}, "CELERY_BROKER_URL: the value given is not accepted; give the address of Redis"),
+        ({"OUTBOX_LEASE": 5}, "OUTBOX_RENEW: 10 is not accepted; give at most half of OUTBOX_LEASE, which is 5."),
+        ({"OUTBOX_EXPIRY_MARGIN": 90000}, "OUTBOX_EXPIRY_MARGIN: 90000 is not accepted; give a number of seconds from 0 to 1800."),
+        ({"OUTBOX_EXPIRY_MARGIN": 60, "RESET_TOKEN_SECONDS": 119}, "OUTBOX_EXPIRY_MARGIN: 60 is not accepted; give at most half of RESET_TOKEN_SECONDS, which is 119."),
         ({"RATELIMIT_STORAGE_URI": "redis"}, "RATELIMIT_STORAGE_URI: the value given is not accepted; give memory"),
         ({"PASSWORD_HASH_METHOD": "md5"}, "PASSWORD_HASH_METHOD: 'md5' is not accepted; give Werkzeug's"),
         ({"PASSWORD_HASH_METHOD": "scrypt:2:1:1"}, "PASSWORD_HASH_METHOD: 'scrypt:2:1:1' is not"),
@@ -143,10 +147,40 @@ def test_a_wrong_setting_ends_a_program_with_its_line_alone() -> None:
     assert done.stderr == "MAIL_PORT: 'abc' is not accepted; give a whole number from 1 to 65535.\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "reset_expiry"),
+    [
+        ({}, 540),
+        ({"RESET_TOKEN_SECONDS": 60}, 30),
+        ({"RESET_TOKEN_SECONDS": 3600, "OUTBOX_EXPIRY_MARGIN": 1800}, 1800),
+    ],
+)
+def test_a_mail_with_a_link_has_half_of_its_life_at_least(
+    given: dict[str, Any], reset_expiry: float
+) -> None:
+    kinds = create_app({**GOOD, **given}).extensions["outbox"].kinds
+    assert kinds["reset_password"].expiry == reset_expiry
+    assert all(kind.expiry is None or kind.expiry >= reset_expiry for kind in kinds.values())
+
+
 def test_debug_keeps_a_secret_of_its_own() -> None:
     first = load({"DEBUG": True})["SECRET_KEY"]
     assert load({"DEBUG": True})["SECRET_KEY"] == first
     assert (settings.VAR / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_processes_that_start_at_once_under_debug_have_the_same_secret() -> None:
+    program = "from app.settings import load; print(load({'DEBUG': True})['SECRET_KEY'])"
+    for _ in range(3):
+        (settings.VAR / "secret_key").unlink(missing_ok=True)
+        started = [
+            subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        said = {process.communicate()[0] for process in started}
+        assert len(said) == 1
+        assert len(said.pop()) > settings.checks.SECRET_KEY_BYTES
+    assert [path.name for path in settings.VAR.iterdir()] == ["secret_key"]
 
 
 @pytest.mark.parametrize("mode", ["DEBUG", "TESTING"])

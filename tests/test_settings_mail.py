@@ -25,6 +25,10 @@ def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
     assert (caught.username, caught.password, caught.use_tls) == (None, None, False)
 
 
+def test_no_messages_for_a_connection_are_no_limit_as_with_flask_mail() -> None:
+    assert create_app({**GOOD, "MAIL_MAX_EMAILS": "0"}).extensions["mail"].max_emails is None
+
+
 async def test_an_empty_subject_prefix_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(GOOD)["MAIL_SUBJECT_PREFIX"] == "[Microblog]"
     Path(".env").write_text("MAIL_SUBJECT_PREFIX=\n")

@@ -42,7 +42,9 @@ ALLOWED = {
     "demo": {"database", "accounts", "posts"},
     "console": set(),
     "development": {"", "demo", "mailbox", "migrations", "settings"},
-    "worker": {"", "database", "outbox", "settings"},
+    "worker": {"", "database", "outbox", "settings", "worker_logs", "worker_site"},
+    "worker_logs": {"web"},
+    "worker_site": {"", "outbox"},
     "cli": {"", "accounts", "posts", "outbox", "quart_mail", "database", "migrations"}
     | {"commands", "console", "development", "settings"},
 }

@@ -41,6 +41,7 @@ def microblog(context: click.Context) -> None:
     type=click.IntRange(0, 65535),
     default=8000,
     envvar="PORT",
+    show_envvar=True,
     show_default=True,
     help="0: a free one.",
 )

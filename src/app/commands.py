@@ -52,4 +52,5 @@ async def _run(
             raise
         raise DatabaseUnavailable(NOT_MIGRATED) from error
     finally:
+        await app.extensions["mail_pool"].close()
         await app.extensions["database"].dispose()

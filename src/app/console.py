@@ -51,5 +51,6 @@ def interact(app: Quart, names: dict[str, Any]) -> None:
         try:
             AsyncConsole(dict(names), runner).interact(banner=banner, exitmsg="")
         finally:
+            runner.run(app.extensions["mail_pool"].close())
             runner.run(app.extensions["database"].dispose())
             runner.run(context.pop(None))

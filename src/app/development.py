@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
@@ -23,6 +24,9 @@ CATCHER_SETTINGS = {
     "MAIL_PASSWORD": None,
     "MAIL_OAUTH2_TOKEN": None,
 }
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- if asked for
+"""Where a browser on this machine finds what listens on every address."""
+FROM_OUTSIDE = "           (other machines need BASE_URL or TRUSTED_HOSTS to name it as they do)"
 
 
 class PortTaken(settings.SettingsError):
@@ -35,29 +39,38 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
     Raises SettingsError for settings that are wrong, PortTaken for an address that is.
     """
     given = settings.from_environment()
-    config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
-    if with_demo:  # its people have no addresses of their own
-        config["AVATARS"] = given.get("AVATARS") or "local"
     with listen(host, port) as listener:
-        config["BASE_URL"] = given.get("BASE_URL") or _address(host, listener)
+        config = _config(given, _address(host, listener), with_demo=with_demo)
         settings.load(config)  # what the catcher replaces is checked as well
         async with AsyncExitStack() as stack:
             catcher = None
             if not (given.get("MAIL_SERVER") or given.get("MAIL_HOSTNAME")):
                 catcher = await stack.enter_async_context(Catcher(port=0))
-                config |= CATCHER_SETTINGS | {
-                    "MAIL_SERVER": "127.0.0.1",
-                    "MAIL_PORT": catcher.port,
-                }
+                caught = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": catcher.port}
+                config |= CATCHER_SETTINGS | caught
             app = create_app(config)
             if catcher is not None:
                 mailbox.init_app(app, catcher.mailbox)
-            await migrations.upgrade(app.extensions["database"])
-            if with_demo:
-                async with app.app_context():
-                    await demo.fill()
-            _announce_when_serving(app, catcher, with_demo=with_demo)
+            await _fill(app, with_demo=with_demo)
+            lines = _greeting(app, catcher, with_demo=with_demo)
+            if host in WILDCARDS and not (given.get("BASE_URL") or given.get("TRUSTED_HOSTS")):
+                lines.insert(1, FROM_OUTSIDE)
+            _announce_when_serving(app, lines)
             await _serve(app, listener)
+
+
+def _config(given: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
+    if with_demo:  # its people have no addresses of their own
+        config["AVATARS"] = given.get("AVATARS") or "local"
+    return config | {"BASE_URL": given.get("BASE_URL") or address}
+
+
+async def _fill(app: Quart, *, with_demo: bool) -> None:
+    await migrations.upgrade(app.extensions["database"])
+    if with_demo:
+        async with app.app_context():
+            await demo.fill()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,6 +93,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _address(host: str, listener: socket.socket) -> str:
     """Return where a browser finds `listener`."""
+    host = WILDCARDS.get(host, host)
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{listener.getsockname()[1]}"
 
@@ -96,7 +110,7 @@ async def _serve(app: Quart, listener: socket.socket) -> None:
     await serve(app, server, shutdown_trigger=stop.wait)
 
 
-def _announce_when_serving(app: Quart, catcher: Catcher | None, *, with_demo: bool) -> None:
+def _greeting(app: Quart, catcher: Catcher | None, *, with_demo: bool) -> list[str]:
     base = app.config["BASE_URL"]
     lines = [f"Microblog  {base}"]
     if catcher is not None:
@@ -107,8 +121,10 @@ def _announce_when_serving(app: Quart, catcher: Catcher | None, *, with_demo: bo
         lines.append(f"Mail       goes out by {app.config['MAIL_SERVER']}")
     if with_demo:
         lines.append(f"Demo       log in as {demo.GUEST} with the password: {demo.PASSWORD}")
-    lines.append("Stop it with Ctrl-C.")
+    return [*lines, "Stop it with Ctrl-C."]
 
+
+def _announce_when_serving(app: Quart, lines: list[str]) -> None:
     @app.before_serving
     async def announce() -> None:
         print("\n".join(lines), flush=True)  # noqa: T201 -- what the newcomer came to see

@@ -7,34 +7,58 @@ talks to the broker.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+import os
+import signal
+from contextlib import suppress
+from typing import Any
 
+from billiard import active_children  # type: ignore[import-untyped]
 from celery import Celery, signals
 from celery.beat import Scheduler
 from quart import Quart
+from sqlalchemy.exc import DBAPIError
 
-from app import create_app, settings
+from app import create_app, worker_logs
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
-from app.outbox.courier import Courier
+from app.outbox.trouble import Trouble
+from app.settings import SettingsError
+from app.worker_site import WorkerSite, deferring
 
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
 DRAIN_SECONDS = 10.0
-"""How long one task goes on claiming; SIGTERM waits for the end of a task."""
+"""How long one task goes on claiming."""
 MAILS_PER_TASK = 50
 MOST_TASKS = 16
 """Tasks waiting in the broker; there is no use in more, and while no worker lives they would pile up."""
 BROKER_SECONDS = 5
 """How long a mute broker may keep us waiting."""
+STOP = signal.SIGUSR2
+"""Tells a pool's process to let go its mail: SIGTERM would end it before it can tell its parent."""
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_config = settings.load()
+
+
+def _settings() -> dict[str, Any]:
+    """Return the settings of a site that starts; else end the program with one line, as a site does.
+
+    Celery would print the traceback of a SettingsError, and of no broker make one on this machine.
+    """
+    try:
+        config = create_app().config
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    if not config["CELERY_BROKER_URL"]:
+        raise SystemExit(
+            "CELERY_BROKER_URL is missing; give the broker's address, such as redis://127.0.0.1:6379/0."
+        )
+    return config
+
+
+_config = _settings()
 
 celery = Celery("microblog", broker=_config["CELERY_BROKER_URL"], set_as_current=False)
 celery.conf.update(
@@ -60,75 +84,92 @@ celery.conf.update(
 )
 
 
-class Process:
-    """The site of one worker process and the loop it lives on, made at first use and kept.
-
-    One loop for all tasks keeps connections to mail server and database between them.
-    """
-
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-        self._site: Quart | None = None
-
-    def run(self, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:
-        """Return what `work` returns, run in the site's context."""
-        if self._runner is None or self._site is None:
-            self._runner, self._site = asyncio.Runner(), create_app()
-        return self._runner.run(_inside(self._site, work))
-
-    def close(self, **_: Any) -> None:
-        """Close connections and loop."""
-        if self._runner is not None:
-            self.run(_take_down)
-            self._runner.close()
-        self._runner = self._site = None
-
-
-async def _inside(site: Quart, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:
-    async with site.app_context():
-        return await work(site)
-
-
-async def _take_down(site: Quart) -> None:
-    await site.extensions["mail_pool"].close()
-    await site.extensions["database"].dispose()
-
-
-process = Process()
-signals.worker_process_shutdown.connect(process.close)
-signals.worker_shutdown.connect(process.close)
+deliverer = WorkerSite()
+_trouble = Trouble()
 
 
 @celery.task(name=DRAIN)  # type: ignore[untyped-decorator]
 def drain() -> None:
     """Deliver what is due."""
     try:
-        process.run(_drain)
-    except DatabaseUnavailable as error:
-        _log.warning("The outbox cannot be read: %s", error)
+        deliverer.deliver(DRAIN_SECONDS)
+        _trouble.is_over()
+    except (DatabaseUnavailable, DBAPIError) as error:
+        _trouble.met(error)
 
 
-async def _drain(site: Quart) -> None:
-    courier: Courier = site.extensions["outbox_courier"]
-    await courier.drain(seconds=DRAIN_SECONDS, is_patient=True)
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(loglevel: int, logfile: str | None, **_: Any) -> None:
+    worker_logs.set_up(_config["LOG_FORMAT"], loglevel, logfile)
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _ignore_stop(**_: Any) -> None:
+    """Let no process end by STOP that has no use for it; children inherit this."""
+    signal.signal(STOP, signal.SIG_IGN)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _listen_for_stop(**_: Any) -> None:
+    signal.signal(STOP, lambda _number, _frame: deliverer.stop())
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_pool(**_: Any) -> None:
+    """Tell the pool at once: Celery would wait for the ends of its tasks, however long they take."""
+    for child in active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, STOP)
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_: Any) -> None:
+    deliverer.close()
 
 
 class BacklogScheduler(Scheduler):  # type: ignore[misc]
     """Sends as many drain tasks as the backlog needs, and none when nothing is due. Keeps no file."""
 
-    process = Process()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.counter = WorkerSite()
+        self._trouble = Trouble()
+        self._told: str | None = None
+        super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send what is needed beside what still waits in the broker."""
+        with deferring(signal.SIGTERM, signal.SIGINT, meanwhile=lambda: None):
+            due = self._due()
+            for _ in range(self._needed(due) if due else 0):
+                super().apply_entry(entry, producer=producer)
+
+    def _due(self) -> int:
+        """Return how many mails are due; none when the database does not tell."""
         try:
-            due = self.process.run(_count_due)
-            needed = math.ceil(due / MAILS_PER_TASK) - self._waiting() if due else 0
-        except Exception as error:
-            _log.warning("No drain task is sent: %s: %s", type(error).__name__, error)
+            due = self.counter.run(_count_due)
+        except (DatabaseUnavailable, DBAPIError) as error:
+            self._trouble.met(error)
+            return 0
+        self._trouble.is_over()
+        return due
+
+    def _needed(self, due: int) -> int:
+        """Return how many tasks to send; none when the broker does not tell how many wait."""
+        try:
+            waiting = self._waiting()
+        except Exception as error:  # each transport of kombu's has errors of its own
+            self._tell(f"No drain task is sent: {type(error).__name__}: {error}")
             self._forget_connection()
-            return
-        for _ in range(needed):
-            super().apply_entry(entry, producer=producer)
+            return 0
+        self._tell(None)
+        return math.ceil(due / MAILS_PER_TASK) - waiting
+
+    def _tell(self, trouble: str | None) -> None:
+        """Log a trouble with the broker once, and its end."""
+        if trouble != self._told:
+            _log.warning(trouble or "Drain tasks are sent again")
+        self._told = trouble
 
     def _waiting(self) -> int:
         """Return how many tasks wait in the broker."""
@@ -144,7 +185,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def close(self) -> None:
         """Close what counting opened."""
         super().close()
-        self.process.close()
+        self.counter.close()
 
 
 async def _count_due(site: Quart) -> int:

@@ -154,6 +154,38 @@ async def test_the_command_line_tells_it_all(
     assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0.\n"
 
 
+async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
+    app: Quart, database_url: str
+) -> None:
+    async with writing() as session:
+        message = Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!")
+        await outbox.post_message(session, message)
+    await post(kind="reset_password", address="secret@example.com")
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url}
+    done = await asyncio.to_thread(running.microblog, "outbox", "list", **settings)
+    kinds = [line.split("\t")[2] for line in done.stdout.splitlines()]
+    assert kinds == ["reset_password", "message to bob@example.com", "message to ann@example.com"]
+    assert "secret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "9" * 22), f"Error: There is no mail {'9' * 22}."),
+        (("retry", "9" * 22), f"Error: There is no mail {'9' * 22}."),
+        (("show", "0"), "Error: There is no mail 0."),
+        (("purge", "--days", "nan"), "nan is not a number of days from 0 to 36500."),
+        (("purge", "--days", "1e300"), "1e+300 is not a number of days from 0 to 36500."),
+        (("purge", "--days", "-1"), "-1 is not a number of days from 0 to 36500."),
+        (("list", "--limit", "-3"), "-3 is not in the range 1<=x<=1000000."),
+    ],
+)
+def test_the_command_line_says_what_cannot_be(arguments: tuple[str, ...], said: str) -> None:
+    done = running.microblog("outbox", *arguments, DEBUG="1")
+    assert done.returncode != 0
+    assert done.stderr.rstrip().endswith(said)
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
     app: Quart, server: FaultySmtp, database_url: str

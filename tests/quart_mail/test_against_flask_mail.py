@@ -141,3 +141,22 @@ def test_everything_public_in_flask_mail_is_here_too() -> None:
             missing = {n for n in vars(theirs) if not n.startswith("_")} - set(dir(ours))
             # configure_host is smtplib's own, is_bad_headers is deprecated and about to go
             assert missing <= {"configure_host", "is_bad_headers"}, (name, missing)
+
+
+async def test_the_state_of_an_app_does_what_flask_mails_does(
+    make_mail: MakeMail, flask_app: flask.Flask
+) -> None:
+    theirs = flask_app.extensions["mail"]
+    async with catching() as catcher:
+        mail, other = make_mail(catcher.port), make_mail(MAIL_SUPPRESS_SEND=True)
+        assert mail.app is not None
+        ours = mail.app.extensions["mail"]
+        assert {name for name in dir(theirs) if not name.startswith("_")} <= set(dir(ours))
+        with ours.record_messages() as recorded:
+            await ours.send(Message("one", ["to@example.com"], "1"))
+            await ours.send_message("two", ["to@example.com"], "2")
+            async with ours.connect() as connection:
+                await connection.send_message("three", ["to@example.com"], "3")
+            await other.send_message("another app's", ["to@example.com"], "4")
+    assert [message.subject for message in recorded] == ["one", "two", "three"]
+    assert len(catcher.envelopes) == 3

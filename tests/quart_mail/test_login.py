@@ -51,7 +51,7 @@ async def test_cram_md5_never_shows_the_password(make_mail: MakeMail, message: M
     assert b"right" not in answer
 
 
-async def test_a_wrong_password_is_the_servers_trouble_and_tried_once(
+async def test_a_wrong_password_is_the_servers_trouble_and_tried_once_by_each_mechanism(
     make_mail: MakeMail, message: Message
 ) -> None:
     async with catching(auth=True) as catcher:
@@ -59,18 +59,38 @@ async def test_a_wrong_password_is_the_servers_trouble_and_tried_once(
         with pytest.raises(LoginError) as caught:
             await mail.send(message)
     assert (caught.value.code, caught.value.scope, caught.value.retry) == (535, "server", True)
-    assert len(catcher.logins) == 1
+    assert [mechanism for mechanism, _ in catcher.logins] == ["PLAIN", "LOGIN"]
     assert "wrong" not in caught.value.text
 
 
-async def test_a_mechanism_that_is_offered_but_not_known_gives_way_to_the_next(
-    make_mail: MakeMail, message: Message
+@pytest.mark.parametrize("refusal", ["504 not really", "534 too weak", "535 not this way"])
+async def test_a_mechanism_that_is_offered_but_refused_gives_way_to_the_next(
+    make_mail: MakeMail, message: Message, refusal: str
 ) -> None:
-    script = offering("PLAIN LOGIN", auth=["504 not really", "334 UGFzc3dvcmQ6"])
+    script = offering("PLAIN LOGIN", auth=[refusal, "334 UGFzc3dvcmQ6"])
     async with ScriptedServer(script).running() as server:
         server.script[base64.b64encode(b"right").decode().lower()] = "235 welcome"
         await make_mail(server.port, **LOGIN).send(message)
     assert [c.split()[1] for c in server.commands if c.startswith("AUTH")] == ["PLAIN", "LOGIN"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "said", "tried"),
+    [
+        (["535 not so", "535 nor so"], "535 nor so", 2),
+        (["535 wrong", "drop"], "535 wrong", 2),
+        (["454 later", "235 welcome"], "454 later", 1),
+        (["drop"], "hung up", 1),
+    ],
+)
+async def test_the_last_refusal_is_told(
+    make_mail: MakeMail, message: Message, replies: list[str], said: str, tried: int
+) -> None:
+    async with ScriptedServer(offering("PLAIN LOGIN", auth=replies)).running() as server:
+        with pytest.raises(MailError, match=said) as caught:
+            await make_mail(server.port, **LOGIN).send(message)
+    assert (caught.value.scope, caught.value.stage) == ("server", "auth")
+    assert sum(command.startswith("AUTH") for command in server.commands) == tried
 
 
 @pytest.mark.parametrize("offered", ["GSSAPI NTLM", ""])

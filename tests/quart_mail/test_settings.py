@@ -49,6 +49,7 @@ def test_text_from_the_environment_is_read_as_numbers() -> None:
     state = read_settings({"MAIL_PORT": "587", "MAIL_TIMEOUT": "2.5", "MAIL_MAX_EMAILS": "7"})
     assert (state.port, state.timeout, state.max_emails) == (587, 2.5, 7)
     assert read_settings({"MAIL_MAX_EMAILS": None}).max_emails is None
+    assert read_settings({"MAIL_MAX_EMAILS": "0"}).max_emails is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import signal
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from quart import Quart
@@ -18,7 +18,29 @@ from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.state import Outbox
 
+MOST_LISTED = 1_000_000
+MOST_NUMBER = 2**63 - 1
+MOST_DAYS = 36_500
+Numbers = TypeVar("Numbers", int, tuple[int, ...])
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _numbers(_context: click.Context, _parameter: click.Parameter, value: Numbers) -> Numbers:
+    """Return the number, or numbers, of mails; what no database could hold is told like any unknown one."""
+    for number in (value,) if isinstance(value, int) else value:
+        if not 0 < number <= MOST_NUMBER:
+            raise click.ClickException(f"There is no mail {number}.")
+    return value
+
+
+def _days(
+    _context: click.Context, _parameter: click.Parameter, value: float | None
+) -> float | None:
+    """Return a number of days that a calendar can go back; not a number is none."""
+    if value is not None and not 0 <= value <= MOST_DAYS:
+        raise click.BadParameter(f"{value:g} is not a number of days from 0 to {MOST_DAYS}.")
+    return value
 
 
 @click.group()
@@ -28,7 +50,13 @@ def outbox() -> None:
 
 @outbox.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([s.value for s in State]))
-@click.option("--limit", default=50, show_default=True, help="At most so many, the newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MOST_LISTED),
+    default=50,
+    show_default=True,
+    help="At most so many, the newest first.",
+)
 @as_json
 @inside_app
 async def list_(app: Quart, states: tuple[str, ...], limit: int, as_json: bool) -> None:
@@ -41,11 +69,12 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, as_json: bool) 
         doubt = " in doubt" if one.in_doubt else ""
         said = f"\t{one.last_code or ''} {one.last_text}" if one.last_text else ""
         when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
-        click.echo(f"{one.id}\t{when}\t{one.kind}\t{one.state}{doubt}\t{one.attempts}{said}")
+        to = f" to {one.recipient}" if one.recipient else ""
+        click.echo(f"{one.id}\t{when}\t{one.kind}{to}\t{one.state}{doubt}\t{one.attempts}{said}")
 
 
 @outbox.command()
-@click.argument("mail", type=int)
+@click.argument("mail", type=int, callback=_numbers)
 @as_json
 @inside_app
 async def show(app: Quart, mail: int, as_json: bool) -> None:
@@ -64,7 +93,7 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
 
 
 @outbox.command()
-@click.argument("mails", nargs=-1, type=int, required=True)
+@click.argument("mails", nargs=-1, type=int, required=True, callback=_numbers)
 @inside_app
 async def retry(app: Quart, mails: tuple[int, ...]) -> None:
     """Queue MAILS (their numbers) again that failed or expired."""
@@ -82,7 +111,7 @@ async def retry(app: Quart, mails: tuple[int, ...]) -> None:
 
 @outbox.command()
 @click.option(
-    "--days", type=click.FloatRange(min=0), help="Done so long ago; OUTBOX_KEEP if not given."
+    "--days", type=float, callback=_days, help="Done so long ago; OUTBOX_KEEP if not given."
 )
 @inside_app
 async def purge(app: Quart, days: float | None) -> None:
@@ -125,7 +154,6 @@ async def courier(app: Quart) -> None:
     stopping.cancel()
     await deliverer.stop(box.grace)
     await running
-    await app.extensions["mail_pool"].close()
 
 
 def _print_json(value: Any) -> None:

@@ -111,7 +111,7 @@ class Courier:
     async def _deliver_all(self, until: float) -> None:
         """Deliver what is due; claim nothing more after `until` by `time.monotonic`."""
         while True:
-            in_time = time.monotonic() < until
+            in_time = not self._carrier.is_stopping and time.monotonic() < until
             if in_time:
                 await self._turn()
             if self._held:

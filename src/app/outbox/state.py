@@ -13,7 +13,6 @@ from app.database import Database
 from app.outbox.kinds import Kind
 from app.outbox.rules import Times
 from app.quart_mail import Mail
-from app.settings import SettingsError
 
 MARGIN = 1 / 6
 """The last part of a lease, in which no DATA is begun: clocks of machines differ a little."""
@@ -30,11 +29,6 @@ class Outbox:
         self.kinds: dict[str, Kind] = {}
         self.lease: float = config["OUTBOX_LEASE"]
         self.renew: float = config["OUTBOX_RENEW"]
-        if 2 * self.renew > self.lease:
-            raise SettingsError(
-                f"OUTBOX_RENEW: {self.renew:g} is not accepted; give at most half of OUTBOX_LEASE, "
-                f"which is {self.lease:g}."
-            )
         self.margin = timedelta(seconds=self.lease * MARGIN)
         self.poll: float = config["OUTBOX_POLL"]
         self.deadline: float = config["OUTBOX_DEADLINE"]

@@ -28,9 +28,7 @@
         └── LoginError
             └── CleartextLoginError
 
-Each carries what a queue decides by: ``retry`` (may the same message succeed later?) and ``scope``
-(is it this message, or the server as a whole?); and ``in_doubt``: the final dot may have been sent,
-so the message may have arrived although nobody said so.
+Each carries what a queue decides by: see MailError.
 """
 
 from __future__ import annotations
@@ -46,10 +44,9 @@ Scope = Literal["message", "server"]
 class MailError(Exception):
     """A mail was not (or not certainly) sent.
 
-    ``retry``: the same message may succeed later. ``scope``: "message" or "server". ``code``: the
-    server's reply code, if it gave one. ``text``: one printable sentence that holds no secret.
-    ``stage``: the step of the dialogue ("connect", "mail", "dot"...). ``in_doubt``: the message may
-    have arrived all the same.
+    ``retry``: may the same message succeed later? ``scope``: "message", or "server" as a whole. ``code``:
+    the reply code, if there was a reply. ``text``: one printable sentence without secrets. ``stage``: of
+    the dialogue ("connect", "dot"...). ``in_doubt``: the final dot may have been sent, and all arrived.
     """
 
     retry: bool = False

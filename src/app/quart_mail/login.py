@@ -10,12 +10,13 @@ from aiosmtplib import SMTPAuthenticationError, SMTPResponse
 
 from .classify import refusal
 from .dialogue import Dialogue
-from .errors import CleartextLoginError, LoginError
+from .errors import CleartextLoginError, ConnectionLost, LoginError, MailError
 from .reply import Reply
-from .settings import TokenSource
+from .state import TokenSource
 
 _ACCEPTED = 235
-_UNKNOWN_MECHANISM = frozenset({504, 534})  # RFC 4954 4 and 6: the next mechanism may do
+_NEXT_MAY_DO = frozenset({504, 534, 535})
+"""RFC 4954 4 and 6; 535 too, as smtplib has it: some servers offer mechanisms that they do not support."""
 
 
 async def log_in(session: Dialogue, timeout: float) -> str | None:
@@ -55,14 +56,21 @@ async def _with_password(session: Dialogue, offered: set[str], timeout: float) -
         "login": client.auth_login,
         "cram-md5": client.auth_crammd5,
     }
-    usable = [name for name in mechanisms if name in offered]
-    for name in usable:
-        reply = await _attempt(session, mechanisms[name](username, password, timeout=None), timeout)
+    refused: MailError = _not_offered(offered, "PLAIN, LOGIN or CRAM-MD5")
+    for name in [name for name in mechanisms if name in offered]:
+        step = mechanisms[name](username, password, timeout=None)
+        try:
+            reply = await _attempt(session, step, timeout)
+        except ConnectionLost as error:
+            if refused.code is None:
+                raise
+            raise refused from error  # it says more than that the server then hung up
         if reply.code == _ACCEPTED:
             return name.upper()
-        if reply.code not in _UNKNOWN_MECHANISM or name == usable[-1]:
-            raise refusal("auth", reply)
-    raise _not_offered(offered, "PLAIN, LOGIN or CRAM-MD5")
+        refused = refusal("auth", reply)
+        if reply.code not in _NEXT_MAY_DO:
+            break
+    raise refused
 
 
 async def _with_token(

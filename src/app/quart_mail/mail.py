@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from quart import Quart, current_app, has_app_context
@@ -17,8 +18,9 @@ from .message import Message
 from .pool import Pool
 from .probe import Probe, probe
 from .session import SendResult
-from .settings import MailState, read_settings
+from .settings import read_settings
 from .signals import email_dispatched
+from .state import MailState
 
 
 class Mail:
@@ -34,12 +36,13 @@ class Mail:
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Quart) -> MailState:
+    def init_app(self, app: Quart) -> AppMail:
         """Read the app's MAIL_* settings and return them; they are ``app.extensions["mail"]`` too.
 
         Raises ConfigurationError. Connections are closed when the app stops serving.
         """
         state = self.init_mail(app.config, app.debug, app.testing)
+        state.mail.app = app
         app.extensions["mail"] = state
         app.extensions["mail_pool"] = pool = Pool(state)
         app.after_serving(pool.close)
@@ -48,9 +51,10 @@ class Mail:
 
     def init_mail(
         self, config: Mapping[str, Any], debug: bool = False, testing: bool = False
-    ) -> MailState:
+    ) -> AppMail:
         """Return the settings that a config holds; raises ConfigurationError."""
-        return read_settings(config, debug=bool(debug), testing=bool(testing))
+        state = read_settings(config, debug=bool(debug), testing=bool(testing))
+        return AppMail(**vars(state), mail=Mail())
 
     async def send(
         self,
@@ -100,10 +104,10 @@ class Mail:
             yield outbox
 
     @property
-    def state(self) -> MailState | None:
+    def state(self) -> AppMail | None:
         """The settings in use, or None before ``init_app``."""
         try:
-            state: MailState = self._current().extensions["mail"]
+            state: AppMail = self._current().extensions["mail"]
         except RuntimeError:
             return None
         return state
@@ -137,3 +141,26 @@ class Mail:
         if state is None or not hasattr(state, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(state, name)
+
+
+@dataclass
+class AppMail(MailState):
+    """An app's settings, at ``app.extensions["mail"]``, that send for it, as Flask-Mail's do."""
+
+    mail: Mail = field(kw_only=True, repr=False, compare=False)
+
+    async def send(self, *args: Any, **kwargs: Any) -> SendResult:
+        """Send a message; arguments, result and errors are those of ``Mail.send``."""
+        return await self.mail.send(*args, **kwargs)
+
+    async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
+        """Send a Message made of the arguments."""
+        return await self.mail.send_message(*args, **kwargs)
+
+    def connect(self) -> Connection:
+        """Return a connection of one's own, for ``async with``."""
+        return self.mail.connect()
+
+    def record_messages(self) -> AbstractContextManager[list[Message]]:
+        """Collect the app's messages as they are dispatched, in a list; for tests."""
+        return self.mail.record_messages()

@@ -16,7 +16,7 @@ from .render import render
 
 if TYPE_CHECKING:
     from .session import SendResult
-    from .settings import MailState
+    from .state import MailState
 
 _T = TypeVar("_T")
 
@@ -152,9 +152,7 @@ class Message:
             or bool(self.subject and is_bad_text(str(self.subject)))
             or is_bad_line(self.msgId)
             or any(map(is_bad_line, (*self.alts, *self.mail_options, *self.rcpt_options)))
-            or any(
-                is_bad_field(k, str(v or "")) for k, v in (self.extra_headers or {}).items() if v
-            )
+            or any(is_bad_field(k, str(v)) for k, v in (self.extra_headers or {}).items() if v)
             or any(attachment.has_bad_headers() for attachment in self.attachments)
         )
 

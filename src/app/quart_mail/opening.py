@@ -11,7 +11,7 @@ from .dialogue import Client, Progress
 from .errors import TlsNotOffered
 from .login import log_in
 from .session import Session
-from .settings import MailState
+from .state import MailState
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 

@@ -13,7 +13,7 @@ from .errors import MailError
 from .message import Message
 from .opening import open_session
 from .session import SendResult, Session
-from .settings import MailState
+from .state import MailState
 
 SUBJECT = "Test of the mail settings"
 BODY = "This mail was sent to try out the mail settings. That it arrived says that they work.\n"

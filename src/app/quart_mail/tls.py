@@ -33,15 +33,20 @@ def build_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if client_cert:
-        try:
-            context.load_cert_chain(client_cert, client_key)
-        except OSError as error:
-            with_key = f" with MAIL_CLIENT_KEY {client_key!r}" if client_key else ""
-            raise ConfigurationError(
-                f"MAIL_CLIENT_CERT: {client_cert!r} is not accepted{with_key}; give readable files "
-                f"in PEM that belong together ({error.strerror or error})."
-            ) from error
+        _load_own(context, client_cert, client_key)
     return context
+
+
+def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Let the client show a certificate of its own; raises ConfigurationError."""
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:
+        with_key = f" with MAIL_CLIENT_KEY {key!r}" if key else ""
+        raise ConfigurationError(
+            f"MAIL_CLIENT_CERT: {cert!r} is not accepted{with_key}; give readable files "
+            f"in PEM that belong together ({error.strerror or error})."
+        ) from error
 
 
 def handshake_error(error: ssl.SSLError, server: str, stage: str) -> TlsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ SECRET_KEY_BYTES = 32
 DIFFERENT_CHARACTERS = 8
 VAR = Path("var")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+EXPIRY_MARGIN_SECONDS = 60
 KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
 
 
@@ -22,6 +24,9 @@ def fill_in(values: dict[str, Any]) -> None:
     values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
     if values["ACCESS_LOG"] is None:
         values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
+    if values["OUTBOX_EXPIRY_MARGIN"] is None:
+        margin = min(EXPIRY_MARGIN_SECONDS, values["RESET_TOKEN_SECONDS"] / 2)
+        values["OUTBOX_EXPIRY_MARGIN"] = margin
     if values["DEBUG"] or values["TESTING"]:
         values["BASE_URL"] = values["BASE_URL"] or "http://127.0.0.1:8000"
         values["TRUSTED_HOSTS"] = (*values["TRUSTED_HOSTS"], *LOOPBACK_HOSTS)
@@ -42,17 +47,26 @@ def _kept_secret() -> str:
     path = VAR / "secret_key"
     try:
         VAR.mkdir(mode=0o700, exist_ok=True)
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(SECRET_KEY_BYTES))
-        except FileExistsError:
-            pass
+        if not path.exists():
+            _keep(secrets.token_urlsafe(SECRET_KEY_BYTES), path)
         return path.read_text().strip()
     except OSError as error:
         raise SettingsError(
             f"SECRET_KEY: none was given and {path} cannot be used ({error.strerror}); "
             "give the setting, or let this directory be written."
         ) from None
+
+
+def _keep(secret: str, path: Path) -> None:
+    """Write `secret` to `path` unless another process that starts now was first: whole, or not at all."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secret)
+    try:
+        with suppress(FileExistsError):
+            os.link(own, path)
+    finally:
+        own.unlink()
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -69,6 +83,10 @@ def check(values: Mapping[str, Any]) -> None:
             raise SettingsError(f"{key} is missing and DEBUG is off; give {example}.")
     if not (values["DEBUG"] or values["TESTING"]):
         _check_secrets(values)
+    _check_together(values)
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
     if values["MAIL_USE_TLS"] and values["MAIL_USE_SSL"]:
         raise SettingsError(
             "MAIL_USE_TLS and MAIL_USE_SSL are both on; give one of them "
@@ -78,6 +96,19 @@ def check(values: Mapping[str, Any]) -> None:
         raise SettingsError(
             "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
+        )
+    for key, whole in (
+        ("OUTBOX_RENEW", "OUTBOX_LEASE"),
+        ("OUTBOX_EXPIRY_MARGIN", "RESET_TOKEN_SECONDS"),
+    ):
+        _check_half(values, key, whole)
+
+
+def _check_half(values: Mapping[str, Any], key: str, whole: str) -> None:
+    if 2 * values[key] > values[whole]:
+        raise SettingsError(
+            f"{key}: {values[key]:g} is not accepted; give at most half of {whole}, "
+            f"which is {values[whole]:g}."
         )
 
 

@@ -29,6 +29,7 @@ DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,13 @@ def _counters(raw: Any) -> str:
     return address.removesuffix("://") if address.startswith("memory") else address
 
 
+def _broker(raw: Any) -> str | None:
+    address = _text(raw)
+    if address and any(urlsplit(one).scheme not in BROKERS for one in address.split(";")):
+        raise ValueError(raw)
+    return address
+
+
 def _hash_method(raw: Any) -> str:
     method = str(raw).strip()
     if method != DEFAULT_HASH_METHOD:  # trying it out costs what a login costs
@@ -160,6 +168,10 @@ boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
 text = Parser(_text, "text of one line")
 words = Parser(_words, "a list separated by commas")
 counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")
+broker = Parser(
+    _broker,
+    "the address of Redis or RabbitMQ, such as redis://127.0.0.1:6379/0 or amqp://guest@127.0.0.1//",
+)
 hash_method = Parser(
     _hash_method,
     "Werkzeug's notation with parameters this machine can bear, "

@@ -100,7 +100,7 @@ SETTINGS = (
     Setting("MAIL_DEBUG", boolean),
     Setting("MAIL_SUPPRESS_SEND", boolean),
     Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),
-    Setting("MAIL_MAX_EMAILS", whole(1, 1_000_000)),
+    Setting("MAIL_MAX_EMAILS", whole(0, 1_000_000)),
     Setting("MAIL_TIMEOUT", seconds(0.1), 60),
     Setting("MAIL_DATA_TIMEOUT", seconds(0.1), 600),
     Setting("MAIL_DEADLINE", seconds(0.1), 600),
@@ -113,7 +113,7 @@ SETTINGS = (
     Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
     Setting("MAIL_POOL_IDLE", seconds(0.01), 10),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
-    Setting("CELERY_BROKER_URL", text, secret=True),
+    Setting("CELERY_BROKER_URL", parsing.broker, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1), 30),
     Setting("OUTBOX_RENEW", seconds(0.01), 10),
     Setting("OUTBOX_POLL", seconds(0.01), 2),
@@ -123,7 +123,9 @@ SETTINGS = (
     Setting("OUTBOX_PROBE_MAX", seconds(0.01), 15),
     Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
-    Setting("OUTBOX_EXPIRY_MARGIN", seconds(), 60),
+    Setting(
+        "OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)
+    ),  # links of other kinds live an hour or more
     Setting("OUTBOX_GRACE", seconds(), 10),
     Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
 )

@@ -51,7 +51,7 @@ ALLOWED = {
 
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
-    *("routes", "owner", "links", "cli", "authentication", "throttle", "forms"),
+    *("routes", "owner", "links", "cli", "authentication", "throttle", "forms", "fields"),
     *(
         "departure",
         "credentials",

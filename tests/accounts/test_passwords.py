@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from werkzeug.security import generate_password_hash
 
 from app.accounts import passwords
-from app.accounts.forms import TOO_COMMON, TOO_TELLING
+from app.accounts.fields import TOO_COMMON, TOO_TELLING
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing

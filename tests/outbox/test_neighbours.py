@@ -13,6 +13,7 @@ from app import outbox
 from app.database import reading, writing
 from app.outbox import content
 from app.outbox.models import State
+from app.outbox.slots import SENDING_PER_CONNECTION
 from app.outbox.state import Outbox
 from app.quart_mail import Address, BadAddressError, Message, MessageError
 from tests.faulty_smtp import FaultySmtp
@@ -74,7 +75,7 @@ async def test_what_is_too_long_to_be_stored_is_refused_by_whoever_posts_it(app:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_ready_made_messages_are_loaded_only_for_free_connections(
+async def test_no_more_ready_made_messages_are_in_memory_than_are_being_sent(
     app: Quart, box: Outbox, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
@@ -91,7 +92,7 @@ async def test_ready_made_messages_are_loaded_only_for_free_connections(
     await outbox.drain()
     assert await handle == "sent"
     assert len(held) == 40
-    assert max(held) <= box.connections
+    assert max(held) <= SENDING_PER_CONNECTION * box.connections
 
 
 async def test_amid_an_upgrade_of_the_site_a_renderer_is_asked_again_later(app: Quart) -> None:

@@ -66,7 +66,7 @@ class Carrier:
     async def _attempt(self, claim: Claim) -> Outcome:
         """Compose, fence and send; `sending` is entered in groups, before a connection is free.
 
-        What is ready-made, and may be big, is loaded only when a connection is free.
+        What is ready-made, and may be big, is composed only there: fewer are in memory at once.
         """
         async with self.outbox.app.app_context():
             if self._is_closed_to(claim):
@@ -84,16 +84,14 @@ class Carrier:
                 return Outcome(
                     Event.DEFERRED, text=f"The database refused: {type(error).__name__}."
                 )
-            return await self._send(claim, message)
+            message = message or await compose(self.outbox, claim)
+            return message if isinstance(message, Outcome) else await self._send(claim, message)
 
-    async def _send(self, claim: Claim, message: Message | None) -> Outcome:
+    async def _send(self, claim: Claim, message: Message) -> Outcome:
         async with self._slots.connections.inside(claim.priority):
             if self._is_closed_to(claim):
                 return _LET_GO
-            composed = message or await compose(self.outbox, claim)
-            if isinstance(composed, Outcome):
-                return composed
-            outcome = await send(self.outbox, claim, composed)
+            outcome = await send(self.outbox, claim, message)
             if self.pause.learn(outcome, is_probe=claim.is_probe):
                 _log.warning("Mail waits for the mail server: %s", outcome.text)
             return outcome
@@ -106,7 +104,7 @@ class Carrier:
 
     def _tell(self, claim: Claim, settlement: rules.Settlement) -> None:
         """Log what came of it, and wake who awaits it."""
-        level = _LEVELS.get(settlement.state, logging.INFO)
+        level = _LEVELS.get(settlement.state, logging.INFO if settlement.text else logging.DEBUG)
         said = f" ({settlement.text})" if settlement.text else ""
         _log.log(level, "Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
         if settlement.state.is_done:

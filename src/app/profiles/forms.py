@@ -7,7 +7,8 @@ from typing import Any
 from wtforms import SubmitField
 from wtforms.validators import Length, StopValidation
 
-from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
+from app.accounts.fields import UsernameField
+from app.accounts.forms import DIFFERENT_USERNAME
 from app.accounts.models import ABOUT_ME_LENGTH
 from app.web.fields import TextAreaField
 from app.web.forms import Form, storable, unify_newlines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 
@@ -13,6 +14,13 @@ def watch_without_threads() -> None:
         watcher = _Watcher()
         watcher.attach_loop(asyncio.get_running_loop())
         asyncio.get_event_loop_policy().set_child_watcher(watcher)
+    else:
+        logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what later Pythons say of a child that anyio has reaped: there is nothing to be done."""
+    return "exit status already read" not in str(record.msg)
 
 
 if sys.version_info < (3, 12):

@@ -39,6 +39,15 @@ async def test_models_and_migrations_agree(app: Quart) -> None:
     await migrations.check(app.extensions["database"])
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_looking_at_the_revision_waits_for_no_writer(app: Quart) -> None:
+    async with writing() as session:
+        session.add(susan())
+        await session.flush()
+        assert await migrations.current(app.extensions["database"]) == HEAD
+        await migrations.check(app.extensions["database"])
+
+
 async def test_down_to_nothing_and_up_again(app: Quart) -> None:
     database = app.extensions["database"]
     await migrations.downgrade(database, "base")

@@ -22,7 +22,9 @@ from app.migrations import HEAD
 from app.migrations.recognition import NotMicroblog, recognise
 
 FOLDER = Path(__file__).parent
-
+TO_READ = "BEGIN"
+TO_WRITE = "BEGIN IMMEDIATE"
+NO_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 Revisions = tuple[str | None, str | None]
 """The revision before and after; None: no tables of ours."""
@@ -42,12 +44,14 @@ async def upgrade(database: Database, revision: str = "head") -> Revisions:
             Path(database.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnavailable(_sentence(database, "cannot be used", error)) from error
-    return await _run(database, lambda config: command.upgrade(config, revision), makes_file=True)
+    return await _run(
+        database, lambda config: command.upgrade(config, revision), begin=TO_WRITE, makes_file=True
+    )
 
 
 async def downgrade(database: Database, revision: str) -> Revisions:
     """Take the schema of `database` back to `revision`; return the revisions before and after."""
-    return await _run(database, lambda config: command.downgrade(config, revision))
+    return await _run(database, lambda config: command.downgrade(config, revision), begin=TO_WRITE)
 
 
 async def current(database: Database) -> str | None:
@@ -72,7 +76,11 @@ async def check(database: Database) -> None:
 
 
 async def _run(
-    database: Database, action: Callable[[Config], None], *, makes_file: bool = False
+    database: Database,
+    action: Callable[[Config], None],
+    *,
+    begin: str = TO_READ,
+    makes_file: bool = False,
 ) -> Revisions:
     """Run one of Alembic's commands over one connection of its own, without the pages' short timeouts."""
     config = Config(stdout=io.StringIO())  # what there is to say, `microblog db` says
@@ -86,7 +94,7 @@ async def _run(
         action(config)
         return before, _revision(connection)
 
-    engine = _engine(database)
+    engine = _engine(database, begin)
     if database.is_sqlite and not makes_file:
         drivers.require_file(engine)
     try:
@@ -109,12 +117,12 @@ def _in_sentences(database: Database) -> Iterator[None]:
         if database.is_sqlite:  # it says which file is not there, and how to make it
             raise
         raise DatabaseUnavailable(_sentence(database, "cannot be used", error)) from error
-    except (DatabaseError, NotMicroblog) as error:
-        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
-        if code not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    except NotMicroblog as error:
+        raise NotMicroblog(_sentence(database, "is no Microblog", error)) from error
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) not in NO_DATABASE:
             raise
-        reason = getattr(error, "orig", error)
-        raise NotMicroblog(_sentence(database, "is no Microblog", reason)) from error
+        raise NotMicroblog(_sentence(database, "is no Microblog", error.orig)) from error
 
 
 def _revision(connection: Connection) -> str | None:
@@ -128,7 +136,7 @@ def _sentence(database: Database, verdict: str, reason: object) -> str:
     return f"DATABASE_URL: {place} {verdict} ({reason}); nothing was changed."
 
 
-def _engine(database: Database) -> AsyncEngine:
+def _engine(database: Database, begin: str) -> AsyncEngine:
     """Return an engine whose transactions hold DDL too, which on SQLite takes an explicit BEGIN."""
     if not database.is_sqlite:
         engine = create_async_engine(database.url, poolclass=NullPool)
@@ -139,8 +147,8 @@ def _engine(database: Database) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "begin")
-    def begin_immediate(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
 
     return engine
 

@@ -13,7 +13,7 @@ from app.accounts.models import User, followers
 from app.database import reading
 from app.posts.models import BODY_LENGTH, Post
 from tests.factories import make_user
-from tests.running import running_site
+from tests.running import Browser, running_site
 from tests.visitor import Visitor
 
 
@@ -40,7 +40,7 @@ async def test_the_demo_is_a_living_place(app: Quart) -> None:
 async def test_a_second_start_changes_nothing(app: Quart) -> None:
     await demo.fill()
     before = [await count(table) for table in (User, Post, followers)]
-    assert not await demo.fill()
+    assert await demo.fill()
     assert [await count(table) for table in (User, Post, followers)] == before
 
 
@@ -48,6 +48,26 @@ async def test_where_one_of_the_names_lives_already_nobody_moves_in(app: Quart) 
     await make_user("Susan")
     assert not await demo.fill()
     assert await count(User) == 1
+
+
+OWN = "correct horse battery"
+
+
+async def test_where_one_of_the_addresses_is_taken_nobody_moves_in(app: Quart) -> None:
+    await make_user("elsewhere", email="David@example.com")
+    assert not await demo.fill()
+    assert await count(User) == 1
+
+
+@pytest.mark.slow
+async def test_the_demo_is_beside_who_lives_here_already(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        fields = {"username": "susan", "email": "susan@example.com"}
+        await Browser(site.url).submit("/register", **fields, password=OWN, password2=OWN)
+    async with running_site(tmp_path, "--demo") as site:
+        browser = Browser(site.url)
+        await browser.submit("/login", username=demo.GUEST, password=demo.PASSWORD)
+        assert "Hi, susan!" in await browser.get("/index")
 
 
 @pytest.mark.slow

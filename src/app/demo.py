@@ -1,6 +1,6 @@
 """`microblog dev --demo`: people who live on the site, so that a newcomer sees a living place.
 
-The same people at every start; a site that has one of them already is left as it is.
+The same people at every start; a site where others have their names or addresses is left as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.security import generate_password_hash
 
@@ -31,7 +31,7 @@ PEOPLE = {
     "leila_h": "Architect of small things: sheds, bird houses, shelves.",
     "tomasz": "Trains, timetables, and the people who wait for them.",
     "yuki": "Illustrator. Tea first \N{TEACUP WITHOUT HANDLE}",
-    "noor": "نور - I write in two directions.",
+    "noor": "I write in two directions - نور",
     "henrik": "Retired lighthouse keeper. Still awake at night.",
     "ana-maria": "Runs a cinema with one screen and two hundred seats.",
     "priya": "Maths teacher. Ask me about triangles.",
@@ -46,7 +46,7 @@ POSTS = (
     ("leila_h", "Measured twice, cut once, and it was still four millimetres short."),
     ("tomasz", "The 7:42 left at 7:42. I have a photograph."),
     ("yuki", "Drew forty birds. Kept one. It is a good bird, though \N{BIRD}"),
-    ("noor", "صباح الخير! Coffee with cardamom, and a page of the new story."),
+    ("noor", "Coffee with cardamom, and a page of the new story. صباح الخير!"),
     ("henrik", "Fog again. It used to be work, now it is a view."),
     ("ana-maria", "Tonight: a silent film, with the old piano. It has been tuned, mostly."),
     ("priya", "A pupil proved something today that I had only ever believed."),
@@ -73,19 +73,31 @@ POSTS = (
 
 
 async def fill() -> bool:
-    """Store the people, their posts and their follows; return False when they live here already."""
+    """Store the people, their posts and their follows; return whether they live here now.
+
+    Whoever of them has left, or changed, since an earlier start is not brought back.
+    """
     chance = random.Random(1)  # noqa: S311 -- the same at every start
     async with writing() as session:
-        taken = await session.scalar(
-            select(User.id).where(User.username_canonical.in_(map(canonical, PEOPLE))).limit(1)
+        found = await session.execute(
+            select(User.username, User.email).where(
+                or_(
+                    User.username_canonical.in_([canonical(name) for name in PEOPLE]),
+                    User.email_canonical.in_([canonical(_address(name)) for name in PEOPLE]),
+                )
+            )
         )
-        if taken is not None:
-            return False
+        if here := [tuple(row) for row in found]:
+            return (GUEST, _address(GUEST)) in here
         now = datetime.now(UTC)
         ids = await _settle(session, chance, now)
         await session.execute(insert(Post), _said(ids, chance, now))
         await session.execute(insert(followers), _follows(list(ids.values()), chance))
     return True
+
+
+def _address(name: str) -> str:
+    return f"{name}@example.com"
 
 
 async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -> dict[str, int]:
@@ -94,7 +106,7 @@ async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -
     people = [
         User(
             username=name,
-            email=f"{name}@example.com",
+            email=_address(name),
             password_hash=hashed,
             about_me=about,
             last_seen=now - timedelta(minutes=chance.randrange(5, 3 * 24 * 60)),

@@ -17,15 +17,19 @@ from app import create_app, demo, mailbox, settings
 from app.mailbox import Catcher
 from app.migrations import run as migrations
 
+DEMO_DATABASE = "sqlite:///var/demo.db"
 CATCHER_SETTINGS = {
     "MAIL_USE_TLS": False,
     "MAIL_USE_SSL": False,
     "MAIL_USERNAME": None,
     "MAIL_PASSWORD": None,
     "MAIL_OAUTH2_TOKEN": None,
+    "MAIL_DEBUG": False,  # the inbox shows a mail better than its dialogue does
 }
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- if asked for
 """Where a browser on this machine finds what listens on every address."""
+DEMO = f"Demo       log in as {demo.GUEST} with the password: {demo.PASSWORD}"
+NO_DEMO = "Demo       not added: somebody else here has one of its names or addresses"
 FROM_OUTSIDE = "           (other machines need BASE_URL or TRUSTED_HOSTS to name it as they do)"
 
 
@@ -51,8 +55,10 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
             app = create_app(config)
             if catcher is not None:
                 mailbox.init_app(app, catcher.mailbox)
-            await _fill(app, with_demo=with_demo)
-            lines = _greeting(app, catcher, with_demo=with_demo)
+            is_filled = await _fill(app, with_demo=with_demo)
+            lines = _greeting(app, catcher)
+            if with_demo:
+                lines.insert(-1, DEMO if is_filled else NO_DEMO)
             if host in WILDCARDS and not (given.get("BASE_URL") or given.get("TRUSTED_HOSTS")):
                 lines.insert(1, FROM_OUTSIDE)
             _announce_when_serving(app, lines)
@@ -60,17 +66,20 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
 
 def _config(given: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
-    config: dict[str, Any] = {"DEBUG": given.get("DEBUG") or True}
-    if with_demo:  # its people have no addresses of their own
-        config["AVATARS"] = given.get("AVATARS") or "local"
-    return config | {"BASE_URL": given.get("BASE_URL") or address}
+    """Return what differs from a site for real; avatars are drawn here, also where there is no Internet."""
+    own = {"DEBUG": True, "AVATARS": "local", "BASE_URL": address}
+    if with_demo:  # its people are none of those who live here already
+        own["DATABASE_URL"] = DEMO_DATABASE
+    return {key: given.get(key) or value for key, value in own.items()}
 
 
-async def _fill(app: Quart, *, with_demo: bool) -> None:
+async def _fill(app: Quart, *, with_demo: bool) -> bool:
+    """Make the tables; return whether the people of the demo live here."""
     await migrations.upgrade(app.extensions["database"])
-    if with_demo:
-        async with app.app_context():
-            await demo.fill()
+    if not with_demo:
+        return False
+    async with app.app_context():
+        return await demo.fill()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -110,7 +119,7 @@ async def _serve(app: Quart, listener: socket.socket) -> None:
     await serve(app, server, shutdown_trigger=stop.wait)
 
 
-def _greeting(app: Quart, catcher: Catcher | None, *, with_demo: bool) -> list[str]:
+def _greeting(app: Quart, catcher: Catcher | None) -> list[str]:
     base = app.config["BASE_URL"]
     lines = [f"Microblog  {base}"]
     if catcher is not None:
@@ -119,8 +128,6 @@ def _greeting(app: Quart, catcher: Catcher | None, *, with_demo: bool) -> list[s
         )
     else:
         lines.append(f"Mail       goes out by {app.config['MAIL_SERVER']}")
-    if with_demo:
-        lines.append(f"Demo       log in as {demo.GUEST} with the password: {demo.PASSWORD}")
     return [*lines, "Stop it with Ctrl-C."]
 
 

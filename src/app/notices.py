@@ -112,7 +112,7 @@ async def email_change_asked(request: MailRequest) -> Message | None:
     """Render the notice to the old address that a new one was asked to confirm itself."""
     return await _notice(
         request,
-        "Your email address is to be changed",
+        "Somebody asked to change your email address",
         "email/email_change_asked",
         address=request.params["address"],
         reset=_address_of("/reset_password_request"),

@@ -52,6 +52,14 @@ async def test_the_eleventh_try_is_told_in_words_when_to_come_back(app: Quart) -
     assert re.search(r"Please try again in \d+ (seconds|minutes)\.", page.text)
 
 
+async def test_who_logs_in_again_and_again_is_not_kept_out(app: Quart) -> None:
+    await make_user("susan")
+    for _ in range(3):
+        visitor = Peer(app, "192.0.2.1")
+        assert await fail(visitor, 9) == [200] * 9
+        assert (await visitor.log_in("susan", PASSWORD)).location == "/index"
+
+
 @pytest.mark.parametrize("name", ["susan", "nobody"])
 async def test_names_that_there_are_and_are_not_are_limited_alike(app: Quart, name: str) -> None:
     await make_user("susan")

@@ -53,6 +53,24 @@ async def _reset_link() -> str:
         return f"/reset_password/{user.get_reset_password_token()}"
 
 
+async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_to(
+    app: Quart,
+) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    page = await change_password(visitor, new=PASSWORD)
+    assert page.errors("password") == ["Please choose a password that is not your current one."]
+    page = await visitor.submit("/change_email", email="susan@example.com", current=PASSWORD)
+    assert page.errors("email") == ["This is your address already."]
+    assert await sent_by(app) == []
+
+
+async def test_who_logs_in_where_somebody_is_logged_in_is_told(app: Quart) -> None:
+    await make_user("david")
+    visitor, _ = await logged_in(app, "susan")
+    assert (await visitor.post("/login", username="david", password=PASSWORD)).location == "/index"
+    assert (await visitor.get("/index")).flashes == ["You are logged in as susan already."]
+
+
 async def test_a_wrong_current_password_changes_nothing(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await change_password(visitor, current="wrong horse")

@@ -14,6 +14,7 @@ from quart import (
     Quart,
     after_this_request,
     current_app,
+    flash,
     g,
     redirect,
     request,
@@ -34,6 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=ResponseReturnValue)
 View = Callable[P, Awaitable[ResponseReturnValue]]
 PLEASE_LOG_IN = "Please log in to access this page."
+LOGGED_IN_ALREADY = "You are logged in as {} already."
 
 
 class Authentication(QuartAuth):
@@ -147,11 +149,14 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
 
 
 def guests_only(view: View[P]) -> View[P]:
-    """Send visitors who are logged in to the timeline."""
+    """Send visitors who are logged in to the timeline; who sent a form is told why it did nothing."""
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if (await visitor()).is_authenticated:
+        me = await visitor()
+        if me.is_authenticated:
+            if request.method == "POST":
+                await flash(LOGGED_IN_ALREADY.format(me.username), "warning")
             return redirect("/index")
         return await view(*args, **kwargs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wtforms import BooleanField, SubmitField
+from wtforms import BooleanField, SubmitField, ValidationError
 from wtforms.validators import Email, InputRequired, Regexp
 
 from app.accounts.canonical import LONGEST_FOLDED
@@ -20,11 +20,13 @@ from app.accounts.fields import (
     address,
 )
 from app.accounts.passwords import LONGEST_PASSWORD
-from app.web.fields import PasswordField, StringField
+from app.web.fields import EmailField, PasswordField, StringField
 from app.web.forms import REQUIRED, Bounded, Form, storable
 
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
+SAME_PASSWORD = "Please choose a password that is not your current one."  # noqa: S105
+SAME_ADDRESS = "This is your address already."
 TICK_TO_DELETE = "Please tick this, if you are sure."
 
 
@@ -89,13 +91,27 @@ class ChangePasswordForm(OwnersForm):
     password2 = RepeatedPasswordField("Repeat New Password")
     submit = SubmitField("Change Password")
 
+    def validate_password(self, field: NewPasswordField) -> None:
+        """Refuse the password that it is said to be already."""
+        if field.data == self.current.data:
+            raise ValidationError(SAME_PASSWORD)
+
 
 class ChangeEmailForm(Form):
-    """Name another address."""
+    """Name another address; `own`: the one that the account has."""
 
     email = address(Email(INVALID_ADDRESS))
     current = CurrentPasswordField()
     submit = SubmitField("Send Confirmation")
+
+    def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
+        super().__init__(formdata, **kwargs)
+        self.own = own
+
+    def validate_email(self, field: EmailField) -> None:
+        """Refuse the address that the account has."""
+        if field.data == self.own:
+            raise ValidationError(SAME_ADDRESS)
 
 
 class EndSessionForm(Form):

@@ -124,7 +124,8 @@ async def change_password() -> ResponseReturnValue:
 @login_required
 async def change_email() -> ResponseReturnValue:
     """Ask a new address to confirm itself, given the current password: one answer for every address."""
-    form, me = await ChangeEmailForm.from_request(), await visitor()
+    me = await visitor()
+    form = await ChangeEmailForm.from_request(own=me.email)
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         await limits.count((ADDRESS_CHANGES, f"change-email:{me.id}"))

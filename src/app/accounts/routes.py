@@ -43,7 +43,7 @@ async def login() -> ResponseReturnValue:
     form = await LoginForm.from_request()
     target = safe_path(request.args.get("next"))
     if form.validate_on_submit():
-        await throttle.count_login(form.username.data, known_device())
+        counted = await throttle.count_login(form.username.data, known_device())
         try:
             proved = await service.authenticate(form.username.data, form.password.data)
             await log_in(proved, remember=form.remember_me.data)
@@ -52,6 +52,7 @@ async def login() -> ResponseReturnValue:
             await flash(INVALID_LOGIN, "danger")
         else:
             log_event("login", user=proved.user_id)
+            await limits.clear(*counted)
             return redirect(target or "/index")
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
     return page, form.status

@@ -22,18 +22,23 @@ CONFIRMATIONS = "10 per 5 minutes"
 LINKS_PER_PEER = "60 per hour"
 
 
-async def count_login(username: str, device: str | None) -> None:
+async def count_login(username: str, device: str | None) -> list[limits.Limit]:
     """Count an attempt to log in as `username` from a browser with the token `device`, or without one.
 
-    Raises TooManyRequests, for accounts that there are and that there are not.
+    Returns the counts that a success begins anew (`limits.clear`): only who guesses is to be kept out. Raises
+    TooManyRequests, for accounts that there are and that there are not.
     """
     peer, name = limits.peer(), _name_key(username)
     if device is not None and await devices.is_known(device, username):
-        await limits.count((LOGINS, f"login-device:{devices.digest(device)}:{name}"))
-        return
-    await limits.count((LOGINS, f"login:{peer}:{name}"), (LOGINS_PER_PEER, f"login-peer:{peer}"))
+        known = (LOGINS, f"login-device:{devices.digest(device)}:{name}")
+        await limits.count(known)
+        return [known]
+    stranger = (LOGINS, f"login:{peer}:{name}")
+    slowed = (LOGINS_WHEN_SLOWED, f"login-slow:{peer}:{name}")
+    await limits.count(stranger, (LOGINS_PER_PEER, f"login-peer:{peer}"))
     if await limits.hit(LOGINS_OF_STRANGERS, f"login-name:{name}"):
-        await limits.count((LOGINS_WHEN_SLOWED, f"login-slow:{peer}:{name}"))
+        await limits.count(slowed)
+    return [stranger, slowed]
 
 
 async def count_confirmation(user_id: int) -> None:

@@ -7,7 +7,7 @@ from wtforms.validators import DataRequired, Length
 
 from app.greeting.models import NAME_LENGTH
 from app.web.fields import StringField
-from app.web.forms import REQUIRED, Form, storable
+from app.web.forms import REQUIRED, Form, storable, visible
 
 
 def _on_one_line(value: str | None) -> str | None:
@@ -19,7 +19,7 @@ class NameForm(Form):
 
     name = StringField(
         "What is your name?",
-        [DataRequired(REQUIRED), storable, Length(max=NAME_LENGTH)],
+        [DataRequired(REQUIRED), visible, storable, Length(max=NAME_LENGTH)],
         filters=[_on_one_line],
     )
     submit = SubmitField("Submit")

@@ -7,7 +7,7 @@ from wtforms.validators import DataRequired, Length
 
 from app.posts.models import BODY_LENGTH
 from app.web.fields import TextAreaField
-from app.web.forms import REQUIRED, Form, storable, unify_newlines
+from app.web.forms import REQUIRED, Form, storable, unify_newlines, visible
 
 
 class PostForm(Form):
@@ -15,7 +15,7 @@ class PostForm(Form):
 
     post = TextAreaField(
         "Say something",
-        [DataRequired(REQUIRED), storable, Length(min=1, max=BODY_LENGTH)],
+        [DataRequired(REQUIRED), visible, storable, Length(min=1, max=BODY_LENGTH)],
         filters=[unify_newlines],
     )
     submit = SubmitField("Submit")

@@ -11,8 +11,11 @@ async function look() {
   const page = new DOMParser().parseFromString(await (await fetch("/mailbox")).text(), "text/html");
   const mails = page.getElementById("mails");
   localise(mails); // site.js
+  const focused = shown.contains(document.activeElement) && document.activeElement.getAttribute("href");
   shown.dataset.newest = newest;
-  shown.replaceChildren(...mails.childNodes); // the region stays, so that its change is announced
+  shown.replaceChildren(...mails.childNodes);
+  document.getElementById("news").textContent = "New mail has arrived.";
+  if (focused) shown.querySelector(`a[href="${focused}"]`)?.focus();
 }
 
 setInterval(() => look().catch(() => {}), EVERY);

@@ -23,14 +23,18 @@ function localise(part) {
 localise(document);
 
 // How many characters are left, counted as the server counts them: by code point.
+const NEAR = 20; // from here on what is left is read out
 for (const box of document.querySelectorAll("textarea[data-limit]")) {
   const limit = Number(box.dataset.limit);
   const counter = document.createElement("p");
   counter.className = "counter";
+  counter.id = `${box.id}-left`;
+  box.setAttribute("aria-describedby", `${box.getAttribute("aria-describedby") ?? ""} ${counter.id}`.trim());
   const count = () => {
     const left = limit - [...box.value].length;
     counter.textContent = left < 0 ? `${-left} too many` : `${left} left`;
     counter.classList.toggle("counter-over", left < 0);
+    counter.setAttribute("aria-live", left <= NEAR ? "polite" : "off");
   };
   box.after(counter);
   box.addEventListener("input", count);

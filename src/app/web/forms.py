@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Self
 
 from markupsafe import Markup
@@ -74,6 +75,16 @@ class Bounded(Length):
             super().__call__(form, field)
         except ValidationError as error:
             raise StopValidation(str(error)) from error
+
+
+def visible(form: object, field: Field) -> None:
+    """Refuse text of which nothing can be seen, as of zero-width spaces (a WTForms validator)."""
+    if not any(_shows(character) for character in field.data or ""):
+        raise StopValidation(REQUIRED)
+
+
+def _shows(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def storable(form: object, field: Field) -> None:

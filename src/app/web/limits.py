@@ -7,7 +7,8 @@ import ipaddress
 import logging
 import math
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from limits import parse
 from limits.aio.storage import RedisStorage
@@ -22,6 +23,12 @@ from app.web.counters import Counters
 IPV6_SUBSCRIBER_BITS = 64
 LONGEST_WAIT_SECONDS = 1.0
 """How long Redis may take for one count; then this process counts by itself."""
+
+Limit = tuple[str, str]
+"""A rule and the key it is counted for, such as ("10 per 5 minutes", "login:susan")."""
+
+T = TypeVar("T")
+Question = Callable[[MovingWindowRateLimiter, str, str], Awaitable[T]]
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +63,20 @@ class Limiter:
 
     async def hit(self, rule: str, key: str) -> int:
         """Count one against `rule` and `key`; return 0, or after how many seconds to come back."""
+        return await self._ask(_hit, rule, key)
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Forget what was counted against `rule` and `key`."""
+        await self._ask(_clear, rule, key)
+
+    async def _ask(self, question: Question[T], rule: str, key: str) -> T:
         if self.shared is not None:
             try:
                 async with asyncio.timeout(LONGEST_WAIT_SECONDS):
-                    return await _hit(self.shared, rule, key)
+                    return await question(self.shared, rule, key)
             except self.faults as error:
                 log.warning("limits are counted in this process only: %s", type(error).__name__)
-        return await _hit(self.own, rule, key)
+        return await question(self.own, rule, key)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -78,8 +92,12 @@ async def _hit(limiter: MovingWindowRateLimiter, rule: str, key: str) -> int:
     return max(1, math.ceil(window.reset_time - time.time()))
 
 
-async def count(*limits: tuple[str, str]) -> None:
-    """Count this request against each `(limit, key)`, such as ("10 per 5 minutes", "login:susan").
+async def _clear(limiter: MovingWindowRateLimiter, rule: str, key: str) -> None:
+    await limiter.clear(parse(rule), key)
+
+
+async def count(*limits: Limit) -> None:
+    """Count this request against each of `limits`.
 
     Raises TooManyRequests, saying when to come back, at the first limit that is exceeded.
     """
@@ -87,6 +105,14 @@ async def count(*limits: tuple[str, str]) -> None:
         seconds = await hit(rule, key)
         if seconds:
             raise TooManyRequests(retry_after=seconds)
+
+
+async def clear(*limits: Limit) -> None:
+    """Forget what was counted against each of `limits`."""
+    limiter: Limiter = current_app.extensions["limits"]
+    if current_app.config["RATELIMIT_ENABLED"]:
+        for rule, key in limits:
+            await limiter.clear(rule, key)
 
 
 async def hit(rule: str, key: str) -> int:

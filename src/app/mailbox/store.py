@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parseaddr
 from itertools import count
 
 from app.mailbox.letter import Heading, read_heading
@@ -30,6 +31,12 @@ class CaughtMail:
     def sender(self) -> str:
         """Return the From header, or the envelope's sender where there is none."""
         return self.heading.sender or self.envelope_from
+
+    @property
+    def sender_name(self) -> str:
+        """Return the sender's name without the address, or the address where there is no name."""
+        name, address = parseaddr(self.sender)
+        return name or address or self.sender
 
 
 class Mailbox:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,10 +10,9 @@ from contextlib import asynccontextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from tests.forking import FORKING
 from tests.outbox import process
 
-_forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload(["app.cli", "aiosqlite", "asyncpg"])  # a second of imports, once
 PATIENCE_SECONDS = 30
 
 
@@ -63,8 +61,8 @@ class Worker:
 @asynccontextmanager
 async def worker(config: dict[str, Any], **plan: Any) -> AsyncIterator[Worker]:
     """Run a process until the end of the block; wait until it is ready."""
-    words, told = _forking.Pipe(duplex=False)
-    child = _forking.Process(target=process.run, args=({"config": config, **plan}, told))
+    words, told = FORKING.Pipe(duplex=False)
+    child = FORKING.Process(target=process.run, args=({"config": config, **plan}, told))
     child.start()
     told.close()
     reader = asyncio.StreamReader()

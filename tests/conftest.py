@@ -18,6 +18,7 @@ from quart.testing import QuartClient
 from app import create_app, settings
 from app.migrations import run as migrations
 from tests import postgres
+from tests.redis_server import RedisServer
 
 CHEAP_HASH = "pbkdf2:sha256:1"
 
@@ -63,6 +64,17 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
             pytest.fail("CI needs PostgreSQL, and initdb is not to be found")
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with postgres.Server(binaries, tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    """A Redis server of this test's own; skips where the machine has none, but not in CI."""
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Redis, and redis-server is not to be found")
+        pytest.skip("Redis is not installed (Debian: apt-get install redis-server)")
+    async with RedisServer() as server:
         yield server
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -38,16 +37,6 @@ ON_BOTH = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     kind: str = request.param
     return kind
-
-
-@pytest.fixture
-async def redis() -> AsyncIterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs Redis, and redis-server is not to be found")
-        pytest.skip("Redis is not installed (Debian: apt-get install redis-server)")
-    async with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from app.web import counters
 from app.web.counters import Counters
 from app.web.limits import Limiter
+from tests.redis_server import RedisServer
 
 RULE = "3 per 5 minutes"
 
@@ -30,6 +27,14 @@ async def test_a_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     now[0] = 1000 + 301
     assert await limiter.hit(RULE, "k") == 0
     assert await limiter.hit(RULE, "k") == 59
+
+
+async def test_what_is_cleared_begins_anew() -> None:
+    limiter = Limiter("memory")
+    hits = [await limiter.hit(RULE, "k") for _ in range(4)]
+    assert hits[3] > 0
+    await limiter.clear(RULE, "k")
+    assert await limiter.hit(RULE, "k") == 0
 
 
 async def test_counting_starts_no_thread() -> None:
@@ -55,33 +60,13 @@ async def test_keys_that_are_over_go_and_their_number_is_bounded(
     assert list(storage.windows[60]) == ["last"]
 
 
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[str]:
-    """The address of a Redis server of this test's own, reached by a socket file."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
-    socket = f"/tmp/{tmp_path.parent.name}-{tmp_path.name}"[:90] + ".sock"
-    process = await asyncio.create_subprocess_exec(
-        program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(tmp_path),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    async with asyncio.timeout(10):
-        while b"ready to accept" not in await process.stdout.readline():
-            pass
-    yield socket
-    if process.returncode is None:
-        process.terminate()
-    await process.wait()
-    Path(socket).unlink(missing_ok=True)
-
-
-async def test_processes_share_their_counts_in_redis(redis: str) -> None:
-    workers = [Limiter(f"redis+unix://{redis}") for _ in range(2)]
+async def test_processes_share_their_counts_in_redis(redis: RedisServer) -> None:
+    workers = [Limiter(f"redis+unix://{redis.socket}") for _ in range(2)]
     hits = [await workers[n % 2].hit(RULE, "k") for n in range(5)]
     assert hits[:3] == [0, 0, 0]
     assert all(290 < seconds <= 300 for seconds in hits[3:])
+    await workers[0].clear(RULE, "k")
+    assert await workers[1].hit(RULE, "k") == 0
     for worker in workers:
         await worker.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -138,6 +139,24 @@ async def test_a_wrong_role_or_database_is_told_in_a_sentence(
     for command in (migrations.upgrade, migrations.check):
         with pytest.raises(DatabaseUnavailable, match=wanted):
             await command(database)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_connections_that_are_the_first_at_the_same_time_wait_for_each_other(
+    app: Quart, sqlite_template: Path, tmp_path: Path
+) -> None:
+    async def ask(block: Block, sql: str) -> None:
+        async with block() as connection:
+            await connection.execute(text(sql))
+
+    for number in range(30):
+        path = shutil.copyfile(sqlite_template, tmp_path / f"{number}.db")  # not in WAL mode yet
+        databases = [Database(f"sqlite+aiosqlite:///{path}") for _ in range(4)]
+        reads = [ask(each.reading, "SELECT * FROM post") for each in databases]
+        writes = [ask(each.writing, "UPDATE outbox SET attempts = 0") for each in databases]
+        await asyncio.gather(*reads, *writes)
+        for each in databases:
+            await each.dispose()
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -28,6 +28,9 @@ WAIT_SECONDS = 2.0
 TURN_SECONDS = 0.25
 """How long SQLite's thread waits at a time for the lock of another process."""
 
+PRIMARY_CODE = 0xFF
+"""The bits of an SQLite error code that say the error; the others say more about it."""
+
 writing_since: ContextVar[float] = ContextVar("writing_since")
 """When the block of a writer began, by `time.monotonic`: waiting for its turn here counts as well."""
 
@@ -75,15 +78,33 @@ def _look_for_file(
 def _pragmas(connection: Any, wait: float) -> None:
     """Set the pragmas; `wait` is for later, since the first connections of several processes meet here."""
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {int(WAIT_SECONDS * 1000)}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        f"busy_timeout = {int(wait * 1000)}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            f"busy_timeout = {int(WAIT_SECONDS * 1000)}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"busy_timeout = {int(wait * 1000)}",
+        ):
+            _set(cursor, pragma)
+    except BaseException:
+        connection.close()  # nobody else would: no pool has it yet
+        raise
     cursor.close()
+
+
+def _set(cursor: Any, pragma: str) -> None:
+    """Set one; SQLite waits for no lock to begin WAL, whatever its busy_timeout, when two begin at once."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        else:
+            return
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Reading for pages: a SELECT is compiled once, and each run of it is one exchange with the driver.
+"""Statements that run often: each is compiled once, and a SELECT for pages is one exchange with the driver.
 
 What is read this way are plain tuples. See `app.database.leases` for what it saves.
 
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from quart import current_app
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Dialect, Select, UpdateBase
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from app.database.engines import Database
@@ -36,7 +37,7 @@ class Plan:
     converters: Sequence[tuple[int, Convert]]
 
     @classmethod
-    def of(cls, statement: Statement, dialect: Dialect) -> Plan:
+    def of(cls, statement: Statement | UpdateBase, dialect: Dialect) -> Plan:
         """Compile `statement`; its parameters are named, and taken by position."""
         compiled = statement.compile(dialect=dialect)
         binders = {
@@ -45,9 +46,9 @@ class Plan:
         }
         results = [
             _implementation(column.type, dialect).result_processor(dialect, None)
-            for column in statement.selected_columns
+            for column in statement.exported_columns
         ]
-        is_packed = dialect.name == "sqlite"
+        is_packed = dialect.name == "sqlite" and isinstance(statement, Select)
         return cls(
             sql=_packed(str(compiled), len(results)) if is_packed else str(compiled),
             is_packed=is_packed,
@@ -93,6 +94,25 @@ class Query:
             statement = self.statements.get(dialect.name, self.default)
             plan = self.plans[dialect.name] = Plan.of(statement, dialect)
         return plan
+
+
+class Change:
+    """A statement that writes and has RETURNING, for what runs it often; make it once, at import."""
+
+    def __init__(self, statement: UpdateBase) -> None:
+        self.statement = statement
+        self.plans: dict[str, Plan] = {}
+
+    async def run(
+        self, connection: AsyncConnection, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows that it wrote, in the transaction of `connection`."""
+        dialect = connection.dialect
+        plan = self.plans.get(dialect.name)
+        if plan is None:
+            plan = self.plans[dialect.name] = Plan.of(self.statement, dialect)
+        found = await connection.exec_driver_sql(plan.sql, tuple(plan.arguments(parameters)))
+        return plan.rows(found.all())
 
 
 async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
+from app.database.fetching import Change
 from app.outbox.models import Delivery, Priority, State
 
 table = typed(Table, Delivery.__table__)
@@ -39,7 +40,7 @@ _alive = or_(table.c.expires_at.is_(None), table.c.expires_at > _now)
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A row that is ours until `lease_end`, as it was when we took it."""
+    """A row that is ours until `lease_end`, as it was when we took it: first the columns of TAKE."""
 
     id: int
     claim_id: str
@@ -106,7 +107,7 @@ def _due() -> Any:
 
 
 DUE = _due()
-TAKE = (
+TAKE = Change(
     update(table)
     .where(table.c.id.in_(select(DUE.c.id)))
     .values(
@@ -137,6 +138,14 @@ ARE_HELD: ColumnElement[bool] = and_(
     table.c.due_at > _now,
 )
 """That rows are ours and their leases still run; for the values of `named`."""
+SLOTS = 8
+"""Rows that one run of a statement with ARE_IN_SLOTS writes: its text, made once, names a place for each."""
+ARE_IN_SLOTS: ColumnElement[bool] = and_(
+    table.c.id.in_([bindparam(f"id{n}", type_=table.c.id.type) for n in range(SLOTS)]),
+    table.c.claim_id.in_([bindparam(f"claim{n}", type_=String) for n in range(SLOTS)]),
+    table.c.due_at > _now,
+)
+"""As ARE_HELD, for the values of `in_slots`."""
 HELD = select(table.c.id).where(ARE_HELD).order_by(table.c.id).with_for_update()
 RENEW = (
     update(table)
@@ -155,9 +164,8 @@ async def take(
     """
     lease_end = now + timedelta(seconds=lease)
     values = {"now_": now, "claim": f"{secrets.token_hex(8)}-", "lease_end": lease_end}
-    rows = await connection.execute(TAKE, values | {"total": room.total, "bulk": room.bulk})
-    ours: dict[str, Any] = {"claimed_at": now, "lease_end": lease_end}
-    claims = [Claim(**row, **ours) for row in rows.mappings()]
+    rows = await TAKE.run(connection, values | {"total": room.total, "bulk": room.bulk})
+    claims = [Claim(*(*row, now, lease_end)) for row in rows]
     return sorted(claims, key=lambda claim: (claim.priority, claim.id))
 
 
@@ -166,6 +174,15 @@ def named(claims: Iterable[Claim], now: datetime) -> dict[str, Any]:
     claims = list(claims)
     ids, claim_ids = [claim.id for claim in claims], [claim.claim_id for claim in claims]
     return {"ids": ids, "claims": claim_ids, "now_": now}
+
+
+def in_slots(claims: Sequence[Claim], now: datetime) -> dict[str, Any]:
+    """Return the values that ARE_IN_SLOTS asks for; `claims` are SLOTS at most."""
+    values: dict[str, Any] = {"now_": now}
+    for n in range(SLOTS):
+        claim = claims[n] if n < len(claims) else None
+        values[f"id{n}"], values[f"claim{n}"] = claim and claim.id, claim and claim.claim_id
+    return values
 
 
 async def held(connection: AsyncConnection, claims: Iterable[Claim], *, now: datetime) -> set[int]:

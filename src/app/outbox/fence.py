@@ -9,16 +9,17 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
-from app.outbox.claim import ARE_HELD, Claim, named, table
+from app.database.fetching import Change
+from app.outbox.claim import ARE_IN_SLOTS, SLOTS, Claim, in_slots, table
 from app.outbox.models import State
 
-FENCE = (
+FENCE = Change(
     update(table)
-    .where(ARE_HELD, table.c.state == State.QUEUED.value)
+    .where(ARE_IN_SLOTS, table.c.state == State.QUEUED.value)
     .values(
         state=State.SENDING.value,
         unique_key=None,
-        about=bindparam("about_"),
+        about=bindparam("about_", type_=table.c.about.type),
         handed_at=bindparam("handed", type_=UtcDateTime()),
     )
     .returning(table.c.id)
@@ -54,8 +55,11 @@ async def fence(connection: AsyncConnection, claims: Sequence[Claim], *, now: da
 async def _fence(
     connection: AsyncConnection, claims: Sequence[Claim], about: str | None, now: datetime
 ) -> set[int]:
-    values = named(claims, now) | {"about_": about, "handed": now}
-    return set((await connection.execute(FENCE, values)).scalars())
+    passed: set[int] = set()
+    for first in range(0, len(claims), SLOTS):
+        values = in_slots(claims[first : first + SLOTS], now) | {"about_": about, "handed": now}
+        passed |= {row[0] for row in await FENCE.run(connection, values)}
+    return passed
 
 
 async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:

@@ -10,16 +10,14 @@ from sqlalchemy import Integer, String, Table, bindparam, case, delete, func, up
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import UtcDateTime
+from app.database.fetching import Change
 from app.outbox import claim as claims
 from app.outbox import keys
-from app.outbox.claim import ARE_HELD, Claim, named, table
+from app.outbox.claim import ARE_IN_SLOTS, SLOTS, Claim, in_slots, table
 from app.outbox.models import LONGEST_TEXT, NEEDED, Content, State
 from app.outbox.rules import Settlement
 
 Settled = tuple[Claim, Settlement]
-
-AT_ONCE = 8
-"""Rows that SENT settles; a fixed number, as a statement of its own for each number costs more."""
 
 _time = UtcDateTime()
 _is_done = bindparam("done", type_=_time).is_not(None)
@@ -32,14 +30,14 @@ _handed_over = case(
 
 def _by_row(name: str, type_: type[Any]) -> Any:
     """Return what the values `id0`, `<name>0`, `id1`... say of a row."""
-    numbers = range(AT_ONCE)
-    return case(
-        *(
-            (table.c.id == bindparam(f"id{n}"), bindparam(f"{name}{n}", type_=type_))
-            for n in numbers
-        ),
-        else_=None,
+    of_rows = (
+        (
+            table.c.id == bindparam(f"id{n}", type_=table.c.id.type),
+            bindparam(f"{name}{n}", type_=type_),
+        )
+        for n in range(SLOTS)
     )
+    return case(*of_rows, else_=None)
 
 
 SETTLE = (
@@ -65,9 +63,9 @@ SETTLE = (
         handed_at=_handed_over,
     )
 )
-SENT = (
+SENT = Change(
     update(table)
-    .where(ARE_HELD)
+    .where(ARE_IN_SLOTS)
     .values(
         state=State.SENT.value,
         attempts=table.c.attempts + 1,
@@ -97,8 +95,8 @@ async def settle(
         (c, s) for c, s in settled if not (s.state is State.SENT and s.in_doubt == c.in_doubt)
     ]
     passed: set[int] = set()
-    for first in range(0, len(sent), AT_ONCE):
-        passed |= await _settle_sent(connection, sent[first : first + AT_ONCE], now)
+    for first in range(0, len(sent), SLOTS):
+        passed |= await _settle_sent(connection, sent[first : first + SLOTS], now)
     if others:
         passed |= await _settle_others(connection, others, now)
     contents = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
@@ -111,13 +109,12 @@ async def settle(
 async def _settle_sent(
     connection: AsyncConnection, sent: Sequence[Settled], now: datetime
 ) -> set[int]:
-    values = named([claim for claim, _ in sent], now) | {"done": now}
-    for n in range(AT_ONCE):
-        claim, settlement = sent[n] if n < len(sent) else (None, None)
-        values[f"id{n}"] = claim and claim.id
+    values = in_slots([claim for claim, _ in sent], now) | {"done": now}
+    for n in range(SLOTS):
+        settlement = sent[n][1] if n < len(sent) else None
         values[f"code{n}"] = settlement and settlement.code
         values[f"text{n}"] = settlement and _short(settlement.text)
-    return set((await connection.execute(SENT, values)).scalars())
+    return {row[0] for row in await SENT.run(connection, values)}
 
 
 async def _settle_others(

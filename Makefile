@@ -16,7 +16,7 @@ run: $(VENV)/.run ## start the site and a mail catcher, and print their addresse
 # The suite starts the site's processes a hundred times; where Python may not keep bytecode, each would compile it.
 test: check ## lint, check types and run the whole test suite
 	@$(BIN)/python -m compileall -q src tests
-	@$(BIN)/pytest -n 6 --dist worksteal
+	@$(BIN)/pytest -n 4 --dist worksteal
 
 check: $(VENV)/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary

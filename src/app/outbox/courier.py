@@ -74,7 +74,7 @@ class Courier:
         self._carrier.is_stopping = True
         self.outbox.posted.set()
         if self._running is not None:  # it may be about to hold what it claims
-            await asyncio.wait([self._running], timeout=grace)
+            await asyncio.wait([self._running], timeout=max(grace, AFTER_CANCEL_SECONDS))
         if self._held:
             await asyncio.wait(self._held, timeout=max(0.0, until - time.monotonic()))
         for _ in range(2):

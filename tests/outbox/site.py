@@ -58,6 +58,12 @@ async def post(kind: str = "note", to: str = "susan@example.com", **params: Any)
         return await outbox.post(session, kind, to=to, **params)
 
 
+async def change(**values: Any) -> None:
+    """Change every row."""
+    async with writing() as session:
+        await session.execute(update(Delivery).values(**values))
+
+
 async def make_due() -> None:
     """Let what waits for its next attempt be due now."""
     async with writing() as session:

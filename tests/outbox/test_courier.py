@@ -8,20 +8,12 @@ from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import update
 
 from app import outbox
-from app.database import writing
-from app.outbox.models import Delivery
 from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import make_site, post, rows
-
-
-async def change(**values: Any) -> None:
-    async with writing() as session:
-        await session.execute(update(Delivery).values(**values))
+from tests.outbox.site import change, make_site, post, rows
 
 
 async def test_a_served_site_delivers_by_itself(app: Quart, server: FaultySmtp) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from quart import Quart
@@ -17,12 +16,7 @@ from app.outbox.courier import Courier
 from app.outbox.models import Delivery
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import post, rows
-
-
-async def change(**values: Any) -> None:
-    async with writing() as session:
-        await session.execute(update(Delivery).values(**values))
+from tests.outbox.site import change, post, rows
 
 
 async def test_what_expires_while_it_stands_in_line_is_not_sent(

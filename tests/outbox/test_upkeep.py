@@ -9,7 +9,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from quart import Quart
@@ -23,12 +22,7 @@ from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests import running
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import post, rows
-
-
-async def change(**values: Any) -> None:
-    async with writing() as session:
-        await session.execute(update(Delivery).values(**values))
+from tests.outbox.site import change, post, rows
 
 
 async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from quart import current_app
-from sqlalchemy import Row, delete, or_, select
+from sqlalchemy import Row, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
 from app.accounts import passwords, posting, tokens
-from app.accounts.canonical import canonical
 from app.accounts.models import Registration, User
 from app.accounts.service import Taken
 from app.database import reading, writing
@@ -99,6 +98,6 @@ async def confirm(token: str) -> int:
 
 
 async def _is_name_taken(username: str) -> bool:
-    same = or_(User.username == username, User.username_canonical == canonical(username))
     async with reading() as connection:
-        return (await connection.execute(select(User.id).where(same))).first() is not None
+        found = await connection.execute(select(User.id).where(User.named(username)))
+        return found.first() is not None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from quart import current_app
-from sqlalchemy import Row, case, delete, or_, select, update
+from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
 from app.accounts import passwords, posting, tokens
-from app.accounts.canonical import canonical
-from app.accounts.models import LoginSession, User
+from app.accounts.models import LoginSession, User, exact_first
 from app.accounts.proof import NotProved, Proved
 from app.database import reading, writing
 
@@ -109,14 +108,12 @@ async def end_every_session(session: AsyncSession, user_id: int) -> None:
 
 async def _taken(username: str, email: str) -> frozenset[str]:
     """Return which of the two are somebody's."""
-    same_name = User.username_canonical == canonical(username)
-    same_address = User.email_canonical == canonical(email)
+    same_name, same_address = User.named(username), User.addressed(email)
     async with reading() as connection:
         rows = await connection.execute(
-            select(
-                or_(same_name, User.username == username).label("username"),
-                or_(same_address, User.email == email).label("email"),
-            ).where(or_(same_name, same_address, User.username == username, User.email == email))
+            select(same_name.label("username"), same_address.label("email")).where(
+                or_(same_name, same_address)
+            )
         )
         return frozenset(
             field for row in rows for field in ("username", "email") if getattr(row, field)
@@ -124,15 +121,12 @@ async def _taken(username: str, email: str) -> frozenset[str]:
 
 
 async def _find_by_name(username: str) -> Row[int, str | None, int] | None:
-    """Return id, hash and credentials version of the account called `username`: as written before as folded.
-
-    Old databases may hold names that differ only by case; each is reached by its exact form.
-    """
+    """Return id, hash and credentials version of the account called `username`, as written or folded."""
     async with reading() as connection:
         found = await connection.execute(
             select(User.id, User.password_hash, User.credentials_version)
-            .where(or_(User.username == username, User.username_canonical == canonical(username)))
-            .order_by(case((User.username == username, 0), else_=1))
+            .where(User.named(username))
+            .order_by(exact_first(User.username, username))
             .limit(1)
         )
         return found.first()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from wtforms import SubmitField
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired
 
 from app.greeting.models import NAME_LENGTH
 from app.web.fields import StringField
-from app.web.forms import REQUIRED, Form, storable, visible
+from app.web.forms import REQUIRED, Bounded, Form, storable, visible
 
 
 def _on_one_line(value: str | None) -> str | None:
@@ -19,7 +19,7 @@ class NameForm(Form):
 
     name = StringField(
         "What is your name?",
-        [DataRequired(REQUIRED), visible, storable, Length(max=NAME_LENGTH)],
+        [DataRequired(REQUIRED), Bounded(max=NAME_LENGTH), visible, storable],
         filters=[_on_one_line],
     )
     submit = SubmitField("Submit")

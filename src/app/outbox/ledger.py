@@ -138,10 +138,10 @@ class Ledger:
         """Write one group; if the database refuses it, wish by wish: what is wrong with one is its own."""
         try:
             await self._commit(group)
-        except DBAPIError as error:
-            wishes = group.wishes() if len(group.entries) > 1 or group.taking else []
-            if not wishes:
-                group.fail(error)
+        except DBAPIError:
+            wishes = group.wishes()
+            if len(wishes) == 1:
+                raise
             for wish in wishes:
                 try:
                     await self._commit(wish)

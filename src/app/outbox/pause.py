@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.outbox.rules import Event, Outcome, Times, probe_wait
-
-_TROUBLE = frozenset({Event.TROUBLE, Event.TROUBLE_AMID})
+from app.outbox.rules import PAUSING, Event, Outcome, Times, probe_wait
 
 
 class Pause:
@@ -36,7 +34,7 @@ class Pause:
 
         Returns whether this began a pause.
         """
-        if outcome.event in _TROUBLE:
+        if outcome.event in PAUSING:
             began = self._until is None
             if began or is_probe:
                 self._until = self._clock() + probe_wait(self._probes, self._times)

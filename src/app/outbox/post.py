@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Text, and_, case, cast, event, insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from app.database import insert_into
 from app.outbox import content
 from app.outbox.handle import Handle
 from app.outbox.kinds import READY_MADE
@@ -31,15 +31,15 @@ async def post(
         "message_id": Message().msgId,
         "priority": registered.priority,
     }
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(Delivery).values(row)
+    statement = insert_into(session, Delivery).values(row)
     if unique is not None:
         statement = statement.on_conflict_do_update(
             index_elements=[Delivery.unique_key], set_=_asked_anew(statement.excluded)
         )
     found = await session.execute(statement.returning(Delivery.id, Delivery.message_id))
     wake_after_commit(outbox, session)
-    return Handle(outbox, [tuple(found.one())])
+    posted = found.one()
+    return Handle(outbox, [(posted.id, posted.message_id)])
 
 
 async def post_message(

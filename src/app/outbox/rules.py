@@ -74,7 +74,6 @@ class Settlement:
     in_doubt: bool
     code: int | None
     text: str | None
-    pauses: bool = False
 
 
 _DONE = {
@@ -83,7 +82,10 @@ _DONE = {
     Event.UNRENDERED: State.FAILED,
     Event.REFUSED: State.FAILED,
 }
-_SPENDS_NO_ATTEMPT = frozenset({Event.NOTHING, Event.TROUBLE, Event.TROUBLE_AMID, Event.LET_GO})
+PAUSING = frozenset({Event.TROUBLE, Event.TROUBLE_AMID})
+"""After these delivery pauses (see `Pause`): they are about the mail server as a whole."""
+
+_SPENDS_NO_ATTEMPT = PAUSING | {Event.NOTHING, Event.LET_GO}
 
 
 def settle(
@@ -99,7 +101,6 @@ def settle(
         in_doubt=in_doubt or outcome.in_doubt,
         code=outcome.code,
         text=outcome.text,
-        pauses=outcome.event in (Event.TROUBLE, Event.TROUBLE_AMID),
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from wtforms import SubmitField
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired
 
 from app.posts.models import BODY_LENGTH
 from app.web.fields import TextAreaField
-from app.web.forms import REQUIRED, Form, storable, unify_newlines, visible
+from app.web.forms import REQUIRED, Bounded, Form, storable, unify_newlines, visible
 
 
 class PostForm(Form):
@@ -15,7 +15,7 @@ class PostForm(Form):
 
     post = TextAreaField(
         "Say something",
-        [DataRequired(REQUIRED), visible, storable, Length(min=1, max=BODY_LENGTH)],
+        [DataRequired(REQUIRED), Bounded(min=1, max=BODY_LENGTH), visible, storable],
         filters=[unify_newlines],
     )
     submit = SubmitField("Submit")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from quart import Quart
+from quart import Quart, current_app
 from sqlalchemy import insert, select, update
 
 from app import outbox
-from app.database import writing
+from app.database import Database, Transaction, writing
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
 from app.outbox.expire import expire
@@ -35,8 +35,11 @@ def now() -> datetime:
 
 
 async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
-    async with writing() as session:
-        return await claims.take(await session.connection(), room, now=at, lease=LEASE)
+    async def block(transaction: Transaction) -> list[Claim]:
+        return await claims.take(transaction, room, now=at, lease=LEASE)
+
+    database: Database = current_app.extensions["database"]
+    return await database.change(block)
 
 
 def ledger_at(app: Quart, at: datetime) -> Ledger:
@@ -380,9 +383,9 @@ async def test_postgresql_reads_few_rows_of_a_crowd(
 async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
     async with writing() as session:
         connection = await session.connection()
-        compiled = claims.TAKE.statement.compile(dialect=connection.dialect)
+        plan = claims.TAKE.on(connection.dialect)
         explained = await connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {compiled}", tuple("1" for _ in compiled.positiontup or ())
+            f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
         )
         plans = [row[3] for row in explained]
     searches = [line for line in plans if "outbox" in line]

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from app import outbox
+from app.database import Transaction
 from app.outbox import claim as claims
 from app.outbox import rules
 from app.outbox.claim import Claim, Room
@@ -39,6 +40,7 @@ class Model:
     """What we believe of one row."""
 
     priority: int
+    created_at: datetime
     due_at: datetime | None
     expires_at: datetime | None
     state: str = "queued"
@@ -93,7 +95,7 @@ class Machine(RuleBasedStateMachine):
 
         [id_] = self.run(work()).ids
         priority = {"urgent": Priority.RESET, "note": Priority.NORMAL, "bulk": Priority.LOW}[kind]
-        self.models[id_] = Model(priority, self.now, self.now + timedelta(days=5))
+        self.models[id_] = Model(priority, self.now, self.now, self.now + timedelta(days=5))
 
     @rule(seconds=st.sampled_from([1, 10, 31, 31, 31, 400, 3 * 86400]))
     def wait(self, seconds: int) -> None:
@@ -101,16 +103,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(total=st.integers(1, 4), bulk=st.integers(0, 3))
     def take(self, total: int, bulk: int) -> None:
-        async def work() -> list[Claim]:
-            async with self.database.writing() as session:
-                room = Room(total, min(total, bulk))
-                return await claims.take(
-                    await session.connection(), room, now=self.now, lease=LEASE
-                )
+        async def work(transaction: Transaction) -> list[Claim]:
+            room = Room(total, min(total, bulk))
+            return await claims.take(transaction, room, now=self.now, lease=LEASE)
 
         due = {id_: model for id_, model in self.models.items() if model.is_due(self.now)}
         resets = [id_ for id_, model in due.items() if model.priority == Priority.RESET]
-        taken = self.run(work())
+        taken = self.run(self.database.change(work))
         expected = min(total, len(resets))
         expected += min(total - expected, bulk, len(due) - len(resets))
         assert len(taken) == expected
@@ -170,8 +169,9 @@ class Machine(RuleBasedStateMachine):
         model.in_doubt, model.attempts = settlement.in_doubt, settlement.attempts
         if settlement.wait is None:
             model.due_at = model.expires_at = None
-        else:
-            model.due_at = self.now + timedelta(seconds=settlement.wait)
+        else:  # what need not wait keeps its place in line
+            wait = timedelta(seconds=settlement.wait)
+            model.due_at = self.now + wait if wait else model.created_at
 
     @rule()
     def expire(self) -> None:

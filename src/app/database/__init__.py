@@ -15,10 +15,12 @@ from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
-from app.database.drivers import NOT_MIGRATED, REMEDY, DatabaseUnavailable, wants_upgrade
 from app.database.engines import Database, to_the_end
-from app.database.fetching import Query, fetch
+from app.database.errors import NOT_MIGRATED, REMEDY, DatabaseUnavailable, wants_upgrade
+from app.database.fetching import fetch
 from app.database.inserting import insert_into
+from app.database.plans import Query
+from app.database.transactions import Transaction
 
 __all__ = [
     "NOT_MIGRATED",
@@ -28,6 +30,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Query",
     "StoredTime",
+    "Transaction",
     "UtcDateTime",
     "fetch",
     "init_app",

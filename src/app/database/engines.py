@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -14,9 +15,12 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
-from app.database import drivers
-from app.database.drivers import WAIT_SECONDS, DatabaseUnavailable, unavailable
+from app.database import postgresql, sqlite
+from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, by, unavailable
 from app.database.leases import Leases
+from app.database.transactions import OverSqlalchemy, Transaction, over_driver
+
+_log = logging.getLogger(__name__)
 
 LONGEST_COMMIT_SECONDS = WAIT_SECONDS + 0.5
 """When a transaction's commit is given up, counted from its beginning."""
@@ -52,9 +56,9 @@ class Database:
             options.update(pool_size=1, max_overflow=0)
         self.writer = create_async_engine(self.url, **options)
         if self.is_sqlite:
-            drivers.tune_sqlite(self.reader, self.writer)
+            sqlite.tune(self.reader, self.writer)
         else:
-            drivers.tune_postgresql(self.reader, self.writer)
+            postgresql.tune(self.reader, self.writer)
         self.leases = Leases(self.reader, count=pool_size, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
@@ -84,7 +88,7 @@ class Database:
             yield outer[1]
             return
         begun = asyncio.get_running_loop().time()
-        drivers.writing_since.set(time.monotonic())
+        sqlite.writing_since.set(time.monotonic())
         with unavailable():
             async with AsyncSession(self.writer, expire_on_commit=False) as session:
                 self._open.set((asyncio.current_task(), session))
@@ -96,15 +100,44 @@ class Database:
                 deadline = begun + LONGEST_COMMIT_SECONDS if self._is_waited_for() else None
                 await to_the_end(self._commit(session, deadline))
 
+    async def change(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `block` in a transaction of its own, and return what it returns; never inside `writing()`.
+
+        By single exchanges with the driver (see `app.database.transactions`), and let finish when the task is
+        cancelled. If that fails `block` runs anew over SQLAlchemy, which waits for locks, connects anew and
+        knows every driver's errors: all that a block does it does to the database. Raises
+        DatabaseUnavailable, or DBAPIError for what the database refuses.
+        """
+        with unavailable():
+            try:
+                return await to_the_end(self._change_over_driver(block))
+            except (DatabaseUnavailable, PoolTimeoutError):
+                raise
+            except TimeoutError as error:
+                raise DatabaseUnavailable("the database did not answer in time") from error
+            except Exception as error:  # of any driver: what it means is found out below
+                _log.debug("Once more over SQLAlchemy: %r", error)
+        async with self.writing() as session:
+            return await block(OverSqlalchemy(await session.connection()))
+
+    async def _change_over_driver(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self.writer.connect() as connection:
+            try:
+                async with over_driver(connection) as transaction:
+                    return await block(transaction)
+            except BaseException:
+                await connection.invalidate()
+                raise
+
     async def _commit(self, session: AsyncSession, deadline: float | None) -> None:
         """Commit by `deadline` of the loop's clock."""
-        async with drivers.by(deadline):
+        async with by(deadline):
             await session.commit()
 
     def _in_time(self) -> AbstractAsyncContextManager[None]:
         """Give up a page's block that does not get a server's answers in time."""
         now = asyncio.get_running_loop().time()
-        return drivers.by(now + WAIT_SECONDS if self._is_waited_for() else None)
+        return by(now + WAIT_SECONDS if self._is_waited_for() else None)
 
     def _is_waited_for(self) -> bool:
         """Return whether a page waits for a server; SQLite's thread is let finish what it has begun.

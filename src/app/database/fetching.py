@@ -1,118 +1,13 @@
-"""Statements that run often: each is compiled once, and a SELECT for pages is one exchange with the driver.
-
-What is read this way are plain tuples. See `app.database.leases` for what it saves.
-
-On SQLite the rows come packed, as the JSON of one: sqlite3 lets go of Python's lock at every row, and its
-thread then waits until the busy event loop lets go in turn. For a page of 26 rows that is 27 waits, a
-third of all the time a loaded site has (benchmarks/pages.py).
-"""
+"""Reading for pages: a query is one exchange with the driver (`app.database.leases` says what it saves)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from quart import current_app
-from sqlalchemy import Dialect, Select, UpdateBase
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
 from app.database.engines import Database
-
-Statement = Select[*tuple[Any, ...]]
-Convert = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A SELECT as one kind of database takes it: its text, and how values go there and come back."""
-
-    sql: str
-    is_packed: bool
-    names: Sequence[str]
-    constants: Mapping[str, Any]
-    binders: Mapping[str, Convert]
-    converters: Sequence[tuple[int, Convert]]
-
-    @classmethod
-    def of(cls, statement: Statement | UpdateBase, dialect: Dialect) -> Plan:
-        """Compile `statement`; its parameters are named, and taken by position."""
-        compiled = statement.compile(dialect=dialect)
-        binders = {
-            name: _implementation(bind.type, dialect).bind_processor(dialect)
-            for bind, name in compiled.bind_names.items()
-        }
-        results = [
-            _implementation(column.type, dialect).result_processor(dialect, None)
-            for column in statement.exported_columns
-        ]
-        is_packed = dialect.name == "sqlite" and isinstance(statement, Select)
-        return cls(
-            sql=_packed(str(compiled), len(results)) if is_packed else str(compiled),
-            is_packed=is_packed,
-            names=compiled.positiontup or (),
-            constants={name: bind.value for bind, name in compiled.bind_names.items()},
-            binders={name: binder for name, binder in binders.items() if binder},
-            converters=[(place, result) for place, result in enumerate(results) if result],
-        )
-
-    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return what the driver takes for `parameters`."""
-        values = {**self.constants, **parameters}
-        for name, binder in self.binders.items():
-            values[name] = binder(values[name])
-        return [values[name] for name in self.names]
-
-    def rows(self, found: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """Return what the driver `found`, as Python's types."""
-        rows = []
-        for each in json.loads(found[0][0]) if self.is_packed else found:
-            row = list(each)
-            for place, convert in self.converters:
-                row[place] = convert(row[place])
-            rows.append(tuple(row))
-        return rows
-
-
-class Query:
-    """A SELECT of columns, its variable parts `bindparam`s; make it once, at import.
-
-    `postgresql`: the SELECT to run there instead, where one wording is not fast on both.
-    """
-
-    def __init__(self, statement: Statement, postgresql: Statement | None = None) -> None:
-        self.statements = {"postgresql": statement if postgresql is None else postgresql}
-        self.default = statement
-        self.plans: dict[str, Plan] = {}
-
-    def on(self, dialect: Dialect) -> Plan:
-        """Return how to run it on a kind of database."""
-        plan = self.plans.get(dialect.name)
-        if plan is None:
-            statement = self.statements.get(dialect.name, self.default)
-            plan = self.plans[dialect.name] = Plan.of(statement, dialect)
-        return plan
-
-
-class Change:
-    """A statement that writes and has RETURNING, for what runs it often; make it once, at import."""
-
-    def __init__(self, statement: UpdateBase) -> None:
-        self.statement = statement
-        self.plans: dict[str, Plan] = {}
-
-    async def run(
-        self, connection: AsyncConnection, parameters: Mapping[str, Any]
-    ) -> list[tuple[Any, ...]]:
-        """Return the rows that it wrote, in the transaction of `connection`."""
-        dialect = connection.dialect
-        plan = self.plans.get(dialect.name)
-        if plan is None:
-            plan = self.plans[dialect.name] = Plan.of(self.statement, dialect)
-        found = await connection.exec_driver_sql(plan.sql, tuple(plan.arguments(parameters)))
-        return plan.rows(found.all())
+from app.database.plans import Query
 
 
 async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:
@@ -120,16 +15,3 @@ async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:
     database: Database = current_app.extensions["database"]
     plan = query.on(database.reader.dialect)
     return plan.rows(await database.read(plan.sql, plan.arguments(parameters)))
-
-
-def _packed(sql: str, width: int) -> str:
-    """Return a SELECT of one value: a JSON array of the rows of `sql`, each an array of `width` values."""
-    columns = ", ".join(f"c{place}" for place in range(width))
-    return (
-        f"WITH row({columns}) AS MATERIALIZED ({sql}) "  # noqa: S608 -- compiled, its values are bound
-        f"SELECT json_group_array(json_array({columns})) FROM row"
-    )
-
-
-def _implementation(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
-    return kind.dialect_impl(dialect)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from sqlalchemy import Dialect
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,6 +25,13 @@ class Driver(Protocol):
 
     async def fetch(self, sql: str, *arguments: Any) -> Rows:
         """Run a statement and return its rows (asyncpg)."""
+
+
+async def ask(driver: Driver, dialect: Dialect, sql: str, arguments: Sequence[Any]) -> Rows:
+    """Return the rows of one statement; raises the driver's own errors."""
+    if dialect.name == "sqlite":
+        return await driver.execute_fetchall(sql, arguments)
+    return await driver.fetch(sql, *arguments)
 
 
 class Leases:
@@ -41,10 +49,7 @@ class Leases:
         try:
             connection, driver = self.idle.pop() if self.idle else await self._connect()
             try:
-                if self.engine.dialect.name == "sqlite":
-                    rows = await driver.execute_fetchall(sql, arguments)
-                else:
-                    rows = await driver.fetch(sql, *arguments)
+                rows = await ask(driver, self.engine.dialect, sql, arguments)
             except BaseException:
                 # Also a cancelled exchange leaves a connection in an unknown state.
                 await connection.invalidate()

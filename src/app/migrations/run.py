@@ -17,7 +17,7 @@ from sqlalchemy import Connection, NullPool, event
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.database import REMEDY, Database, DatabaseUnavailable, drivers
+from app.database import REMEDY, Database, DatabaseUnavailable, postgresql, sqlite
 from app.migrations import HEAD
 from app.migrations.recognition import NotMicroblog, recognise
 
@@ -96,7 +96,7 @@ async def _run(
 
     engine = _engine(database, begin)
     if database.is_sqlite and not makes_file:
-        drivers.require_file(engine)
+        sqlite.require_file(engine)
     try:
         with _in_sentences(database):
             async with engine.connect() as connection:
@@ -140,7 +140,7 @@ def _engine(database: Database, begin: str) -> AsyncEngine:
     """Return an engine whose transactions hold DDL too, which on SQLite takes an explicit BEGIN."""
     if not database.is_sqlite:
         engine = create_async_engine(database.url, poolclass=NullPool)
-        event.listen(engine.sync_engine, "do_connect", drivers.connect_postgresql)
+        event.listen(engine.sync_engine, "do_connect", postgresql.connect)
         return engine
     engine = create_async_engine(
         database.url, poolclass=NullPool, connect_args={"isolation_level": None}

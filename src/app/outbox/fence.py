@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import UtcDateTime
-from app.database.fetching import Change
-from app.outbox.claim import ARE_IN_SLOTS, SLOTS, Claim, in_slots, table
+from app.database import Query, Transaction, UtcDateTime
+from app.outbox.claim import Claim, table
+from app.outbox.held import ARE_HELD, write
 from app.outbox.models import State
 
-FENCE = Change(
+FENCE = Query(
     update(table)
-    .where(ARE_IN_SLOTS, table.c.state == State.QUEUED.value)
+    .where(ARE_HELD, table.c.state == State.QUEUED.value)
     .values(
         state=State.SENDING.value,
         unique_key=None,
@@ -24,7 +23,7 @@ FENCE = Change(
     )
     .returning(table.c.id)
 )
-OTHERS = (
+OTHERS = Query(
     select(table.c.id)
     .where(
         table.c.about == bindparam("about_"),
@@ -34,37 +33,27 @@ OTHERS = (
     )
     .limit(1)
 )
-LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"), 0)))
+LOCK = Query(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"), 0))))
 
 
-async def fence(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
+async def fence(transaction: Transaction, claims: Sequence[Claim], *, now: datetime) -> set[int]:
     """Move those of `claims` that are held to `sending`; return the ids of those whose DATA may begin.
 
     A mail about somebody is not let through when another of its kind about the same one has been since it was
     claimed: its renderer counted without that one (see `count_since`), and must be asked again.
     """
     plain = [claim for claim in claims if claim.about is None]
-    passed = await _fence(connection, plain, None, now) if plain else set()
+    passed = await write(transaction, FENCE, plain, now, about_=None, handed=now)
     with_about = [claim for claim in claims if claim.about is not None]
     for claim in sorted(with_about, key=lambda claim: (claim.about or "", claim.id)):
-        if await _is_alone(connection, claim):
-            passed |= await _fence(connection, [claim], claim.about, now)
+        if await _is_alone(transaction, claim):
+            passed |= await write(transaction, FENCE, [claim], now, about_=claim.about, handed=now)
     return passed
 
 
-async def _fence(
-    connection: AsyncConnection, claims: Sequence[Claim], about: str | None, now: datetime
-) -> set[int]:
-    passed: set[int] = set()
-    for first in range(0, len(claims), SLOTS):
-        values = in_slots(claims[first : first + SLOTS], now) | {"about_": about, "handed": now}
-        passed |= {row[0] for row in await FENCE.run(connection, values)}
-    return passed
-
-
-async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:
-    if connection.dialect.name == "postgresql":
-        await connection.execute(LOCK, {"key": f"{claim.kind} {claim.about}"})
+async def _is_alone(transaction: Transaction, claim: Claim) -> bool:
+    if transaction.dialect.name == "postgresql":
+        await transaction.run(LOCK, {"key": f"{claim.kind} {claim.about}"})
     about = {"about_": claim.about, "kind_": claim.kind}
     others = about | {"since": claim.claimed_at, "id_": claim.id}
-    return (await connection.execute(OTHERS, others)).first() is None
+    return not await transaction.run(OTHERS, others)

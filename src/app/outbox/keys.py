@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select
 
+from app.database import Query, Transaction
+from app.database.places import batches, placed, places
 from app.outbox.claim import Claim, table
 from app.outbox.models import State
 from app.outbox.rules import Settlement
 
-HOLDERS = select(table.c.unique_key, table.c.id).where(
-    table.c.unique_key.in_(bindparam("keys", expanding=True))
+HOLDERS = Query(
+    select(table.c.unique_key, table.c.id).where(
+        table.c.unique_key.in_(places("key", table.c.unique_key.type))
+    )
 )
 REPLACED = "A newer request has taken its place."
 
 
 async def take_back(
-    connection: AsyncConnection, settled: Sequence[tuple[Claim, Settlement]]
+    transaction: Transaction, settled: Sequence[tuple[Claim, Settlement]]
 ) -> list[tuple[Claim, Settlement, str | None]]:
     """Return each with the key it takes back, if any; one that was asked for anew meanwhile is skipped."""
-    wanted = {claim.unique_key for claim, settlement in settled if _wants_key(claim, settlement)}
-    if not wanted:
-        return [(claim, settlement, None) for claim, settlement in settled]
-    found = await connection.execute(HOLDERS, {"keys": list(wanted)})
-    holders: dict[str | None, int] = {row.unique_key: row.id for row in found}
+    wanted = [claim.unique_key for claim, settlement in settled if _wants_key(claim, settlement)]
+    holders: dict[str | None, int] = {}
+    for some in batches(wanted):
+        holders.update(await transaction.run(HOLDERS, placed("key", some)))
     decided = []
     for claim, settlement in sorted(settled, key=lambda pair: -pair[0].id):
         key = None

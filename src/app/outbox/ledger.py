@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from quart import Quart
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import Database, DatabaseUnavailable
+from app.database import Database, DatabaseUnavailable, Transaction
 from app.outbox import claim as claims
+from app.outbox import held
 from app.outbox.claim import Claim, Room
 from app.outbox.fence import fence
 from app.outbox.group import Entry, Group, Taking, split
@@ -150,10 +151,7 @@ class Ledger:
 
     async def _commit(self, group: Group) -> None:
         """Write one group, and tell each who asked."""
-        async with self._database.writing() as session:
-            connection = await session.connection()
-            passed = await self._write_group(connection, group.entries) if group.entries else set()
-            taken = await self._take(connection, group.taking) if group.taking else []
+        passed, taken = await self._database.change(partial(self._write_group, group))
         self.commits += 1
         for entry in group.entries:
             if entry.settlement is not None:
@@ -163,24 +161,24 @@ class Ledger:
                 self._sending.add(entry.claim)
         group.tell(passed, taken)
 
-    async def _take(self, connection: AsyncConnection, taking: Taking) -> list[Claim]:
-        return await claims.take(connection, taking.room, now=self._clock(), lease=taking.lease)
+    async def _write_group(
+        self, group: Group, transaction: Transaction
+    ) -> tuple[set[int], list[Claim]]:
+        """Write what is wanted for claims that are held, and claim more.
 
-    async def _write_group(self, connection: AsyncConnection, entries: list[Entry]) -> set[int]:
-        """Write what is wanted for claims that are held; return the ids of those that went through.
-
-        The time is taken inside the transaction, when the waiting for it is over.
+        Returns the ids of those whose wish went through, and the new claims. The time is taken inside the
+        transaction, when the waiting for it is over.
         """
         now = self._clock()
-        settled = [(e.claim, e.settlement) for e in entries if e.settlement is not None]
-        renewed = [e.claim for e in entries if e.renew is not None]
-        fenced = [e.claim for e in entries if e.is_fence]
-        passed: set[int] = set()
-        if settled:
-            passed |= await settle(connection, settled, now=now)
+        settled = [(e.claim, e.settlement) for e in group.entries if e.settlement is not None]
+        renewed = [e.claim for e in group.entries if e.renew is not None]
+        fenced = [e.claim for e in group.entries if e.is_fence]
+        passed = await settle(transaction, settled, now=now)
         if renewed:
-            lease = max(entry.renew or 0.0 for entry in entries)
-            passed |= await claims.renew(connection, renewed, now=now, lease=lease)
-        if fenced:
-            passed |= await fence(connection, fenced, now=now)
-        return passed
+            lease = max(entry.renew or 0.0 for entry in group.entries)
+            passed |= await held.renew(transaction, renewed, now=now, lease=lease)
+        passed |= await fence(transaction, fenced, now=now)
+        if group.taking is None:
+            return passed, []
+        room, lease = group.taking.room, group.taking.lease
+        return passed, await claims.take(transaction, room, now=now, lease=lease)

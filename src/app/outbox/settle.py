@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import Integer, String, Table, bindparam, case, delete, func, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
-from app.database import UtcDateTime
-from app.database.fetching import Change
-from app.outbox import claim as claims
-from app.outbox import keys
-from app.outbox.claim import ARE_IN_SLOTS, SLOTS, Claim, in_slots, table
+from app.database import Query, Transaction, UtcDateTime
+from app.database.places import batches, placed, places
+from app.outbox import held, keys
+from app.outbox.claim import Claim, table
+from app.outbox.held import ARE_HELD
 from app.outbox.models import LONGEST_TEXT, NEEDED, Content, State
 from app.outbox.rules import Settlement
 
@@ -28,19 +28,13 @@ _handed_over = case(
 )
 
 
-def _by_row(name: str, type_: type[Any]) -> Any:
-    """Return what the values `id0`, `<name>0`, `id1`... say of a row."""
-    of_rows = (
-        (
-            table.c.id == bindparam(f"id{n}", type_=table.c.id.type),
-            bindparam(f"{name}{n}", type_=type_),
-        )
-        for n in range(SLOTS)
-    )
-    return case(*of_rows, else_=None)
+def _by_row(name: str, kind: TypeEngine[Any]) -> Any:
+    """Return what the values placed as `name` say of the rows whose ids are placed as `id`."""
+    both = zip(places("id", table.c.id.type), places(name, kind), strict=True)
+    return case(*((table.c.id == id_, value) for id_, value in both), else_=None)
 
 
-SETTLE = (
+SETTLE = Query(
     update(table)
     .where(table.c.id == bindparam("id_"))
     .values(
@@ -63,14 +57,14 @@ SETTLE = (
         handed_at=_handed_over,
     )
 )
-SENT = Change(
+SENT = Query(
     update(table)
-    .where(ARE_IN_SLOTS)
+    .where(ARE_HELD)
     .values(
         state=State.SENT.value,
         attempts=table.c.attempts + 1,
-        last_code=_by_row("code", Integer),
-        last_text=_by_row("text", String),
+        last_code=_by_row("code", Integer()),
+        last_text=_by_row("text", String()),
         claim_id=None,
         due_at=None,
         expires_at=None,
@@ -81,54 +75,51 @@ SENT = Change(
     )
     .returning(table.c.id)
 )
-DROP_CONTENTS = delete(cast(Table, Content.__table__)).where(
-    Content.id.in_(bindparam("ids", expanding=True)), ~NEEDED
+DROP_CONTENTS = Query(
+    delete(cast(Table, Content.__table__)).where(
+        Content.id.in_(places("id", table.c.id.type)), ~NEEDED
+    )
 )
 
 
 async def settle(
-    connection: AsyncConnection, settled: Sequence[Settled], *, now: datetime
+    transaction: Transaction, settled: Sequence[Settled], *, now: datetime
 ) -> set[int]:
     """Write what became of those claims that are held, and forget what nobody needs; return their ids."""
-    sent = [(c, s) for c, s in settled if s.state is State.SENT and s.in_doubt == c.in_doubt]
-    others = [
-        (c, s) for c, s in settled if not (s.state is State.SENT and s.in_doubt == c.in_doubt)
-    ]
+    sent = [pair for pair in settled if _is_plainly_sent(*pair)]
+    others = [pair for pair in settled if not _is_plainly_sent(*pair)]
     passed: set[int] = set()
-    for first in range(0, len(sent), SLOTS):
-        passed |= await _settle_sent(connection, sent[first : first + SLOTS], now)
+    for some in batches(sent):
+        passed |= await _settle_sent(transaction, some, now)
     if others:
-        passed |= await _settle_others(connection, others, now)
+        passed |= await _settle_others(transaction, others, now)
     contents = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
-    contents.discard(None)
-    if contents:
-        await connection.execute(DROP_CONTENTS, {"ids": list(contents)})
+    for ids in batches([*(contents - {None})]):
+        await transaction.run(DROP_CONTENTS, placed("id", ids))
     return passed
 
 
+def _is_plainly_sent(claim: Claim, settlement: Settlement) -> bool:
+    return settlement.state is State.SENT and settlement.in_doubt == claim.in_doubt
+
+
 async def _settle_sent(
-    connection: AsyncConnection, sent: Sequence[Settled], now: datetime
+    transaction: Transaction, sent: Sequence[Settled], now: datetime
 ) -> set[int]:
-    values = in_slots([claim for claim, _ in sent], now) | {"done": now}
-    for n in range(SLOTS):
-        settlement = sent[n][1] if n < len(sent) else None
-        values[f"code{n}"] = settlement and settlement.code
-        values[f"text{n}"] = settlement and _short(settlement.text)
-    return {row[0] for row in await SENT.run(connection, values)}
+    claims = [claim for claim, _ in sent]
+    codes = placed("code", [settlement.code for _, settlement in sent])
+    texts = placed("text", [_short(settlement.text) for _, settlement in sent])
+    return await held.write(transaction, SENT, claims, now, done=now, **codes, **texts)
 
 
 async def _settle_others(
-    connection: AsyncConnection, others: Sequence[Settled], now: datetime
+    transaction: Transaction, others: Sequence[Settled], now: datetime
 ) -> set[int]:
-    held = await claims.held(connection, [claim for claim, _ in others], now=now)
-    ours = [(claim, settlement) for claim, settlement in others if claim.id in held]
-    if ours:
-        decided = await keys.take_back(connection, ours)
-        rows = [
-            _values(claim, settlement, now) | {"key": key} for claim, settlement, key in decided
-        ]
-        await connection.execute(SETTLE, rows)
-    return held
+    ids = await held.held(transaction, [claim for claim, _ in others], now=now)
+    ours = [(claim, settlement) for claim, settlement in others if claim.id in ids]
+    for claim, settlement, key in await keys.take_back(transaction, ours):
+        await transaction.run(SETTLE, _values(claim, settlement, now) | {"key": key})
+    return ids
 
 
 def _short(text: str | None) -> str | None:

@@ -1,0 +1,67 @@
+"""What it means when a database gives no answer, or not the one that was wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+WAIT_SECONDS = 2.0
+"""How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
+
+REMEDY = "`microblog db upgrade`"
+"""What makes the tables, and brings them up to date."""
+
+NOT_MIGRATED = f"the database has not the tables of this version; {REMEDY} makes them."
+
+NO_TABLE = ("42P01", "42703")
+"""PostgreSQL's undefined_table and undefined_column (its manual, appendix A)."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database does not answer, or not in time; trying again later can help."""
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn SQLAlchemy's words for "no answer" into DatabaseUnavailable.
+
+    What else is raised in a block is its caller's own affair, such as BrokenPipeError from printing.
+    """
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable(str(error)) from error
+    except DBAPIError as error:
+        if not (error.connection_invalidated or _is_no_answer(error)):
+            raise
+        raise DatabaseUnavailable(str(error.orig)) from error
+
+
+def wants_upgrade(error: DBAPIError) -> bool:
+    """Return whether `error` is about a table or column that is not there (yet)."""
+    missing = str(error.orig).startswith(("no such table", "no such column"))
+    return missing or getattr(error.orig, "sqlstate", None) in NO_TABLE
+
+
+@asynccontextmanager
+async def by(deadline: float | None) -> AsyncIterator[None]:
+    """Raise DatabaseUnavailable out of a block that is not done by `deadline` of the loop's clock."""
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DatabaseUnavailable("the database did not answer in time") from error
+
+
+def _is_no_answer(error: DBAPIError) -> bool:
+    """Return whether `error` is about reaching the database; SQLite says so of wrong SQL as well."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR

@@ -21,8 +21,6 @@ QUICK = {
     "OUTBOX_PROBE_FIRST": 0.05,
     "OUTBOX_PROBE_MAX": 0.1,
     "MAIL_SERVER": "127.0.0.1",
-    "MAIL_TIMEOUT": 0.3,
-    "MAIL_DATA_TIMEOUT": 0.3,
     "MAIL_DEFAULT_SENDER": "Microblog <noreply@example.com>",
 }
 

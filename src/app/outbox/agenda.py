@@ -25,7 +25,7 @@ LOOK = select(
         for end in (func.min, func.max)
         for priority in Priority
     ),
-    select(func.min(Delivery.expires_at)).scalar_subquery(),
+    select(func.min(Delivery.expires_at)).where(Delivery.expires_at.is_not(None)).scalar_subquery(),
 )
 """Each number is the first or last entry of an index range, however many rows there are."""
 

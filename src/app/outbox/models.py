@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     exists,
     select,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -70,20 +71,30 @@ class Content(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def _index_of_some(column: str, *others: str) -> Index:
+    """Return an index of the rows that have a `column`: what is written for the others, it costs nothing."""
+    some = text(f"{column} IS NOT NULL")
+    name = f"ix_outbox_{column}"
+    return Index(name, column, *others, sqlite_where=some, postgresql_where=some)
+
+
 class Delivery(Base):
     """One mail to deliver: a kind with its parameters, or a content with one recipient."""
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_due", "priority", "due_at"),
-        Index("ix_outbox_about", "about", "kind", "handed_at"),
+        _index_of_some("about", "kind"),
+        _index_of_some("content_id"),
+        _index_of_some("expires_at"),
+        _index_of_some("done_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(64))
     params: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    content_id: Mapped[int | None] = mapped_column(ForeignKey("outbox_content.id"), index=True)
+    content_id: Mapped[int | None] = mapped_column(ForeignKey("outbox_content.id"))
     recipient: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS))
     message_id: Mapped[str] = mapped_column(String(LONGEST_MESSAGE_ID))
     unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -98,10 +109,10 @@ class Delivery(Base):
     claim_id: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     handed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When DATA was last begun, unless the server then refused the mail."""
-    done_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    done_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_code: Mapped[int | None] = mapped_column(Integer)
     last_text: Mapped[str | None] = mapped_column(String(LONGEST_TEXT))
 

@@ -10,7 +10,7 @@ it delivers, so that no token and no text is at rest before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from quart import Quart, current_app
@@ -118,7 +118,10 @@ async def reset_password(request: MailRequest) -> Rendered | None:
     The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
     user = await accounts.find_by_address(request.params["address"])
-    if user is None or not await _is_spaced(user.id):
+    if user is None:
+        return None
+    about = f"user:{user.id}"
+    if not await outbox.is_spaced(request.kind, about, RESET_SPACING):
         return None
     seconds = current_app.config["RESET_TOKEN_SECONDS"]
     token = tokens.mint(
@@ -136,7 +139,7 @@ async def reset_password(request: MailRequest) -> Rendered | None:
         link=f"{current_app.config['BASE_URL']}/reset_password/{token}",
         minutes=round(seconds / 60),
     )
-    return Rendered(message, about=f"user:{user.id}")
+    return Rendered(message, about=about)
 
 
 async def password_changed(request: MailRequest) -> Message | None:
@@ -188,12 +191,3 @@ async def render(to: str, subject: str, template: str, **context: Any) -> Messag
 
 def _template(name: str) -> Template:
     return current_app.jinja_env.get_template(name)
-
-
-async def _is_spaced(user_id: int) -> bool:
-    """Return whether the account may be sent another reset mail by now."""
-    now = datetime.now(UTC)
-    for period, most in RESET_SPACING:
-        if await outbox.count_since("reset_password", f"user:{user_id}", now - period) >= most:
-            return False
-    return True

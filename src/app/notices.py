@@ -6,7 +6,7 @@ somebody's is looked up then.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -179,10 +179,8 @@ async def _spaced(
 ) -> Rendered | None:
     """Render a mail that anybody can cause, unless the address has had enough of its kind."""
     about = f"address:{sha256(canonical(to).encode()).hexdigest()}"
-    for period, most in ADDRESS_SPACING:
-        since = datetime.now(UTC) - period
-        if await outbox.count_since(request.kind, about, since) >= most:
-            return None
+    if not await outbox.is_spaced(request.kind, about, ADDRESS_SPACING):
+        return None
     return Rendered(await render(to, subject, template, **context), about=about)
 
 

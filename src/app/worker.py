@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from app import create_app, worker_logs
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
-from app.outbox.trouble import Trouble
+from app.outbox.trouble import Told, Trouble
 from app.settings import SettingsError
 from app.worker_site import WorkerSite, deferring
 
@@ -43,19 +43,11 @@ _log = logging.getLogger(__name__)
 
 
 def _settings() -> dict[str, Any]:
-    """Return the settings of a site that starts; else end the program with one line, as a site does.
-
-    Celery would print the traceback of a SettingsError, and of no broker make one on this machine.
-    """
+    """Return the settings of a site that starts; Celery would print the traceback of a SettingsError."""
     try:
-        config = create_app().config
+        return create_app({"MAIL_COURIER": "celery"}).config
     except SettingsError as error:
         raise SystemExit(str(error)) from None
-    if not config["CELERY_BROKER_URL"]:
-        raise SystemExit(
-            "CELERY_BROKER_URL is missing; give the broker's address, such as redis://127.0.0.1:6379/0."
-        )
-    return config
 
 
 _config = _settings()
@@ -134,7 +126,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.counter = WorkerSite()
         self._trouble = Trouble()
-        self._told: str | None = None
+        self._broker = Told("No drain task is sent: %s", "Drain tasks are sent again")
         super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
@@ -159,17 +151,11 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
         try:
             waiting = self._waiting()
         except Exception as error:  # each transport of kombu's has errors of its own
-            self._tell(f"No drain task is sent: {type(error).__name__}: {error}")
+            self._broker.met(f"{type(error).__name__}: {error}")
             self._forget_connection()
             return 0
-        self._tell(None)
+        self._broker.is_over()
         return math.ceil(due / MAILS_PER_TASK) - waiting
-
-    def _tell(self, trouble: str | None) -> None:
-        """Log a trouble with the broker once, and its end."""
-        if trouble != self._told:
-            _log.warning(trouble or "Drain tasks are sent again")
-        self._told = trouble
 
     def _waiting(self) -> int:
         """Return how many tasks wait in the broker."""

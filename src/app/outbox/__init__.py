@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.outbox import post as _post
 from app.outbox import queries
-from app.outbox.counting import count_since
+from app.outbox.counting import count_since, is_spaced
 from app.outbox.courier import Courier
 from app.outbox.extension import init_app
 from app.outbox.handle import Handle, NotPosted
@@ -41,6 +41,7 @@ __all__ = [
     "count_since",
     "drain",
     "init_app",
+    "is_spaced",
     "post",
     "post_message",
     "register",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
 from app.database import reading
 from app.outbox.models import Delivery
+
+Spacing = Sequence[tuple[timedelta, int]]
+"""Periods, and how many mails at most go out in each."""
 
 _rendering: ContextVar[int | None] = ContextVar("outbox_rendering", default=None)
 
@@ -39,3 +42,12 @@ async def count_since(kind: str, about: str, since: datetime) -> int:
         statement = statement.where(Delivery.id != own)
     async with reading() as connection:
         return (await connection.execute(statement)).scalar_one()
+
+
+async def is_spaced(kind: str, about: str, spacing: Spacing) -> bool:
+    """Return whether one more mail of `kind` about `about` keeps to `spacing` (see `count_since`)."""
+    now = datetime.now(UTC)
+    for period, most in spacing:
+        if await count_since(kind, about, now - period) >= most:
+            return False
+    return True

@@ -1,4 +1,4 @@
-"""What keeps the courier from its outbox, told once, and again when it changes."""
+"""What keeps the courier from its work, told once, and again when it changes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
 _log = logging.getLogger(__name__)
 
 
-class Trouble:
-    """The courier's trouble with the database, if it has any: one line when it comes, one when it goes."""
+class Told:
+    """A trouble that may last: one line when it comes, with `%s` for what it is, and one when it goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, says: str, is_over: str) -> None:
+        self._lines = says, is_over
         self._told: str | None = None
 
-    def met(self, error: DatabaseUnavailable | DBAPIError) -> None:
-        """Log what `error` means for whoever looks after the site, unless that was the last thing said."""
-        says = _sentence(error)
-        if says != self._told:
-            self._told = says
-            _log.warning("The outbox cannot be read: %s", says)
+    def met(self, what: str) -> None:
+        """Log the trouble, unless that was the last thing said."""
+        if what != self._told:
+            self._told = what
+            _log.warning(self._lines[0], what)
 
     def is_over(self) -> None:
         """Log, if there was trouble, that it is over."""
         if self._told is not None:
             self._told = None
-            _log.warning("The outbox can be read again")
+            _log.warning(self._lines[1])
 
 
-def _sentence(error: DatabaseUnavailable | DBAPIError) -> str:
-    if isinstance(error, DatabaseUnavailable):
-        return str(error) or type(error).__name__
-    return NOT_MIGRATED if wants_upgrade(error) else type(error).__name__
+class Trouble:
+    """The courier's trouble with the database, if it has any."""
+
+    def __init__(self) -> None:
+        self._told = Told("The outbox cannot be read: %s", "The outbox can be read again")
+        self.is_over = self._told.is_over
+
+    def met(self, error: DatabaseUnavailable | DBAPIError) -> None:
+        """Tell what `error` means for whoever looks after the site."""
+        if isinstance(error, DatabaseUnavailable):
+            self._told.met(str(error) or type(error).__name__)
+        else:
+            self._told.met(NOT_MIGRATED if wants_upgrade(error) else type(error).__name__)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -40,9 +40,10 @@ class Worker:
                     self.promised += map(int, ids)
 
     def signal(self, number: int) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send it a signal, unless it has ended; the loop may not have heard of that yet."""
         if not self.ended.is_set():
-            os.kill(self.process.pid or 0, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid or 0, number)
 
     async def end(self) -> int | None:
         """Wait for the process to end by itself; return its status, or minus the signal that killed it."""

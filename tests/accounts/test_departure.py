@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from app import mail, notices, outbox
 from app.accounts.departure import naming_accounts
@@ -114,3 +114,35 @@ async def test_who_leaves_takes_everything_along(app: Quart) -> None:
     assert "susan" not in repr(kept)
     assert (await visitor.get("/index")).location == "/login?next=/index"
     assert (await Visitor(app).register("susan")).location == "/login"
+
+
+async def test_who_leaves_is_forgotten_by_mails_of_before(app: Quart) -> None:
+    visitor, user_id = await logged_in(app, "susan")
+    asked = await send_email("Hello", None, ["susan@example.com"], "text", None)
+    await Visitor(app).submit("/reset_password_request", email="susan@example.com")
+    await outbox.drain()
+    for state in (State.FAILED, State.EXPIRED, State.SENDING):
+        [id_] = (await send_email("Hello", None, ["susan@example.com"], "text", None)).ids
+        words = {"last_text": "550 <susan@example.com>: unknown", "due_at": None}
+        async with writing() as session:
+            await session.execute(
+                update(Delivery).where(Delivery.id == id_).values(state=state, **words)
+            )
+    await leave(visitor)
+    await outbox.drain()
+    async with reading() as connection:
+        kept = (await connection.execute(select(Delivery))).all()
+    assert "susan" not in repr(kept)
+    assert await asked == State.SENT
+    assert [row.about for row in kept if row.kind == "reset_password"] == [f"user:{user_id}"]
+
+
+async def test_what_was_being_sent_when_somebody_left_is_not_tried_again(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    handle = await send_email("Hello", None, ["susan@example.com"], "text", None)
+    async with writing() as session:
+        await session.execute(update(Delivery).values(state=State.SENDING))
+    await leave(visitor)
+    messages = await sent_by(app)
+    assert [message.subject for message in messages] == ["[Microblog] Your account was deleted"]
+    assert await handle == State.SKIPPED

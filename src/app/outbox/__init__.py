@@ -99,7 +99,8 @@ async def post_message(
 async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection[str]) -> None:
     """Skip what waits with the parameter `user_id` or for one of `addresses`, and forget whose it was.
 
-    Joins the transaction of `session`. What is being sent at this moment is sent.
+    Joins the transaction of `session`. What is being sent at this moment is sent, and not tried again; rows
+    of ready-made mails that were sent forget their recipient.
     """
     await _withdraw(_outbox(), session, user_id, addresses)
 

@@ -83,13 +83,18 @@ def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
     return message
 
 
-async def load(database: Database, claim: Claim) -> StoredMessage:
-    """Return the message of a claimed row; raises LookupError when its content is gone."""
+async def load(database: Database, claim: Claim) -> StoredMessage | None:
+    """Return the message of a claimed row; raises LookupError when its content is gone.
+
+    None for a recipient who has left while it was being sent (see `app.outbox.withdraw`).
+    """
+    if claim.recipient is None:
+        return None
     async with database.reading() as connection:
         packed = await connection.scalar(
             select(Content.message).where(Content.id == claim.content_id)
         )
-    if packed is None or claim.recipient is None:
+    if packed is None:
         raise LookupError(f"mail {claim.id} has no content")
     return unpack(packed, claim.recipient)
 

@@ -64,6 +64,14 @@ async def test_a_failure_with_a_name_that_nobody_has_is_logged_without_an_id(
     assert told.startswith("event=login_failed peer=")
 
 
+async def test_a_guest_who_logs_out_is_not_logged(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert (await Visitor(app).submit("/logout", page="/logout")).location == "/login"
+    assert lines(caplog) == []
+
+
 async def test_registering_is_logged_with_the_new_id(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:

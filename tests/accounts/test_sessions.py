@@ -57,6 +57,16 @@ async def test_each_session_is_shown_in_plain_words(app: Quart) -> None:
     assert "Last seen:" in other
 
 
+async def test_no_session_is_left_behind_in_a_browser_that_logs_in_again(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    before = ids(await visitor.get("/sessions"))
+    await visitor.post("/login", username="susan", password=PASSWORD)
+    assert ids(await visitor.get("/sessions")) == before
+    new = {"current": PASSWORD, "password": "battery staple", "password2": "battery staple"}
+    assert (await visitor.submit("/change_password", **new)).location == "/account"
+    assert len(rows(await visitor.get("/sessions"))) == 1
+
+
 async def test_one_session_is_ended(app: Quart) -> None:
     await make_user("susan")
     other = await log_in_with(app, IPHONE)

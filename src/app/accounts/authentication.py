@@ -69,7 +69,7 @@ async def visitor() -> Visitor:
 
 
 async def log_in(proved: Proved, *, remember: bool) -> None:
-    """Start a session for this browser, ending the one it had, and note the browser as the account's.
+    """Start a session for this browser, which has none, and note the browser as the account's.
 
     Raises Outdated when what was proved does not hold any more.
     """
@@ -77,7 +77,6 @@ async def log_in(proved: Proved, *, remember: bool) -> None:
     device = known_device() or devices.make_token()
     async with writing() as session:
         await hold(session, proved)
-        await _end_current()
         token = await sessions.start(proved.user_id, remember=remember, user_agent=user_agent)
         await devices.welcome(session, proved.user_id, device, user_agent)
     action = Action.WRITE_PERMANENT if remember else Action.WRITE
@@ -111,8 +110,10 @@ def _keep_device(token: str) -> None:
 
 async def log_out() -> None:
     """End this browser's session on the server, and take its cookie back."""
-    log_event("logout", user=(await visitor()).id)
-    await _end_current()
+    me = await visitor()
+    if me.is_authenticated:
+        log_event("logout", user=me.id)
+        await sessions.end_one(me.id, me.session_id)
     _extension().logout_user()
     g.visitor = NOBODY
     csrf.renew()
@@ -161,12 +162,6 @@ def guests_only(view: View[P]) -> View[P]:
         return await view(*args, **kwargs)
 
     return guarded
-
-
-async def _end_current() -> None:
-    token = _extension().load_user().auth_id
-    if token:
-        await sessions.end(token)
 
 
 def _extension() -> Authentication:

@@ -123,14 +123,6 @@ async def touch(visitor: Visitor) -> None:
             await _see(session, visitor.id, now)
 
 
-async def end(token: str) -> None:
-    """End the session of `token`, if there is one."""
-    async with writing() as session:
-        await session.execute(
-            delete(LoginSession).where(LoginSession.token_digest == _digest(token))
-        )
-
-
 async def of_account(user_id: int) -> Sequence[Row[int, datetime, datetime, str]]:
     """Return id, created_at, seen_at and user_agent of the account's sessions, last seen first."""
     async with reading() as connection:

@@ -59,6 +59,7 @@ LAYERS = [
         "service",
         "sessions",
         "devices",
+        "mails",
         "proof",
         "twins",
     ),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart, current_app
 
 from app import outbox, reports
-from app.accounts import posting, tokens
+from app.accounts import mails, tokens
 from app.accounts import queries as accounts
 from app.accounts.models import User
 from app.database import writing
@@ -88,19 +88,19 @@ async def send_template_email(to: str, subject: str, template: str, **context: A
 async def send_password_reset_email(user: User) -> Handle:
     """Ask for the mail that lets `user` choose a new password."""
     async with writing() as session:
-        return await posting.reset_password(session, user.email)
+        return await mails.reset_password(session, user.email)
 
 
 async def send_password_changed_email(user: User) -> Handle:
     """Ask for the notice that the password of `user` was changed."""
     async with writing() as session:
-        return await posting.password_changed(session, user.id)
+        return await mails.password_changed(session, user.id)
 
 
 async def send_new_user_email(username: str) -> Handle:
     """Ask for the mail that tells FLASKY_ADMIN of somebody new."""
     async with writing() as session:
-        return await posting.new_user(session, username)
+        return await mails.new_user(session, username)
 
 
 async def send_error_report(error: BaseException) -> Handle:

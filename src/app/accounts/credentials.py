@@ -8,8 +8,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import outbox
-from app.accounts import passwords, posting, sessions, tokens, twins
+from app.accounts import mails, passwords, sessions, tokens, twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.accounts.proof import Proved
@@ -53,7 +52,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
         if changed is None:
             raise WrongPassword("the account was changed at the same time")
         await end_every_session(session, user_id)
-        await posting.password_changed(session, user_id)
+        await mails.password_changed(session, user_id)
     return Proved(user_id, version + 1)
 
 
@@ -65,15 +64,8 @@ async def request_email_change(user_id: int, address: str, *, current: str) -> N
     """
     version = await prove(user_id, current)
     async with writing() as session:
-        await outbox.post(
-            session,
-            "change_email",
-            unique=f"change_email:{user_id}",
-            user_id=user_id,
-            version=version,
-            address=address,
-        )
-        await outbox.post(session, "email_change_asked", user_id=user_id, address=address)
+        await mails.change_email(session, user_id, version, address=address)
+        await mails.email_change_asked(session, user_id, address=address)
 
 
 async def check_email_change(token: str) -> str:
@@ -96,7 +88,7 @@ async def change_email(token: str, *, spared: int) -> int:
         async with writing() as session:
             old = await _replace_address(session, claim)
             await sessions.end_others(claim.subject, spared=spared)
-            await outbox.post(session, "email_changed", user_id=claim.subject, address=old)
+            await mails.email_changed(session, claim.subject, address=old)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
     return claim.subject

@@ -14,8 +14,7 @@ from hashlib import sha256
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import outbox
-from app.accounts import browsers
+from app.accounts import browsers, mails
 from app.accounts.models import KnownDevice, User
 from app.database import reading
 
@@ -74,9 +73,7 @@ async def welcome(session: AsyncSession, user_id: int, token: str, user_agent: s
     if has_others:
         await _forget(session, user_id, now - FORGOTTEN_AFTER)
         name = browsers.describe(user_agent)
-        await outbox.post(
-            session, "new_login", user_id=user_id, device=name, at=now.isoformat(timespec="minutes")
-        )
+        await mails.new_login(session, user_id, device=name, at=now)
 
 
 def digest(token: str) -> str:

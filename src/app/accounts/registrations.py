@@ -13,8 +13,7 @@ from quart import current_app
 from sqlalchemy import Row, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from app import outbox
-from app.accounts import passwords, posting, tokens
+from app.accounts import mails, passwords, tokens
 from app.accounts.models import Registration, User
 from app.accounts.service import Taken
 from app.database import reading, writing
@@ -42,7 +41,7 @@ async def request(*, username: str, email: str, password: str) -> None:
         await session.execute(delete(Registration).where(Registration.expires_at <= now))
         session.add(waiting)
         await session.flush()
-        await outbox.post(session, "confirm_registration", registration_id=waiting.id)
+        await mails.confirm_registration(session, waiting.id)
 
 
 async def find(registration_id: int) -> Row[str, str] | None:
@@ -91,7 +90,7 @@ async def confirm(token: str) -> int:
             session.add(user)
             await session.flush()
             if current_app.config["FLASKY_ADMIN"]:
-                await posting.new_user(session, waiting.username)
+                await mails.new_user(session, waiting.username)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
     return user.id

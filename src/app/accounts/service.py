@@ -7,8 +7,7 @@ from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import outbox
-from app.accounts import passwords, posting, tokens
+from app.accounts import mails, passwords, tokens
 from app.accounts.models import LoginSession, User, exact_first
 from app.accounts.proof import NotProved, Proved
 from app.database import reading, writing
@@ -36,7 +35,7 @@ async def register(*, username: str, email: str, password: str) -> int:
             session.add(user)
             await session.flush()
             if current_app.config["FLASKY_ADMIN"]:
-                await posting.new_user(session, username)
+                await mails.new_user(session, username)
     except IntegrityError as error:
         raise Taken(await _taken(username, email)) from error
     return user.id
@@ -59,13 +58,13 @@ async def authenticate(username: str, password: str) -> Proved:
 async def request_reset(address: str) -> None:
     """Store a request for a reset mail; nobody is looked up before the mail is made."""
     async with writing() as session:
-        await posting.reset_password(session, address)
+        await mails.reset_password(session, address)
 
 
 async def request_data(user_id: int) -> None:
     """Store a request for the mail that holds what is stored about the account; one waits at a time."""
     async with writing() as session:
-        await outbox.post(session, "your_data", unique=f"data:{user_id}", user_id=user_id)
+        await mails.your_data(session, user_id)
 
 
 async def check_reset(token: str) -> User:
@@ -97,7 +96,7 @@ async def reset_password(token: str, password: str) -> int:
         if changed is None:
             raise tokens.InvalidToken("the token was used, or the account has changed")
         await end_every_session(session, claim.subject)
-        await posting.password_changed(session, claim.subject)
+        await mails.password_changed(session, claim.subject)
     return claim.subject
 
 

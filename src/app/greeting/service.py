@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import current_app
 
-from app.accounts import posting
+from app.accounts import mails
 from app.database import insert_into, writing
 from app.greeting.models import Greeted
 
@@ -22,5 +22,5 @@ async def greet(name: str) -> bool:
             .returning(Greeted.id)
         )
         if stored is not None and current_app.config["FLASKY_ADMIN"]:
-            await posting.new_user(session, name)
+            await mails.new_user(session, name)
     return stored is None

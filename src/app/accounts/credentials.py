@@ -12,7 +12,6 @@ from app.accounts import mails, passwords, sessions, tokens, twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.accounts.proof import Proved
-from app.accounts.service import end_every_session
 from app.database import reading, writing
 
 CHANGE_EMAIL_SECONDS = 3600
@@ -43,17 +42,40 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
     version = await prove(user_id, current)
     password_hash = await passwords.generate(new)
     async with writing() as session:
-        changed = await session.scalar(
-            update(User)
-            .where(User.id == user_id, User.credentials_version == version)
-            .values(password_hash=password_hash, credentials_version=version + 1)
-            .returning(User.id)
-        )
-        if changed is None:
+        if not await _replace_password(session, user_id, version, password_hash):
             raise WrongPassword("the account was changed at the same time")
-        await end_every_session(session, user_id)
-        await mails.password_changed(session, user_id)
     return Proved(user_id, version + 1)
+
+
+async def request_reset(address: str) -> None:
+    """Store a request for a reset mail; nobody is looked up before the mail is made."""
+    async with writing() as session:
+        await mails.reset_password(session, address)
+
+
+async def check_reset(token: str) -> User:
+    """Return the account whose password `token` may still reset, which does not use it up.
+
+    Raises tokens.InvalidToken.
+    """
+    user = await User.verify_reset_password_token(token)
+    if user is None:
+        raise tokens.InvalidToken("the token was used, has expired or is none of ours")
+    return user
+
+
+async def reset_password(token: str, password: str) -> int:
+    """Give the account that `token` names its new password, end its sessions, and return its id.
+
+    Of many at once with one token the first to write wins. Raises tokens.InvalidToken for the others
+    and for a token that was used, has expired or is none of ours; passwords.Busy.
+    """
+    claim = tokens.read(tokens.RESET, token)
+    password_hash = await passwords.generate(password)
+    async with writing() as session:
+        if not await _replace_password(session, claim.subject, claim.version, password_hash):
+            raise tokens.InvalidToken(CHANGED)
+    return claim.subject
 
 
 async def request_email_change(user_id: int, address: str, *, current: str) -> None:
@@ -118,6 +140,26 @@ def _read(token: str) -> tokens.Claim:
     if not claim.address:
         raise tokens.InvalidToken("the token names no address")
     return claim
+
+
+async def _replace_password(
+    session: AsyncSession, user_id: int, version: int, password_hash: str
+) -> bool:
+    """Give the account a new password, end its sessions and tell its owner.
+
+    Returns False, and does nothing, when its credentials are not of `version` any more.
+    """
+    changed = await session.scalar(
+        update(User)
+        .where(User.id == user_id, User.credentials_version == version)
+        .values(password_hash=password_hash, credentials_version=version + 1)
+        .returning(User.id)
+    )
+    if changed is None:
+        return False
+    await sessions.end_all(user_id)
+    await mails.password_changed(session, user_id)
+    return True
 
 
 async def _replace_address(session: AsyncSession, claim: tokens.Claim) -> str:

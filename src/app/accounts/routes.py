@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
-from app.accounts import registrations, service, throttle, tokens
+from app.accounts import credentials, registrations, service, throttle, tokens
 from app.accounts.authentication import guests_only, known_device, log_in, log_out, visitor
 from app.accounts.forms import (
     LoginForm,
@@ -104,7 +104,7 @@ async def reset_password_request() -> ResponseReturnValue:
     form = await ResetPasswordRequestForm.from_request()
     if form.validate_on_submit():
         await limits.count((RESETS_PER_PEER, f"reset:{limits.peer()}"))
-        await service.request_reset(form.email.data)
+        await credentials.request_reset(form.email.data)
         log_event("reset_asked")
         await flash(CHECK_EMAIL)
         return redirect("/login")
@@ -121,13 +121,12 @@ async def reset_password_request() -> ResponseReturnValue:
 async def reset_password(token: str) -> ResponseReturnValue:
     """Let the bearer of a good link choose a new password; only POST uses the link up."""
     try:
-        owner = await service.check_reset(token)
+        owner = await credentials.check_reset(token)
         form = await ResetPasswordForm.from_request(known=(owner.username, owner.email))
         if form.validate_on_submit():
             await throttle.count_link("reset")
-            log_event(
-                "password_reset", user=await service.reset_password(token, form.password.data)
-            )
+            user_id = await credentials.reset_password(token, form.password.data)
+            log_event("password_reset", user=user_id)
             await flash(RESET_DONE, "success")
             return redirect("/login")
     except tokens.InvalidToken:

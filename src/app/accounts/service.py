@@ -1,14 +1,13 @@
-"""What accounts can do: come into being, be proved, and get a new password."""
+"""What accounts can do: come into being, be proved, and get what is stored about them."""
 
 from __future__ import annotations
 
 from quart import current_app
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, tokens
-from app.accounts.models import LoginSession, User, exact_first
+from app.accounts import mails, passwords
+from app.accounts.models import User, exact_first
 from app.accounts.proof import NotProved, Proved
 from app.database import reading, writing
 
@@ -55,54 +54,10 @@ async def authenticate(username: str, password: str) -> Proved:
     return Proved(account.id, account.credentials_version)
 
 
-async def request_reset(address: str) -> None:
-    """Store a request for a reset mail; nobody is looked up before the mail is made."""
-    async with writing() as session:
-        await mails.reset_password(session, address)
-
-
 async def request_data(user_id: int) -> None:
     """Store a request for the mail that holds what is stored about the account; one waits at a time."""
     async with writing() as session:
         await mails.your_data(session, user_id)
-
-
-async def check_reset(token: str) -> User:
-    """Return the account whose password `token` may still reset, which does not use it up.
-
-    Raises tokens.InvalidToken.
-    """
-    user = await User.verify_reset_password_token(token)
-    if user is None:
-        raise tokens.InvalidToken("the token was used, has expired or is none of ours")
-    return user
-
-
-async def reset_password(token: str, password: str) -> int:
-    """Give the account that `token` names its new password, end its sessions, and return its id.
-
-    Of many at once with one token the first to write wins. Raises tokens.InvalidToken for the others
-    and for a token that was used, has expired or is none of ours; passwords.Busy.
-    """
-    claim = tokens.read(tokens.RESET, token)
-    password_hash = await passwords.generate(password)
-    async with writing() as session:
-        changed = await session.scalar(
-            update(User)
-            .where(User.id == claim.subject, User.credentials_version == claim.version)
-            .values(password_hash=password_hash, credentials_version=User.credentials_version + 1)
-            .returning(User.id)
-        )
-        if changed is None:
-            raise tokens.InvalidToken("the token was used, or the account has changed")
-        await end_every_session(session, claim.subject)
-        await mails.password_changed(session, claim.subject)
-    return claim.subject
-
-
-async def end_every_session(session: AsyncSession, user_id: int) -> None:
-    """Log the account out everywhere, as part of the transaction of `session`."""
-    await session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
 
 
 async def _taken(username: str, email: str) -> frozenset[str]:

@@ -150,6 +150,12 @@ async def end_one(user_id: int, session_id: int) -> None:
         )
 
 
+async def end_all(user_id: int) -> None:
+    """Log the account out everywhere."""
+    async with writing() as session:
+        await session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
+
+
 async def end_others(user_id: int, *, spared: int) -> None:
     """End every session of the account but the one with the id `spared`."""
     async with writing() as session:

@@ -62,7 +62,7 @@ async def change_email(request: MailRequest) -> Rendered | None:
     account = await accounts.find(request.params["user_id"])
     if account is None or account.credentials_version != request.params["version"]:
         return None
-    owners = await credentials.owners_of(address)
+    owners = await accounts.owners_of(address)
     if any(owner.id != account.id for owner in owners):
         return await _address_taken(request, owners)
     token = tokens.mint(
@@ -86,10 +86,10 @@ async def change_email(request: MailRequest) -> Rendered | None:
 async def confirm_registration(request: MailRequest) -> Rendered | None:
     """Render the link that finishes a registration, or the news that its address has an account."""
     registration_id = request.params["registration_id"]
-    waiting = await registrations.find(registration_id)
+    waiting = await accounts.find_registration(registration_id)
     if waiting is None:
         return None
-    owners = await credentials.owners_of(waiting.email)
+    owners = await accounts.owners_of(waiting.email)
     if owners:
         return await _address_taken(request, owners)
     token = tokens.mint(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, sessions, tokens, twins
+from app.accounts import mails, passwords, queries, sessions, tokens, twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.accounts.proof import Proved
-from app.database import reading, writing
+from app.database import writing
 
 CHANGE_EMAIL_SECONDS = 3600
 """How long the link to a new address is good, from the request."""
@@ -26,7 +24,7 @@ class WrongPassword(ValueError):
 
 async def prove(user_id: int, password: str) -> int:
     """Return the version of the account's credentials; raises WrongPassword, passwords.Busy."""
-    account = await _find(user_id)
+    account = await queries.find_hash(user_id)
     stored = account.password_hash if account else None
     if not await passwords.matches(stored, password) or account is None:
         raise WrongPassword("not the account's password")
@@ -93,7 +91,7 @@ async def request_email_change(user_id: int, address: str, *, current: str) -> N
 async def check_email_change(token: str) -> str:
     """Return the address that `token` may still give its account; raises tokens.InvalidToken."""
     claim = _read(token)
-    account = await _find(claim.subject)
+    account = await queries.find_hash(claim.subject)
     if account is None or account.credentials_version != claim.version:
         raise tokens.InvalidToken(CHANGED)
     return claim.address
@@ -114,25 +112,6 @@ async def change_email(token: str, *, spared: int) -> int:
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
     return claim.subject
-
-
-async def owners_of(address: str) -> Sequence[Row[int, str, str]]:
-    """Return id, username and stored address of whoever has `address`, whatever its case."""
-    async with reading() as connection:
-        found = await connection.execute(
-            select(User.id, User.username, User.email)
-            .where(User.addressed(address))
-            .order_by(User.id)
-        )
-        return found.all()
-
-
-async def _find(user_id: int) -> Row[str | None, int] | None:
-    async with reading() as connection:
-        found = await connection.execute(
-            select(User.password_hash, User.credentials_version).where(User.id == user_id)
-        )
-        return found.first()
 
 
 def _read(token: str) -> tokens.Claim:

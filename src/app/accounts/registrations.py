@@ -10,13 +10,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from quart import current_app
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
-from app.accounts import mails, passwords, tokens
+from app.accounts import mails, passwords, queries, tokens
 from app.accounts.models import Registration, User
 from app.accounts.service import Taken
-from app.database import reading, writing
+from app.database import writing
 
 CONFIRM_SECONDS = 24 * 3600
 """How long a registration waits for its link to be followed."""
@@ -27,7 +27,7 @@ async def request(*, username: str, email: str, password: str) -> None:
 
     Raises Taken for a name that somebody has, and passwords.Busy.
     """
-    if await _is_name_taken(username):
+    if await queries.is_named(username):
         raise Taken(frozenset({"username"}))
     password_hash = await passwords.generate(password)
     now = datetime.now(UTC)
@@ -44,20 +44,10 @@ async def request(*, username: str, email: str, password: str) -> None:
         await mails.confirm_registration(session, waiting.id)
 
 
-async def find(registration_id: int) -> Row[str, str] | None:
-    """Return username and address of a registration that waits, or None."""
-    async with reading() as connection:
-        found = await connection.execute(
-            select(Registration.username, Registration.email).where(
-                Registration.id == registration_id, Registration.expires_at > datetime.now(UTC)
-            )
-        )
-        return found.first()
-
-
 async def check(token: str) -> str:
     """Return the name of the account that `token` may make; raises tokens.InvalidToken."""
-    waiting = await find(tokens.read(tokens.CONFIRM_REGISTRATION, token).subject)
+    claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
+    waiting = await queries.find_registration(claim.subject)
     if waiting is None:
         raise tokens.InvalidToken("the registration was confirmed already, or is over")
     username: str = waiting.username
@@ -94,9 +84,3 @@ async def confirm(token: str) -> int:
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
     return user.id
-
-
-async def _is_name_taken(username: str) -> bool:
-    async with reading() as connection:
-        found = await connection.execute(select(User.id).where(User.named(username)))
-        return found.first() is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from quart import current_app
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
@@ -30,6 +31,12 @@ async def password_changed(session: AsyncSession, user_id: int) -> outbox.Handle
 async def new_user(session: AsyncSession, username: str) -> outbox.Handle:
     """Ask for the mail that tells the administrator of somebody new."""
     return await outbox.post(session, "new_user", username=username)
+
+
+async def announce(session: AsyncSession, username: str) -> None:
+    """Ask for `new_user` where there is an administrator to tell: FLASKY_ADMIN."""
+    if current_app.config["FLASKY_ADMIN"]:
+        await new_user(session, username)
 
 
 async def confirm_registration(session: AsyncSession, registration_id: int) -> outbox.Handle:

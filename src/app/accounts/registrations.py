@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from quart import current_app
-from sqlalchemy import delete
+from sqlalchemy import RowMapping, delete
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, queries, tokens
+from app.accounts import mails, passwords, queries, service, tokens
 from app.accounts.models import Registration, User
-from app.accounts.service import Taken
 from app.database import writing
 
 CONFIRM_SECONDS = 24 * 3600
 """How long a registration waits for its link to be followed."""
+
+OVER = "the registration was confirmed already, or is over"
 
 
 async def request(*, username: str, email: str, password: str) -> None:
@@ -28,7 +29,7 @@ async def request(*, username: str, email: str, password: str) -> None:
     Raises Taken for a name that somebody has, and passwords.Busy.
     """
     if await queries.is_named(username):
-        raise Taken(frozenset({"username"}))
+        raise service.Taken(frozenset({"username"}))
     password_hash = await passwords.generate(password)
     now = datetime.now(UTC)
     waiting = Registration(
@@ -49,7 +50,7 @@ async def check(token: str) -> str:
     claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
     waiting = await queries.find_registration(claim.subject)
     if waiting is None:
-        raise tokens.InvalidToken("the registration was confirmed already, or is over")
+        raise tokens.InvalidToken(OVER)
     username: str = waiting.username
     return username
 
@@ -62,25 +63,21 @@ async def confirm(token: str) -> int:
     registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
     try:
         async with writing() as session:
-            waiting = (
-                await session.execute(
-                    delete(Registration)
-                    .where(
-                        Registration.id == registration_id,
-                        Registration.expires_at > datetime.now(UTC),
-                    )
-                    .returning(
-                        Registration.username, Registration.email, Registration.password_hash
-                    )
-                )
-            ).first()
-            if waiting is None:
-                raise tokens.InvalidToken("the registration was confirmed already, or is over")
-            user = User(**waiting._mapping)
-            session.add(user)
-            await session.flush()
-            if current_app.config["FLASKY_ADMIN"]:
-                await mails.new_user(session, waiting.username)
+            user = User(**await _take_waiting(session, registration_id))
+            await service.add(session, user)
     except IntegrityError as error:
-        raise Taken(frozenset({"username", "email"})) from error
+        raise service.Taken(frozenset({"username", "email"})) from error
     return user.id
+
+
+async def _take_waiting(session: AsyncSession, registration_id: int) -> RowMapping:
+    """Delete a registration, and return what its account is made of; raises tokens.InvalidToken."""
+    found = await session.execute(
+        delete(Registration)
+        .where(Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
+        .returning(Registration.username, Registration.email, Registration.password_hash)
+    )
+    waiting = found.mappings().first()
+    if waiting is None:
+        raise tokens.InvalidToken(OVER)
+    return waiting

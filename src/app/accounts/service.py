@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from quart import current_app
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import mails, passwords, queries
 from app.accounts.models import User
@@ -31,13 +31,20 @@ async def register(*, username: str, email: str, password: str) -> int:
     user = User(username=username, email=email, password_hash=await passwords.generate(password))
     try:
         async with writing() as session:
-            session.add(user)
-            await session.flush()
-            if current_app.config["FLASKY_ADMIN"]:
-                await mails.new_user(session, username)
+            await add(session, user)
     except IntegrityError as error:
         raise Taken(await queries.taken(username, email)) from error
     return user.id
+
+
+async def add(session: AsyncSession, user: User) -> None:
+    """Store a new account, with its id, and the mail that tells the administrator.
+
+    Raises IntegrityError when the name or address is somebody's.
+    """
+    session.add(user)
+    await session.flush()
+    await mails.announce(session, user.username)
 
 
 async def authenticate(username: str, password: str) -> Proved:

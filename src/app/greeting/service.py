@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from quart import current_app
-
 from app.accounts import mails
 from app.database import insert_into, writing
 from app.greeting.models import Greeted
@@ -21,6 +19,6 @@ async def greet(name: str) -> bool:
             .on_conflict_do_nothing()
             .returning(Greeted.id)
         )
-        if stored is not None and current_app.config["FLASKY_ADMIN"]:
-            await mails.new_user(session, name)
+        if stored is not None:
+            await mails.announce(session, name)
     return stored is None

@@ -15,7 +15,7 @@ from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import REQUIRED, Bounded, storable
+from app.web.forms import REQUIRED, Bounded, refuse, storable
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = "Use only letters A to Z, digits, _ . and -, starting with a letter or digit."
@@ -89,7 +89,7 @@ class CurrentPasswordField(PasswordField):
 
     def refuse(self) -> None:
         """Say that it is not the right one."""
-        self.errors = [*self.errors, NOT_CURRENT]
+        refuse(self, NOT_CURRENT)
 
 
 class UsernameField(StringField):

@@ -21,7 +21,7 @@ from app.accounts.fields import (
 )
 from app.accounts.passwords import LONGEST_PASSWORD
 from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import REQUIRED, Bounded, Form, storable
+from app.web.forms import REQUIRED, Bounded, Form, refuse, storable
 
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
@@ -53,9 +53,9 @@ class RegistrationForm(Form):
     def refuse(self, fields: frozenset[str]) -> None:
         """Say under each of `fields`, "username" or "email", that somebody has it already."""
         if "username" in fields:
-            self.username.errors = [*self.username.errors, DIFFERENT_USERNAME]
+            refuse(self.username, DIFFERENT_USERNAME)
         if "email" in fields:
-            self.email.errors = [*self.email.errors, DIFFERENT_EMAIL]
+            refuse(self.email, DIFFERENT_EMAIL)
 
 
 class ResetPasswordRequestForm(Form):

@@ -22,6 +22,7 @@ from app.accounts.forms import (
     EndSessionForm,
 )
 from app.accounts.proof import Outdated
+from app.accounts.sessions import Visitor
 from app.web import limits
 from app.web.blueprint import Blueprint
 from app.web.csrf import BUTTON_WAS_TOO_OLD
@@ -106,8 +107,7 @@ async def change_password() -> ResponseReturnValue:
                 me.id, current=form.current.data, new=form.password.data
             )
         except credentials.WrongPassword:
-            log_event("wrong_password", user=me.id)
-            form.current.refuse()
+            _wrong_password(form, me)
         else:
             log_event("password_changed", user=me.id)
             with contextlib.suppress(Outdated):  # changed once more meanwhile: logged out
@@ -134,8 +134,7 @@ async def change_email() -> ResponseReturnValue:
                 me.id, form.email.data, current=form.current.data
             )
         except credentials.WrongPassword:
-            log_event("wrong_password", user=me.id)
-            form.current.refuse()
+            _wrong_password(form, me)
         else:
             log_event("email_change_asked", user=me.id)
             await flash(EMAIL_ASKED)
@@ -168,8 +167,7 @@ async def delete_account() -> ResponseReturnValue:
         try:
             await departure.delete_account(me.id, current=form.current.data)
         except credentials.WrongPassword:
-            log_event("wrong_password", user=me.id)
-            form.current.refuse()
+            _wrong_password(form, me)
         else:
             log_event("account_deleted", user=me.id)
             await log_out()
@@ -177,3 +175,10 @@ async def delete_account() -> ResponseReturnValue:
             return redirect("/login")
     page = await render_template("accounts/delete_account.html", title="Delete Account", form=form)
     return page, form.status
+
+
+def _wrong_password(
+    form: ChangePasswordForm | ChangeEmailForm | DeleteAccountForm, me: Visitor
+) -> None:
+    log_event("wrong_password", user=me.id)
+    form.current.refuse()

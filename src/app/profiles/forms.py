@@ -11,7 +11,7 @@ from app.accounts.fields import UsernameField
 from app.accounts.forms import DIFFERENT_USERNAME
 from app.accounts.models import ABOUT_ME_LENGTH
 from app.web.fields import TextAreaField
-from app.web.forms import Form, storable, unify_newlines
+from app.web.forms import Form, refuse, storable, unify_newlines
 
 
 class OwnUsernameField(UsernameField):
@@ -44,4 +44,4 @@ class EditProfileForm(Form):
 
     def refuse_username(self) -> None:
         """Say under the name that somebody has it already."""
-        self.username.errors = [*self.username.errors, DIFFERENT_USERNAME]
+        refuse(self.username, DIFFERENT_USERNAME)

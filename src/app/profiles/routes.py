@@ -10,6 +10,7 @@ from quart.typing import ResponseReturnValue
 from app.accounts.addresses import person_path
 from app.accounts.authentication import login_required, login_required_from, visitor
 from app.accounts.models import USERNAME_LENGTH
+from app.accounts.service import Taken
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
@@ -70,7 +71,7 @@ async def edit_profile() -> ResponseReturnValue:
             await service.edit(
                 me.id, rename=name if name != me.username else None, about_me=form.about_me.data
             )
-        except service.Taken:
+        except Taken:
             form.refuse_username()
         else:
             await flash(SAVED, "success")

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
+from app.accounts.service import Taken
 from app.database import insert_into, writing
 from app.profiles import queries
 
@@ -25,10 +26,6 @@ class Oneself(ValueError):
         self.username = username
 
 
-class Taken(ValueError):
-    """Somebody else has this name."""
-
-
 async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
     """Store what the account says about itself, and its new name if it gets one.
 
@@ -40,7 +37,7 @@ async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
                 await _rename(session, user_id, rename)
             await session.execute(update(User).where(User.id == user_id).values(about_me=about_me))
     except IntegrityError as error:
-        raise Taken(rename) from error
+        raise Taken(frozenset({"username"})) from error
 
 
 async def follow(follower_id: int, username: str) -> str:

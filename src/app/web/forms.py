@@ -93,6 +93,11 @@ def storable(form: object, field: Field) -> None:
         raise StopValidation(UNSTORABLE)
 
 
+def refuse(field: Field, words: str) -> None:
+    """Say `words` under a field of a form that was found valid."""
+    field.errors = [*field.errors, words]
+
+
 def unify_newlines(value: str | None) -> str | None:
     """Return what was typed with each line break as one character, as browsers count it (a filter)."""
     return value and value.replace("\r\n", "\n").replace("\r", "\n")

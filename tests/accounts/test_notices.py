@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 MAILS = Path(package.__file__).parent / "templates" / "email"
 NAMES = sorted(
-    path.stem for path in MAILS.glob("*.txt") if path.stem not in {"error_report", "new_user"}
+    path.stem for path in MAILS.glob("*.txt") if path.stem not in {"_signature", "error_report", "new_user"}
 )
 CONTEXT = {
     "username": "susan<b>",

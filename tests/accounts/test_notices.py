@@ -11,17 +11,20 @@ from quart import Quart
 
 import app as package
 from app.email import render
+from tests.factories import NOON
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 MAILS = Path(package.__file__).parent / "templates" / "email"
 NAMES = sorted(
-    path.stem for path in MAILS.glob("*.txt") if path.stem not in {"_signature", "error_report", "new_user"}
+    path.stem
+    for path in MAILS.glob("*.txt")
+    if path.stem not in {"_signature", "error_report", "new_user"}
 )
 CONTEXT = {
     "username": "susan<b>",
     "device": "Firefox on Linux",
-    "at": "20 Nov 2026, 12:00 UTC",
+    "at": NOON,
     "address": "new&old@example.com",
     "contact": "admin@example.com",
     "link": "http://127.0.0.1:8000/link",

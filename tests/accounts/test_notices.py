@@ -55,3 +55,9 @@ async def test_text_and_html_say_the_same(app: Quart, name: str) -> None:
         assert any(said[n : n + len(expected)] == expected for n in starts), paragraph
     for address in re.findall(r"http://\S+", message.body):
         assert f'href="{address}"' in message.html
+
+
+async def test_the_time_of_a_login_is_written_for_people(app: Quart) -> None:
+    message = await render("susan@example.com", "Subject", "email/new_login", **CONTEXT)
+    for body in (message.body, message.html):
+        assert "Firefox on Linux, 20 Nov 2026, 12:00 UTC." in body

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from app.commands import take_down
 from app.outbox import carrier, ledger
 from app.outbox.carrier import Carrier
 from app.outbox.courier import Courier
 from app.outbox.state import Outbox
 from app.quart_mail import Mail
-from tests.outbox.site import make_site, post, take_down
+from tests.outbox.site import make_site, post
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
     "claiming": (ledger.claims, "take", False),

@@ -46,11 +46,6 @@ def make_site(config: Mapping[str, Any]) -> Quart:
     return site
 
 
-async def take_down(site: Quart) -> None:
-    await site.extensions["mail_pool"].close()
-    await site.extensions["database"].dispose()
-
-
 async def post(kind: str = "note", to: str = "susan@example.com", **params: Any) -> outbox.Handle:
     async with writing() as session:
         return await outbox.post(session, kind, to=to, **params)

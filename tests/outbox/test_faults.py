@@ -17,9 +17,10 @@ import trustme
 from quart import Quart
 
 from app import outbox
+from app.commands import take_down
 from app.outbox.courier import Courier
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import make_due, make_site, post, rows, take_down
+from tests.outbox.site import make_due, make_site, post, rows
 
 FAULTS = {
     "4xx": "451 4.3.0 not now",

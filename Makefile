@@ -11,7 +11,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## start the site and a mail catcher, and print their addresses
-	@DEBUG=$${DEBUG-1} $(BIN)/microblog dev
+	@DEBUG=$${DEBUG-1} exec $(BIN)/microblog dev
 
 # The suite starts the site's processes a hundred times; where Python may not keep bytecode, each would compile it.
 test: check ## lint, check types and run the whole test suite

@@ -96,7 +96,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise PortTaken(
             f"Cannot listen on {host} port {port} ({error.strerror}); "
-            "give another with PORT, such as: make run PORT=8001."
+            "give another port, such as: make run PORT=8001, or microblog dev --port 8001."
         ) from None
 
 

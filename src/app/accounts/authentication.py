@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec
 from urllib.parse import quote
 
 from quart import (
@@ -30,11 +30,12 @@ from app.database import DatabaseUnavailable, writing
 from app.web import csrf
 from app.web.events import log_event
 from app.web.flashes import flash_once
+from app.web.forms import UNSAFE_METHODS
 
 P = ParamSpec("P")
-R = TypeVar("R", bound=ResponseReturnValue)
 View = Callable[P, Awaitable[ResponseReturnValue]]
 PLEASE_LOG_IN = "Please log in to access this page."
+NOT_SAVED = "You were not logged in any more, so what you sent was not saved."
 LOGGED_IN_ALREADY = "You are logged in as {} already."
 
 
@@ -141,6 +142,8 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             if (await visitor()).is_authenticated:
                 return await view(*args, **kwargs)
+            if request.method in UNSAFE_METHODS:
+                await flash(NOT_SAVED, "warning")
             await flash_once(PLEASE_LOG_IN)
             return redirect(url_for("accounts.login", next=way_back(*args, **kwargs)))
 

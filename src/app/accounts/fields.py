@@ -24,6 +24,8 @@ INVALID_ADDRESS = "Invalid email address."
 TOO_COMMON = "Many people use this password, so it is tried first. Please choose another one."
 TOO_TELLING = "Please choose a password that is not your name or address."
 NOT_CURRENT = "This is not your current password."
+LONGEST_LOCAL_PART = 64
+"""RFC 5321 4.5.3.1.1."""
 LONGEST_KEY = 200
 """Keys are made of folded addresses, and hold 255 characters."""
 
@@ -56,13 +58,18 @@ def _foldable(form: BaseForm, field: EmailField) -> None:
         raise ValidationError(INVALID_ADDRESS)
 
 
+def _deliverable(form: BaseForm, field: EmailField) -> None:
+    """Refuse a local part that no mail server takes: `Email` lets 65 letters pass."""
+    if len(field.data.rpartition("@")[0].encode()) > LONGEST_LOCAL_PART:
+        raise ValidationError(INVALID_ADDRESS)
+
+
 def address(rule: Email | Regexp) -> EmailField:
     """Return the field of an address that `rule` accepts: one of today for what is new."""
-    return EmailField(
-        "Email",
-        [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule, _foldable],
-        filters=[_strip],
-    )
+    checks = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule, _foldable]
+    if isinstance(rule, Email):
+        checks.append(_deliverable)
+    return EmailField("Email", checks, filters=[_strip])
 
 
 class NewPasswordField(PasswordField):

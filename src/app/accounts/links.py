@@ -6,7 +6,7 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
-from app.accounts.authentication import guests_only, visitor
+from app.accounts.authentication import visitor
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
 from app.web.forms import EmptyForm
@@ -43,21 +43,21 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])
-@guests_only
 async def confirm_registration(token: str) -> ResponseReturnValue:
     """Let the bearer of a good link finish a registration."""
-    form = await EmptyForm.from_request()
+    form, me = await EmptyForm.from_request(), await visitor()
+    home = "/index" if me.is_authenticated else "/login"
     try:
         username = await registrations.check(token)
         if form.validate_on_submit():
             await throttle.count_link("confirm")
             log_event("registered", user=await registrations.confirm(token))
             await flash(REGISTERED, "success")
-            return redirect("/login")
+            return redirect(home)
     except tokens.InvalidToken:
         log_event("registration_link_refused")
         await flash(LINK_NOT_VALID, "warning")
-        return redirect("/login")
+        return redirect(home)
     except service.Taken:
         await flash(NAME_TAKEN, "warning")
         return redirect("/register")

@@ -59,7 +59,7 @@ async def list_sessions() -> ResponseReturnValue:
     return await render_template(
         "accounts/sessions.html",
         title="Your Sessions",
-        sessions=await sessions.of_account(me.id),
+        sessions=await sessions.of_account(me.id, current=me.session_id),
         current=me.session_id,
         describe=browsers.describe,
     )

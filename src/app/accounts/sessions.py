@@ -123,8 +123,12 @@ async def touch(visitor: Visitor) -> None:
             await _see(session, visitor.id, now)
 
 
-async def of_account(user_id: int) -> Sequence[Row[int, datetime, datetime, str]]:
-    """Return id, created_at, seen_at and user_agent of the account's sessions, last seen first."""
+async def of_account(user_id: int, *, current: int) -> Sequence[Row[int, datetime, datetime, str]]:
+    """Return id, created_at, seen_at and user_agent of the account's sessions.
+
+    That with the id `current` is first, then the others, last seen first.
+    """
+    is_current = LoginSession.id == current
     async with reading() as connection:
         found = await connection.execute(
             select(
@@ -134,7 +138,7 @@ async def of_account(user_id: int) -> Sequence[Row[int, datetime, datetime, str]
                 LoginSession.user_agent,
             )
             .where(LoginSession.user_id == user_id, LoginSession.expires_at > datetime.now(UTC))
-            .order_by(LoginSession.seen_at.desc(), LoginSession.id.desc())
+            .order_by(is_current.desc(), LoginSession.seen_at.desc(), LoginSession.id.desc())
             .limit(MOST_LISTED)
         )
         return found.all()

@@ -41,12 +41,18 @@ async def upgrade(database: Database, revision: str = "head") -> Revisions:
     """
     if database.is_sqlite:
         try:
-            Path(database.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            _make_file(Path(database.url.database or ""))
         except OSError as error:
             raise DatabaseUnavailable(_sentence(database, "cannot be used", error)) from error
     return await _run(
         database, lambda config: command.upgrade(config, revision), begin=TO_WRITE, makes_file=True
     )
+
+
+def _make_file(path: Path) -> None:
+    """Make the file and its folder, unless they are there: what they hold is for nobody else to read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
 
 
 async def downgrade(database: Database, revision: str) -> Revisions:

@@ -92,8 +92,12 @@ class Carrier:
             if self._is_closed_to(claim):
                 return _LET_GO
             outcome = await send(self.outbox, claim, message)
-            if self.pause.learn(outcome, is_probe=claim.is_probe):
+            was_paused = bool(self.pause)
+            self.pause.learn(outcome, is_probe=claim.is_probe)
+            if self.pause and not was_paused:
                 _log.warning("Mail waits for the mail server: %s", outcome.text)
+            elif was_paused and not self.pause:
+                _log.warning("The mail server can be reached again, and mail goes out")
             return outcome
 
     def _is_closed_to(self, claim: Claim) -> bool:

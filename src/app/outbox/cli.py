@@ -63,8 +63,9 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, as_json: bool) 
     """List mails, the newest first."""
     found = await queries.list_(app.extensions["database"], states=states, limit=limit)
     if as_json:
-        _print_json([asdict(one) for one in found])
+        _print_json([_values(one) for one in found])
         return
+    click.echo("MAIL\tASKED FOR (UTC)    \tKIND AND RECIPIENT\tSTATE\tATTEMPTS\tLAST ANSWER")
     for one in found:
         doubt = " in doubt" if one.in_doubt else ""
         said = f"\t{one.last_code or ''} {one.last_text}" if one.last_text else ""
@@ -82,8 +83,7 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
     found = await queries.show(app.extensions["outbox"], mail)
     if found is None:
         raise click.ClickException(f"There is no mail {mail}.")
-    values = asdict(found.delivery) | {"params": found.params, "subject": found.subject}
-    values["priority"] = Priority(found.delivery.priority).name.lower()
+    values = _values(found.delivery) | {"params": found.params, "subject": found.subject}
     if as_json:
         _print_json(values)
         return
@@ -131,7 +131,7 @@ async def stats(app: Quart, as_json: bool) -> None:
         return
     for state, count in found.states.items():
         click.echo(f"{state:10}{count:8}")
-    click.echo(f"in doubt  {found.in_doubt:8}")
+    click.echo(f"in doubt  {found.in_doubt:8} of these may have arrived twice")
     if found.oldest_due is not None:
         click.echo(f"The oldest mail that is due waits for {found.oldest_due:.0f} s.")
 
@@ -154,6 +154,10 @@ async def courier(app: Quart) -> None:
     stopping.cancel()
     await deliverer.stop(box.grace)
     await running
+
+
+def _values(one: queries.Listed) -> dict[str, Any]:
+    return asdict(one) | {"priority": Priority(one.priority).name.lower()}
 
 
 def _print_json(value: Any) -> None:

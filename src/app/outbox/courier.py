@@ -77,6 +77,8 @@ class Courier:
             await asyncio.wait([self._running], timeout=max(grace, AFTER_CANCEL_SECONDS))
         if self._held:
             await asyncio.wait(self._held, timeout=max(0.0, until - time.monotonic()))
+        if self._held:
+            _log.warning("%d mails under way are let go: the grace is over", len(self._held))
         for _ in range(2):
             if self._held:
                 for task in self._held:

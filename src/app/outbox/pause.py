@@ -29,17 +29,11 @@ class Pause:
         self._until = None
         self._probes = 0
 
-    def learn(self, outcome: Outcome, *, is_probe: bool) -> bool:
-        """Pause, go on pausing or lift the pause, by what an attempt showed of the server.
-
-        Returns whether this began a pause.
-        """
+    def learn(self, outcome: Outcome, *, is_probe: bool) -> None:
+        """Pause, go on pausing or lift the pause, by what an attempt showed of the server."""
         if outcome.event in PAUSING:
-            began = self._until is None
-            if began or is_probe:
+            if self._until is None or is_probe:
                 self._until = self._clock() + probe_wait(self._probes, self._times)
                 self._probes += 1
-            return began
-        if outcome.event in (Event.TAKEN, Event.DEFERRED) or outcome.code is not None:
+        elif outcome.event in (Event.TAKEN, Event.DEFERRED) or outcome.code is not None:
             self.lift()
-        return False

@@ -41,8 +41,8 @@ SETTLE = Query(
         state=bindparam("state_"),
         attempts=bindparam("attempts_"),
         in_doubt=bindparam("in_doubt_"),
-        last_code=bindparam("code"),
-        last_text=bindparam("text_"),
+        last_code=case((bindparam("is_mute"), table.c.last_code), else_=bindparam("code")),
+        last_text=case((bindparam("is_mute"), table.c.last_text), else_=bindparam("text_")),
         about=bindparam("about_"),
         claim_id=None,
         due_at=bindparam("due", type_=_time),
@@ -136,6 +136,8 @@ def _values(claim: Claim, settlement: Settlement, now: datetime) -> dict[str, An
         "in_doubt_": settlement.in_doubt,
         "code": settlement.code,
         "text_": _short(settlement.text),
+        "is_mute": settlement.text is None
+        and not is_done,  # why it waits is still what was said before
         "about_": claim.about if claim.is_fenced else None,
         "due": _due(claim, settlement, now),
         "done": now if is_done else None,

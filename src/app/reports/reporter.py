@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from quart import Quart
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.database import Database, DatabaseUnavailable
+from app.database import NOT_MIGRATED, Database, DatabaseUnavailable, wants_upgrade
 from app.reports import ledger
 from app.reports.description import Description, describe
 from app.reports.noted import Noted, Notes
@@ -70,7 +70,7 @@ class Reporter:
             place=told.place,
             route=route,
             request=request_id,
-            says=str(error) if self.app.debug else None,
+            says=str(error) if self.app.debug else _harmless(error),
             traceback=told.traceback,
         )
 
@@ -103,6 +103,16 @@ class Reporter:
                 async with database.writing() as session:
                     await ledger.mail_due(session, datetime.now(UTC))
                     await ledger.forget(session, datetime.now(UTC))
+
+
+def _harmless(error: Exception) -> str | None:
+    """Return what holds no value: that the database lacks a table or column, or its code for the error."""
+    if not isinstance(error, DBAPIError):
+        return None
+    if wants_upgrade(error):
+        return NOT_MIGRATED
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    return code and f"the database's code is {code}"
 
 
 @contextmanager

@@ -12,13 +12,18 @@ from hashlib import sha256
 from typing import Any
 
 from quart import Quart, current_app, session
-from wtforms import ValidationError
+from wtforms import PasswordField, StringField, ValidationError
 from wtforms.csrf.core import CSRF
+from wtforms.form import BaseForm
 
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
 TOO_OLD = "This page was open for too long, or comes from an earlier login."
 STALE = f"{TOO_OLD} What you typed is still here: please send it again."
+STALE_BUT_PASSWORDS = (
+    f"{TOO_OLD} What you typed is still here, passwords aside: please send it again."
+)
+STALE_WITH_NOTHING = f"{TOO_OLD} Please send it again."
 BUTTON_TOO_OLD = f"{TOO_OLD} Please go back, reload it, and press the button again."
 BUTTON_WAS_TOO_OLD = f"{TOO_OLD} Please press the button again."
 """On the page itself, that the visitor was just brought back to."""
@@ -31,10 +36,19 @@ class SessionCSRF(CSRF):
         """Return a token for this visitor's session."""
         return make_token()
 
-    def validate_csrf_token(self, form: object, field: Any) -> None:
+    def validate_csrf_token(self, form: BaseForm, field: Any) -> None:
         """Raise ValidationError, in words for people, unless the field's token is good."""
         if not is_good(field.data):
-            raise ValidationError(STALE)
+            raise ValidationError(_words_for(form))
+
+
+def _words_for(form: BaseForm) -> str:
+    """Return what is said over `form`, which keeps what was typed but passwords."""
+    typed = [field for field in form if isinstance(field, StringField)]
+    if all(isinstance(field, PasswordField) for field in typed):
+        return STALE_WITH_NOTHING
+    has_password = any(isinstance(field, PasswordField) for field in typed)
+    return STALE_BUT_PASSWORDS if has_password else STALE
 
 
 def init_app(app: Quart) -> None:

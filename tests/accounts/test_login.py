@@ -148,7 +148,7 @@ async def test_logging_out_ends_the_session_on_the_server(visitor: Visitor) -> N
     assert (await thief.get("/index")).location == "/login?next=/index"
 
 
-async def test_logging_in_again_replaces_the_session(visitor: Visitor) -> None:
+async def test_each_login_has_a_token_of_its_own(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     first = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["login"]
     await visitor.submit("/logout")

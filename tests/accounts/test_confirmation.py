@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app import mail, notices, outbox
 from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
-from tests.factories import make_user
+from tests.factories import count, make_user
+from tests.mails import link_to
 from tests.visitor import Page, Visitor
 
-LINK = re.compile(r"http://127\.0\.0\.1:8000(/confirm/\S+)")
 CHECK = "Check your email: follow the link there to finish your registration."
 
 
@@ -40,18 +39,13 @@ async def register(visitor: Visitor, username: str, email: str) -> tuple[Page, l
     return page, sent
 
 
-async def count(table: type) -> int:
-    async with reading() as connection:
-        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-
-
 async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> None:
     visitor = Visitor(app)
     page, [message] = await register(visitor, "susan", "susan@example.com")
     assert page.location == "/login"
     assert (await visitor.get("/login")).flashes == [CHECK]
     assert message.recipients == ["susan@example.com"]
-    link = LINK.search(message.body)[1]
+    link = link_to("confirm", message.body)
     assert link in message.html
     assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
     assert "susan" in (await visitor.get(link)).text
@@ -102,7 +96,7 @@ async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> Non
 async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> None:
     visitor = Visitor(app)
     links = [
-        LINK.search((await register(visitor, "david", f"{n}@example.com"))[1][0].body)[1]
+        link_to("confirm", (await register(visitor, "david", f"{n}@example.com"))[1][0].body)
         for n in "ab"
     ]
     assert (await visitor.submit(links[1])).location == "/login"
@@ -113,7 +107,7 @@ async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> 
 
 async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "susan", "susan@example.com")
-    link = LINK.search(message.body)[1]
+    link = link_to("confirm", message.body)
     visitors = [Visitor(app) for _ in range(20)]
     tokens = [(await visitor.get(link)).token for visitor in visitors]
     await asyncio.gather(
@@ -130,7 +124,7 @@ async def test_a_registration_is_over_after_a_day(app: Quart) -> None:
     _, [message] = await register(visitor, "susan", "susan@example.com")
     async with writing() as session:
         await session.execute(update(Registration).values(expires_at=datetime.now(UTC)))
-    page = await visitor.get(LINK.search(message.body)[1])
+    page = await visitor.get(link_to("confirm", message.body))
     assert page.location == "/login"
     await register(visitor, "david", "david@example.com")
     assert await count(Registration) == 1

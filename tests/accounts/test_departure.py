@@ -9,7 +9,7 @@ import pytest
 from quart import Quart
 from sqlalchemy import delete, func, select
 
-from app import mail, notices, outbox
+from app import notices
 from app.accounts.departure import naming_accounts
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing
@@ -18,13 +18,8 @@ from app.outbox.models import Content, Delivery, State
 from app.posts.models import Post
 from app.quart_mail import Message
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
+from tests.mails import sent_by
 from tests.visitor import Page, Visitor
-
-
-async def sent_by(app: Quart) -> list[Message]:
-    with mail.record_messages() as sent:
-        await outbox.drain()
-    return sent
 
 
 async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:

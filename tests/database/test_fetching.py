@@ -13,18 +13,14 @@ from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, Query, fetch, writing
+from app.database import DatabaseUnavailable, Query, fetch, writing
 from tests.factories import logged_in, make_user
+from tests.parts import database_of
 
 PERSON = Query(
     select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))
 )
 SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
-
-
-def database_of(app: Quart) -> Database:
-    found: Database = app.extensions["database"]
-    return found
 
 
 async def test_rows_are_tuples_of_pythons_types(app: Quart) -> None:

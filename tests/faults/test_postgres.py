@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from sqlalchemy import func, select
 from app.database import reading
 from app.posts.models import Post
 from tests import postgres
-from tests.factories import logged_in
 from tests.visitor import Page, Visitor
-from tests.web.test_fuzz import watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
 
@@ -34,13 +32,6 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with postgres.Server(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
         yield server
-
-
-@pytest.fixture
-async def susan(app: Quart) -> AsyncIterator[Visitor]:
-    async with watched(app) as errors:
-        yield (await logged_in(app, "susan"))[0]
-    assert not errors
 
 
 @contextmanager

@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from tests.factories import logged_in
 from tests.faults.test_postgres import is_the_503_page, timed
 from tests.visitor import Visitor
-from tests.web.test_fuzz import watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -39,13 +37,6 @@ NOBODY = 65534
 @pytest.fixture
 def path(config: dict[str, Any]) -> Path:
     return Path(config["DATABASE_URL"].removeprefix("sqlite:///"))
-
-
-@pytest.fixture
-async def susan(app: Quart) -> AsyncIterator[Visitor]:
-    async with watched(app) as errors:
-        yield (await logged_in(app, "susan"))[0]
-    assert not errors
 
 
 @asynccontextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select
 
 from app.accounts.models import LoginSession, User
-from app.database import reading
 from app.web.csrf import STALE
+from tests.factories import count
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -19,11 +18,6 @@ REGISTRATION = {
     "password": "correct horse",
     "password2": "correct horse",
 }
-
-
-async def count(table: type) -> int:
-    async with reading() as connection:
-        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
 
 
 def unsafe_rules(app: Quart) -> list[str]:

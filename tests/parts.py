@@ -1,0 +1,24 @@
+"""The parts of a site by their types: what `app.extensions` holds under their names."""
+
+from __future__ import annotations
+
+from quart import Quart
+
+from app.database import Database
+from app.outbox.courier import Courier
+from app.outbox.state import Outbox
+
+
+def database_of(app: Quart) -> Database:
+    found: Database = app.extensions["database"]
+    return found
+
+
+def outbox_of(app: Quart) -> Outbox:
+    found: Outbox = app.extensions["outbox"]
+    return found
+
+
+def courier_of(app: Quart) -> Courier:
+    found: Courier = app.extensions["outbox_courier"]
+    return found

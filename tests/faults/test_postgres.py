@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from app.database import reading
 from app.posts.models import Post
 from tests import postgres
+from tests.parts import database_of
 from tests.visitor import Page, Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
@@ -118,7 +119,7 @@ async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
         assert {page.status for page in pages} == {503}
     pages = await asyncio.gather(*(ask(number) for number in range(40)))
     assert {page.status for page in pages} <= {200, 302}
-    database = app.extensions["database"]
+    database = database_of(app)
     assert database.writer.pool.checkedout() == 0
 
 

@@ -18,6 +18,7 @@ import pytest
 from quart import Quart
 
 from tests.faults.test_postgres import is_the_503_page, timed
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
@@ -119,7 +120,7 @@ async def test_read_only_reads_go_on_and_writes_say_503(
     app: Quart, susan: Visitor, request: pytest.FixtureRequest
 ) -> None:
     token = (await susan.get("/index")).token
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
     request.getfixturevalue("read_only")
     page = await susan.get("/index")
     assert page.status == 200
@@ -127,7 +128,7 @@ async def test_read_only_reads_go_on_and_writes_say_503(
     page = await timed(susan.post("/index", post="lost", csrf_token=token))
     assert is_the_503_page(page)
     assert (await susan.get("/readyz")).status == 200
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
 
 
 @pytest.fixture

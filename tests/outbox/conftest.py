@@ -11,6 +11,7 @@ from quart import Quart
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import QUICK, make_site, take_down
+from tests.parts import outbox_of
 
 
 @pytest.fixture
@@ -34,5 +35,4 @@ async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
 
 @pytest.fixture
 def box(app: Quart) -> Outbox:
-    outbox: Outbox = app.extensions["outbox"]
-    return outbox
+    return outbox_of(app)

@@ -13,6 +13,7 @@ from app import create_app, outbox
 from app.database import reading, writing
 from app.outbox.models import Delivery
 from app.quart_mail import Mail, Message
+from tests.parts import database_of
 
 QUICK = {
     "OUTBOX_POLL": 0.05,
@@ -48,7 +49,7 @@ def make_site(config: Mapping[str, Any]) -> Quart:
 
 async def take_down(site: Quart) -> None:
     await site.extensions["mail_pool"].close()
-    await site.extensions["database"].dispose()
+    await database_of(site).dispose()
 
 
 async def post(kind: str = "note", to: str = "susan@example.com", **params: Any) -> outbox.Handle:

@@ -12,6 +12,7 @@ from quart import Quart
 
 from app.accounts.addresses import person_path
 from tests.factories import logged_in, make_follow, make_post, make_user
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 
@@ -55,7 +56,7 @@ async def test_of_two_names_that_differ_by_case_each_has_its_page(app: Quart) ->
     susan, _ = await logged_in(app, "susan")
     await make_user("david")
     twin = await make_user("twin", username_canonical=None)
-    async with app.extensions["database"].writing() as session:
+    async with database_of(app).writing() as session:
         await (await session.connection()).exec_driver_sql(
             f"UPDATE \"user\" SET username = 'David', username_canonical = NULL WHERE id = {twin}"
         )

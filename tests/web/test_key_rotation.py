@@ -13,6 +13,7 @@ from quart import Quart
 from app import create_app
 from tests.conftest import FreshContextClient
 from tests.factories import PASSWORD, make_user
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -26,7 +27,7 @@ async def site(config: dict[str, Any], key: str, *older: str) -> AsyncIterator[Q
     app.test_client_class = FreshContextClient
     async with app.app_context():
         yield app
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
 
 
 def moved(visitor: Visitor, app: Quart) -> Visitor:

@@ -129,12 +129,17 @@ class FreshContextClient(QuartClient):
         return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
 
 
+def use_fresh_contexts(site: Quart) -> None:
+    """Let the clients of `site` be FreshContextClients."""
+    site.test_client_class = FreshContextClient  # type: ignore[assignment] # nor is Quart's own one its protocol
+
+
 @pytest.fixture
 async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site, inside its app context, not serving."""
     site = create_app(config)
     site.jinja_env.bytecode_cache = _COMPILED
-    site.test_client_class = FreshContextClient
+    use_fresh_contexts(site)
     async with site.app_context():
         yield site
     await asyncio.gather(*site.background_tasks)

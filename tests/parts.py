@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from quart import Quart
+from sqlalchemy import QueuePool
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import Database
 from app.outbox.courier import Courier
@@ -12,6 +14,11 @@ from app.outbox.state import Outbox
 def database_of(app: Quart) -> Database:
     found: Database = app.extensions["database"]
     return found
+
+
+def connections_in_use(engine: AsyncEngine) -> int:
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout()
 
 
 def outbox_of(app: Quart) -> Outbox:

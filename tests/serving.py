@@ -67,7 +67,7 @@ def _is_socket(link: Path) -> bool:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, database_url: str, *, keep_alive: int = KEEP_ALIVE_SECONDS, **settings: str
+    folder: Path, database_url: str, keep_alive: int = KEEP_ALIVE_SECONDS, /, **settings: str
 ) -> AsyncIterator[Served]:
     """Serve in `folder` from a migrated database; stop with SIGTERM, and see that it ends well.
 

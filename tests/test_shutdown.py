@@ -30,7 +30,7 @@ async def test_it_ends_in_time_and_lets_its_mail_go(
         async with serving(
             tmp_path,
             database_url,
-            keep_alive=KEEP_ALIVE_SECONDS,
+            KEEP_ALIVE_SECONDS,
             MAIL_COURIER="loop",
             MAIL_SERVER="127.0.0.1",
             MAIL_PORT=str(server.port),

@@ -133,7 +133,11 @@ def test_only_routes_touch_request_and_session() -> None:
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_every_view_hook_and_handler_is_async(app: Quart) -> None:
-    functions = [*app.view_functions.values(), *app.before_serving_funcs, *app.after_serving_funcs]
+    functions: list[object] = [
+        *app.view_functions.values(),
+        *app.before_serving_funcs,
+        *app.after_serving_funcs,
+    ]
     for hooks in (
         app.before_request_funcs,
         app.after_request_funcs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
 from tests.factories import count, make_user
-from tests.mails import link_to
+from tests.mails import bodies, link_to
 from tests.visitor import Page, Visitor
 
 CHECK = "Check your email: follow the link there to finish your registration."
@@ -46,7 +46,7 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
     assert (await visitor.get("/login")).flashes == [CHECK]
     assert message.recipients == ["susan@example.com"]
     link = link_to("confirm", message.body)
-    assert link in message.html
+    assert link in bodies(message)[1]
     assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
     assert "susan" in (await visitor.get(link)).text
     assert (await visitor.client.head(link)).status_code == 200
@@ -77,7 +77,7 @@ async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "other", "Susan@Example.com")
     assert message.recipients == ["susan@example.com"]
     assert message.subject == "[Microblog] You have an account already"
-    for body in (message.body, message.html):
+    for body in bodies(message):
         assert "/confirm/" not in body
         assert "http://127.0.0.1:8000/login" in body
 
@@ -141,7 +141,7 @@ async def test_no_link_and_no_password_is_stored(app: Quart) -> None:
 
 
 async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((notices.timedelta(hours=1), 2),))
+    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((timedelta(hours=1), 2),))
     mails = [
         len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
     ]

@@ -10,7 +10,7 @@ from quart import Quart
 
 from app import create_app
 from app.migrations import run as migrations
-from tests.conftest import FreshContextClient
+from tests.conftest import use_fresh_contexts
 from tests.parts import database_of
 
 
@@ -18,7 +18,7 @@ from tests.parts import database_of
 async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site on the old file, after `microblog db upgrade`."""
     site = create_app(config)
-    site.test_client_class = FreshContextClient
+    use_fresh_contexts(site)
     await migrations.upgrade(database_of(site))
     async with site.app_context():
         yield site

@@ -19,7 +19,7 @@ from app.database import Database, DatabaseUnavailable, reading, to_the_end, wri
 from app.migrations import HEAD
 from app.migrations import run as migrations
 from tests import postgres
-from tests.parts import database_of
+from tests.parts import connections_in_use, database_of
 
 Block = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -214,7 +214,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_gives_its_connection_back(a
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await count_users() == 0
-    assert database_of(app).writer.pool.checkedout() == 0
+    assert connections_in_use(database_of(app).writer) == 0
 
 
 async def test_to_the_end_finishes_the_work_before_the_cancellation_is_heard() -> None:

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select
 
-from app.database import reading
 from app.posts.models import Post
 from tests import postgres
-from tests.parts import database_of
+from tests.factories import count
+from tests.parts import connections_in_use, database_of
 from tests.visitor import Page, Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
@@ -119,8 +118,7 @@ async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
         assert {page.status for page in pages} == {503}
     pages = await asyncio.gather(*(ask(number) for number in range(40)))
     assert {page.status for page in pages} <= {200, 302}
-    database = database_of(app)
-    assert database.writer.pool.checkedout() == 0
+    assert connections_in_use(database_of(app).writer) == 0
 
 
 @FAULTS
@@ -146,7 +144,5 @@ async def test_what_was_acknowledged_is_there_afterwards(
         await asyncio.wait(talking)
     for task in talking:
         task.result()
-    async with reading() as connection:
-        stored = await connection.scalar(select(func.count()).select_from(Post))
-    assert stored >= statuses.count(302)
+    assert await count(Post) >= statuses.count(302)
     assert set(statuses) <= {302, 503}

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from app.outbox import carrier, ledger
+from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
 from app.quart_mail import Mail
 from tests.outbox.site import make_site, post, take_down
 from tests.parts import courier_of, outbox_of
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
-    "claiming": (ledger.claims, "take", False),
+    "claiming": (claim, "take", False),
     "claimed": (carrier, "compose", False),
     "rendered": (carrier, "compose", True),
     "fenced": (carrier, "send", False),

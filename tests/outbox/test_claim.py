@@ -388,7 +388,7 @@ async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
         explained = await connection.exec_driver_sql(
             f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
         )
-        plans = [row[3] for row in explained]
+        plans = [row.detail for row in explained]
     searches = [line for line in plans if "outbox" in line]
     by_index = [line for line in searches if "ix_outbox_due (priority=? AND due_at<?)" in line]
     assert len(by_index) == len(Priority)

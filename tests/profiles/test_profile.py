@@ -92,7 +92,7 @@ async def test_odd_names_of_old_databases_have_working_pages_and_buttons(app: Qu
     for name, link in zip(reversed(ODD_NAMES), links, strict=True):
         page = await susan.get(link)
         assert page.title == f"{name} - Microblog"
-        action = unescape(re.search(r'class="actions" action="([^"]+)"', page.text)[1])  # type: ignore[index]
+        [action] = map(unescape, re.findall(r'class="actions" action="([^"]+)"', page.text))
         assert action == person_path("follow", name)
         page = await susan.post(action, csrf_token=page.token)
         assert page.location is not None

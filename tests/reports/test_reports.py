@@ -16,7 +16,8 @@ from app.outbox.models import Delivery
 from app.quart_mail import Message
 from app.reports import ledger
 from app.reports.models import Failure
-from tests.parts import database_of, outbox_of
+from tests.mails import bodies
+from tests.parts import connections_in_use, database_of, outbox_of
 from tests.visitor import Visitor
 
 SECRET = "correct-horse-battery-staple"
@@ -68,7 +69,7 @@ async def test_a_failure_is_told_to_all_admins(faulty: Quart) -> None:
     assert message.subject == "[Microblog] Failure"
     assert message.recipients == ["root@example.com", "ops@example.com"]
     name = page.response.headers["X-Request-ID"]
-    for part in (message.body, message.html):
+    for part in bodies(message):
         assert name in part
         assert "KeyError" in part
         assert "in fault" in part
@@ -184,6 +185,6 @@ async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
         assert page.status == 500
         await settle(faulty)
     assert await rows(Failure) == []
-    assert database.writer.pool.checkedout() == 0
+    assert connections_in_use(database.writer) == 0
     await faulty.extensions["reports"].store()
     assert len(await mails(faulty)) == 1

@@ -63,7 +63,7 @@ async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app:
 async def test_errors_have_pages_in_the_sites_own_look(
     app: Quart, method: str, path: str, status: int, words: str
 ) -> None:
-    response = await app.test_client().open(path, method=method)
+    response = await Visitor(app).client.open(path, method=method)
     text = await response.get_data(as_text=True)
     assert response.status_code == status
     assert words in text

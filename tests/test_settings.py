@@ -61,6 +61,31 @@ def test_anything_else_set_but_empty_is_not_set(monkeypatch: pytest.MonkeyPatch)
     assert (values["POSTS_PER_PAGE"], values["MAIL_SERVER"]) == (25, "mx")
 
 
+def test_what_the_environment_leaves_empty_the_file_may_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Compose files and systemd's units pass variables that are empty."""
+    Path(".env").write_text("POSTS_PER_PAGE=3\nMAIL_SUBJECT_PREFIX=[Ours]\nLOG_FORMAT=json\n")
+    for key in ("POSTS_PER_PAGE", "MAIL_SUBJECT_PREFIX", "LOG_FORMAT"):
+        monkeypatch.setenv(key, "")
+    values = load(GOOD)
+    assert (values["POSTS_PER_PAGE"], values["MAIL_SUBJECT_PREFIX"]) == (3, None)
+    assert settings.from_environment()["LOG_FORMAT"] == "json"
+
+
+@pytest.mark.parametrize("address", ["root@localhost", "Root <root@localhost>"])
+def test_accounts_of_this_machine_get_mail(address: str) -> None:
+    assert load({**GOOD, "ADMINS": [address]})["ADMINS"] == (address,)
+
+
+@pytest.mark.parametrize(
+    "address", ["a b@localhost", "@localhost", "x,y@localhost", "x@y@localhost"]
+)
+def test_what_is_no_account_of_this_machine_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"ADMINS: .* is not accepted"):
+        load({**GOOD, "ADMINS": [address]})
+
+
 def test_the_first_admin_is_the_default_sender() -> None:
     assert load(GOOD)["MAIL_DEFAULT_SENDER"] == "Admin <admin@example.com>"
 

@@ -41,11 +41,11 @@ ALLOWED = {
     "notices": {"accounts", "email", "outbox", "personal_data", "quart_mail"},
     "shutdown": {"outbox"},
     "demo": {"database", "accounts", "posts"},
-    "console": set(),
+    "console": {"commands"},
     "development": {"", "demo", "mailbox", "migrations", "settings"},
     "worker": {"", "database", "outbox", "settings", "worker_logs", "worker_site"},
     "worker_logs": {"web"},
-    "worker_site": {"", "outbox"},
+    "worker_site": {"", "commands", "outbox"},
     "cli": {"", "accounts", "posts", "outbox", "quart_mail", "database", "migrations"}
     | {"commands", "console", "development", "settings"},
 }

@@ -23,6 +23,8 @@ from app.quart_mail import Message
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests import postgres
 
+from app.commands import take_down
+
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT
 
@@ -49,8 +51,7 @@ async def migrated(database_url: str, port: int, **config: Any) -> AsyncIterator
     await migrations.upgrade(site.extensions["database"])
     async with site.app_context():
         yield site
-        await site.extensions["mail_pool"].close()
-    await site.extensions["database"].dispose()
+        await take_down(site)
 
 
 @contextmanager

@@ -52,5 +52,10 @@ async def _run(
             raise
         raise DatabaseUnavailable(NOT_MIGRATED) from error
     finally:
-        await app.extensions["mail_pool"].close()
-        await app.extensions["database"].dispose()
+        await take_down(app)
+
+
+async def take_down(app: Quart) -> None:
+    """Close the connections of a program that did not serve."""
+    await app.extensions["mail_pool"].close()
+    await app.extensions["database"].dispose()

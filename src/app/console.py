@@ -11,6 +11,8 @@ from typing import Any
 
 from quart import Quart
 
+from app.commands import take_down
+
 BANNER = """Microblog console; `await` works. At hand: {names}.
 Stored mail goes out by a running site, or by `await outbox.drain()`. Leave with exit() or Ctrl-D."""
 
@@ -51,6 +53,5 @@ def interact(app: Quart, names: dict[str, Any]) -> None:
         try:
             AsyncConsole(dict(names), runner).interact(banner=banner, exitmsg="")
         finally:
-            runner.run(app.extensions["mail_pool"].close())
-            runner.run(app.extensions["database"].dispose())
+            runner.run(take_down(app))
             runner.run(context.pop(None))

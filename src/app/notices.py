@@ -44,13 +44,12 @@ def init_app(app: Quart) -> None:
 
 async def new_login(request: MailRequest) -> Message | None:
     """Render the notice of a login from a browser that the account did not know."""
-    at = datetime.fromisoformat(request.params["at"])
     return await _notice(
         request,
         "New login to your account",
         "email/new_login",
         device=request.params["device"],
-        at=f"{at:%d %b %Y, %H:%M} UTC",
+        at=datetime.fromisoformat(request.params["at"]),
         sessions=_address_of("/sessions"),
         reset=_address_of("/reset_password_request"),
     )

@@ -85,7 +85,7 @@ def drain() -> None:
     """Deliver what is due."""
     try:
         deliverer.deliver(DRAIN_SECONDS)
-        _trouble.is_over()
+        _trouble.gone()
     except (DatabaseUnavailable, DBAPIError) as error:
         _trouble.met(error)
 
@@ -143,7 +143,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
         except (DatabaseUnavailable, DBAPIError) as error:
             self._trouble.met(error)
             return 0
-        self._trouble.is_over()
+        self._trouble.gone()
         return due
 
     def _needed(self, due: int) -> int:
@@ -154,7 +154,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
             self._broker.met(f"{type(error).__name__}: {error}")
             self._forget_connection()
             return 0
-        self._broker.is_over()
+        self._broker.gone()
         return math.ceil(due / MAILS_PER_TASK) - waiting
 
     def _waiting(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from quart import Quart
 
 from app import create_app
+from app.commands import take_down
 from app.outbox.courier import Courier
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class WorkerSite:
     def close(self) -> None:
         """Close connections and loop."""
         if self._runner is not None:
-            self.run(_take_down)
+            self.run(take_down)
             self._runner.close()
         self._runner = self._site = None
 
@@ -99,8 +100,3 @@ def deferring(*numbers: signal.Signals, meanwhile: Callable[[], None]) -> Iterat
 async def _inside(site: Quart, work: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:
     async with site.app_context():
         return await work(site)
-
-
-async def _take_down(site: Quart) -> None:
-    await site.extensions["mail_pool"].close()
-    await site.extensions["database"].dispose()

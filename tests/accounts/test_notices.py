@@ -11,18 +11,21 @@ from quart import Quart
 
 import app as package
 from app.email import render
+from tests.factories import NOON
 from tests.mails import bodies
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 MAILS = Path(package.__file__).parent / "templates" / "email"
 NAMES = sorted(
-    path.stem for path in MAILS.glob("*.txt") if path.stem not in {"error_report", "new_user"}
+    path.stem
+    for path in MAILS.glob("*.txt")
+    if path.stem not in {"_signature", "error_report", "new_user"}
 )
 CONTEXT = {
     "username": "susan<b>",
     "device": "Firefox on Linux",
-    "at": "20 Nov 2026, 12:00 UTC",
+    "at": NOON,
     "address": "new&old@example.com",
     "contact": "admin@example.com",
     "link": "http://127.0.0.1:8000/link",
@@ -54,3 +57,9 @@ async def test_text_and_html_say_the_same(app: Quart, name: str) -> None:
         assert any(said[n : n + len(expected)] == expected for n in starts), paragraph
     for address in re.findall(r"http://\S+", text):
         assert f'href="{address}"' in rich
+
+
+async def test_the_time_of_a_login_is_written_for_people(app: Quart) -> None:
+    message = await render("susan@example.com", "Subject", "email/new_login", **CONTEXT)
+    for body in bodies(message):
+        assert "Firefox on Linux, 20 Nov 2026, 12:00 UTC." in body

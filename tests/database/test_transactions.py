@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
 from app.database import DatabaseUnavailable, Query, Transaction, writing
-from app.database.transactions import OverDriver, OverSqlalchemy
+from app.database.places import PLACES, placed
+from app.database.transactions import DriverTransaction, SqlalchemyTransaction
 from tests.factories import make_user
 from tests.parts import database_of
 
@@ -43,7 +44,7 @@ async def test_rows_are_tuples_of_pythons_types_either_way(app: Quart) -> None:
     over_driver = await database_of(app).change(block)
     assert await about(app, person) == "Hello"
     async with writing() as session:
-        over_sqlalchemy = await block(OverSqlalchemy(await session.connection()))
+        over_sqlalchemy = await block(SqlalchemyTransaction(await session.connection()))
     assert over_driver == over_sqlalchemy
     assert over_driver[0][0] == "susan"
 
@@ -59,7 +60,7 @@ async def test_all_or_nothing(app: Quart) -> None:
 
     with pytest.raises(DBAPIError):
         await database_of(app).change(block)
-    assert runs == [OverDriver, OverSqlalchemy]
+    assert runs == [DriverTransaction, SqlalchemyTransaction]
     assert await about(app, person) is None
 
 
@@ -96,7 +97,7 @@ async def test_a_connection_that_the_server_closed_is_replaced(app: Quart) -> No
         await transaction.run(TELL, {"id_": person, "about": "Hello"})
 
     await database_of(app).change(block)
-    assert runs == [OverDriver, OverSqlalchemy]
+    assert runs == [DriverTransaction, SqlalchemyTransaction]
     assert await about(app, person) == "Hello"
 
 
@@ -119,3 +120,11 @@ async def test_a_locked_file_is_waited_for_and_then_unavailable(app: Quart) -> N
         with pytest.raises(DatabaseUnavailable):
             await about(app, person)
     assert await about(app, person) == "Hello"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_value_that_is_forgotten_or_too_many_is_no_null(app: Quart) -> None:
+    with pytest.raises(KeyError, match="about"):
+        await database_of(app).change(lambda block: block.run(TELL, {"id_": 1}))
+    with pytest.raises(ValueError, match=f"id: 9 values for {PLACES} places"):
+        placed("id", range(9))

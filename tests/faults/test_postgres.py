@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from quart import Quart
+from sqlalchemy import literal, select
 
+from app.database import DatabaseUnavailable, Query, Transaction
 from app.posts.models import Post
 from tests import postgres
 from tests.factories import count
@@ -22,6 +24,7 @@ from tests.visitor import Page, Visitor
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
 
 ANSWER_SECONDS = 3.0
+ONE = Query(select(literal(1)))
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,23 @@ async def test_what_was_acknowledged_is_there_afterwards(
         task.result()
     assert await count(Post) >= statuses.count(302)
     assert set(statuses) <= {302, 503}
+
+
+async def test_a_courier_waits_for_a_hanging_server_no_longer_than_a_page(
+    app: Quart, postgres_server: postgres.Server
+) -> None:
+    database = database_of(app)
+
+    async def block(transaction: Transaction) -> None:
+        await transaction.run(ONE, {})
+        postgres_server.signal(signal.SIGSTOP)
+        await transaction.run(ONE, {})
+
+    begun = time.monotonic()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            await database.change(block)
+    finally:
+        postgres_server.signal(signal.SIGCONT)
+    assert time.monotonic() - begun < ANSWER_SECONDS
+    assert await database.change(lambda transaction: transaction.run(ONE, {})) == [(1,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -136,3 +137,12 @@ async def test_the_log_has_one_line_each_and_no_reset_link(
     assert "eyJsecret" not in "".join(served.log)
     assert all(line.rstrip("\n").isprintable() for line in served.log)
     assert all(line.startswith("20") for line in served.log), served.log
+
+
+async def test_in_json_every_line_is_json_the_servers_own_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, database_url, LOG_FORMAT="json") as served:
+        assert (await talk(served.port, get(b"/login"))).status == 200
+    loggers = {json.loads(line)["logger"] for line in served.log}
+    assert {"hypercorn.error", "app.events"} <= loggers

@@ -27,6 +27,20 @@ async def test_mails_are_listed_newest_first(visitor: Visitor, post: Post) -> No
     assert 'href="/mailbox/2"' in page
 
 
+@pytest.mark.parametrize(
+    ("path", "is_styled"), [("/mailbox", True), ("/mailbox/1", True), ("/login", False)]
+)
+async def test_only_these_pages_load_their_look(
+    visitor: Visitor, post: Post, path: str, is_styled: bool
+) -> None:
+    await post.send(letter())
+    sheets = re.findall(r'rel="stylesheet" href="([^"]+)"', await visitor.page(path))
+    styles = "".join([await visitor.page(sheet) for sheet in sheets])
+    assert ".card" in styles
+    assert (".mails" in styles) is is_styled
+    assert (".letter" in styles) is is_styled
+
+
 async def test_the_list_can_ask_what_is_newest(visitor: Visitor, post: Post) -> None:
     assert await (await visitor.get("/mailbox/newest")).get_json() == {"newest": 0}
     await post.send(letter())

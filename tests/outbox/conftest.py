@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from quart import Quart
 
+from app.commands import take_down
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import QUICK, make_site, take_down
+from tests.outbox.site import QUICK, make_site
 from tests.parts import outbox_of
 
 

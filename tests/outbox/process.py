@@ -15,10 +15,11 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from app.commands import take_down
 from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
 from app.quart_mail import Mail
-from tests.outbox.site import make_site, post, take_down
+from tests.outbox.site import make_site, post
 from tests.parts import courier_of, outbox_of
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it

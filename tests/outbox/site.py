@@ -13,7 +13,6 @@ from app import create_app, outbox
 from app.database import reading, writing
 from app.outbox.models import Delivery
 from app.quart_mail import Mail, Message
-from tests.parts import database_of
 
 QUICK = {
     "OUTBOX_POLL": 0.05,
@@ -45,11 +44,6 @@ def make_site(config: Mapping[str, Any]) -> Quart:
     outbox.register(site, "urgent", note, priority=outbox.Priority.RESET, secret=True)
     outbox.register(site, "bulk", note, priority=outbox.Priority.LOW)
     return site
-
-
-async def take_down(site: Quart) -> None:
-    await site.extensions["mail_pool"].close()
-    await database_of(site).dispose()
 
 
 async def post(kind: str = "note", to: str = "susan@example.com", **params: Any) -> outbox.Handle:

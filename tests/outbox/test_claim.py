@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 from quart import Quart, current_app
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from app import outbox
 from app.database import Transaction, writing
@@ -100,6 +102,39 @@ async def test_a_renewed_lease_runs_longer(app: Quart, box: Outbox) -> None:
     assert await ledger_at(app, later).renew([claim], LEASE) == []
     assert await take(at + SOON) == []
     assert await take(later + SOON) != []
+
+
+REFUSAL = {
+    "sqlite": (
+        "CREATE TABLE never (other INTEGER REFERENCES outbox(id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox "
+        "BEGIN INSERT INTO never VALUES (-1); END",
+    ),
+    "postgresql": (
+        "CREATE TABLE never (other BIGINT REFERENCES outbox(id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO never VALUES (-1); RETURN NEW; END'",
+        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+}
+"""Makes every COMMIT fail of who changes when a mail is due."""
+
+
+async def test_a_renewal_that_is_not_committed_lengthens_nothing(
+    app: Quart, database_kind: str
+) -> None:
+    await post()
+    at = now()
+    [claim] = await take(at)
+    async with writing() as session:
+        for statement in REFUSAL[database_kind]:
+            await session.execute(text(statement))
+    later = at + timedelta(seconds=LEASE / 2)
+    with pytest.raises(IntegrityError):
+        await ledger_at(app, later).renew([claim], LEASE)
+    assert claim.lease_end == at + timedelta(seconds=LEASE)
+    assert await rows("due_at") == [claim.lease_end]
 
 
 async def test_a_lost_claim_can_neither_be_renewed_nor_fenced_nor_settled(app: Quart) -> None:
@@ -276,6 +311,24 @@ async def test_one_of_two_mails_about_the_same_account_goes_out(
         ("skipped", None),
     ]
     assert len(server.bodies) == 2
+
+
+async def test_a_mail_claimed_beside_the_fence_of_another_counts_that_one(app: Quart) -> None:
+    """The second is claimed by the transaction that lets the first go: its renderer sees that."""
+    ticks = count()
+    begun = now() + timedelta(seconds=1)
+    ledger = Ledger(app, lambda: begun + timedelta(milliseconds=next(ticks)), most=100)
+    outbox.register(app, "limited", limited)
+    await post_limited("user:7")
+    [first] = await ledger.take(Room(1, 1), LEASE)
+    await post_limited("user:7")
+    first.about = "user:7"
+    passed, [second] = await asyncio.gather(ledger.fence(first), ledger.take(Room(1, 1), LEASE))
+    assert passed
+    assert ledger.commits == 2
+    assert await outbox.count_since("limited", "user:7", begun) == 1
+    second.about = "user:7"
+    assert await ledger.fence(second)
 
 
 async def test_two_couriers_that_render_at_once_send_one_mail(

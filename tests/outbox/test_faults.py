@@ -17,8 +17,9 @@ import trustme
 from quart import Quart
 
 from app import outbox
+from app.commands import take_down
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import make_due, make_site, post, rows, take_down
+from tests.outbox.site import make_due, make_site, post, rows
 from tests.parts import courier_of
 
 FAULTS = {

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from app import outbox
+from app.commands import take_down
 from app.database import Transaction
 from app.outbox import claim as claims
 from app.outbox import rules
@@ -27,7 +28,7 @@ from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority
 from app.outbox.rules import Event, Outcome
 from tests.conftest import _migrate
-from tests.outbox.site import make_site, take_down
+from tests.outbox.site import make_site
 from tests.parts import database_of, outbox_of
 
 LEASE = 30.0

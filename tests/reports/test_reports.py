@@ -188,3 +188,26 @@ async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
     assert connections_in_use(database.writer) == 0
     await faulty.extensions["reports"].store()
     assert len(await mails(faulty)) == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_no_error_ends_the_sweeping(
+    faulty: Quart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    swept = asyncio.Event()
+    times = 0
+
+    async def fail(*_: Any) -> None:
+        nonlocal times
+        times += 1
+        if times == 2:
+            swept.set()
+        raise LookupError("no such kind")
+
+    monkeypatch.setattr("app.reports.reporter.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(ledger, "mail_due", fail)
+    sweeping = asyncio.create_task(faulty.extensions["reports"].sweep())
+    async with asyncio.timeout(10):
+        await swept.wait()
+    sweeping.cancel()
+    assert caplog.text.count("could not be made: LookupError") >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -80,3 +81,42 @@ async def test_without_redis_each_process_counts_by_itself(
     assert hits[3] > 0
     await limiter.close()
     assert "limits are counted in this process only" in caplog.text
+
+
+async def test_a_mute_redis_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.web.limits.LONGEST_WAIT_SECONDS", 0.05)
+    asked = 0
+
+    async def stay_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(stay_mute, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        limiter = Limiter(f"redis://127.0.0.1:{port}")
+        hits = [await limiter.hit(RULE, "k") for _ in range(4)]
+        await limiter.close()
+    assert hits[:3] == [0, 0, 0]
+    assert hits[3] > 0
+    assert asked == 1
+    assert caplog.text.count("limits are counted in this process only") == 1
+
+
+async def test_a_redis_that_is_back_is_asked_again(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.limits.APART_SECONDS", 0.0)
+    limiter = Limiter(f"redis+unix://{redis.socket}")
+    other = Limiter(f"redis+unix://{redis.socket}")
+    await redis.stop()
+    assert await limiter.hit(RULE, "back") == 0
+    await redis.start()
+    hits = [await each.hit(RULE, "back") for each in (limiter, other) for _ in range(2)]
+    assert hits[:3] == [0, 0, 0]
+    assert hits[3] > 0
+    for each in (limiter, other):
+        await each.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from quart import Quart
 
 from app.web.headers import HEADERS
+from tests.factories import logged_in
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -50,6 +53,17 @@ async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app:
     assert response.content_type == "text/css; charset=utf-8"
     assert "immutable" in response.headers["Cache-Control"]
     assert (await app.test_client().get("/static/site.css")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/register", "/change_password", "/change_email", "/delete_account"]
+)
+async def test_no_browser_cuts_a_pasted_password(app: Quart, path: str) -> None:
+    is_guests = path in {"/login", "/register"}
+    visitor = Visitor(app) if is_guests else (await logged_in(app, "susan"))[0]
+    boxes = re.findall(r'<input [^>]*type="password"[^>]*>', (await visitor.get(path)).text)
+    assert boxes
+    assert not [box for box in boxes if "maxlength" in box]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 from app.database import postgresql, sqlite
 from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, by, unavailable
 from app.database.leases import Leases
-from app.database.transactions import OverSqlalchemy, Transaction, over_driver
+from app.database.transactions import SqlalchemyTransaction, Transaction, begun
 
 _log = logging.getLogger(__name__)
 
@@ -103,9 +103,9 @@ class Database:
     async def change(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `block` in a transaction of its own, and return what it returns; never inside `writing()`.
 
-        By single exchanges with the driver (see `app.database.transactions`), and let finish when the task is
-        cancelled. If that fails `block` runs anew over SQLAlchemy, which waits for locks, connects anew and
-        knows every driver's errors: all that a block does it does to the database. Raises
+        By single exchanges with the driver (see `app.database.transactions`), and so let finish when the task
+        is cancelled. If that fails `block` runs anew over SQLAlchemy, which waits for locks, connects anew
+        and knows every driver's errors: all that a block does it does to the database. Raises
         DatabaseUnavailable, or DBAPIError for what the database refuses.
         """
         with unavailable():
@@ -116,14 +116,14 @@ class Database:
             except TimeoutError as error:
                 raise DatabaseUnavailable("the database did not answer in time") from error
             except Exception as error:  # of any driver: what it means is found out below
-                _log.debug("Once more over SQLAlchemy: %r", error)
+                _log.debug("Once more over SQLAlchemy: %s", type(error).__name__)
         async with self.writing() as session:
-            return await block(OverSqlalchemy(await session.connection()))
+            return await block(SqlalchemyTransaction(await session.connection()))
 
     async def _change_over_driver(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self.writer.connect() as connection:
             try:
-                async with over_driver(connection) as transaction:
+                async with begun(connection) as transaction:
                     return await block(transaction)
             except BaseException:
                 await connection.invalidate()

@@ -1,4 +1,4 @@
-"""What it means when a database gives no answer, or not the one that was wanted."""
+"""How long is waited for a database, and what it means when it gives no answer, or not the one wanted."""
 
 from __future__ import annotations
 

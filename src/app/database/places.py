@@ -19,7 +19,12 @@ def places(name: str, kind: TypeEngine[T]) -> list[BindParameter[T]]:
 
 
 def placed(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Return PLACES `values` at most as the parameters of `places(name, ...)`; NULL is in no list."""
+    """Return `values` as the parameters of `places(name, ...)`; NULL, in what is left free, is in no list.
+
+    Raises ValueError for more values than there are places.
+    """
+    if len(values) > PLACES:
+        raise ValueError(f"{name}: {len(values)} values for {PLACES} places")
     filled = [*values, *[None] * (PLACES - len(values))]
     return {f"{name}{place}": value for place, value in enumerate(filled)}
 

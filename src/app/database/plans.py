@@ -47,7 +47,9 @@ class Plan:
             sql=_packed(str(compiled), len(results)) if is_packed else str(compiled),
             is_packed=is_packed,
             names=compiled.positiontup or (),
-            constants={name: bind.value for bind, name in compiled.bind_names.items()},
+            constants={
+                name: bind.value for bind, name in compiled.bind_names.items() if not bind.required
+            },
             binders={name: binder for name, binder in binders.items() if binder},
             converters=[(place, result) for place, result in enumerate(results) if result],
         )
@@ -71,7 +73,7 @@ class Plan:
 
 
 class Query:
-    """A SELECT, or a change with RETURNING, its variable parts `bindparam`s; make it once, at import.
+    """A statement, its variable parts `bindparam`s; make it once, at import. A change has rows by RETURNING.
 
     `postgresql`: the statement to run there instead, where one wording is not fast on both.
     """

@@ -28,7 +28,7 @@ class Transaction(Protocol):
         """Return the rows of `query`."""
 
 
-class OverDriver:
+class DriverTransaction:
     """By the driver's own connection."""
 
     def __init__(self, dialect: Dialect, driver: Any) -> None:
@@ -41,7 +41,7 @@ class OverDriver:
         return plan.rows(await ask(self.driver, self.dialect, plan.sql, plan.arguments(values)))
 
 
-class OverSqlalchemy:
+class SqlalchemyTransaction:
     """By a connection of SQLAlchemy's that is in a transaction."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -56,14 +56,10 @@ class OverSqlalchemy:
 
 
 @asynccontextmanager
-async def over_driver(connection: AsyncConnection) -> AsyncIterator[Transaction]:
+async def begun(connection: AsyncConnection) -> AsyncIterator[Transaction]:
     """Begin a transaction and commit it; after any error `connection` is fit to be thrown away only."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     dialect = connection.dialect
-    if dialect.name != "sqlite":
-        async with driver.transaction():
-            yield OverDriver(dialect, driver)
-        return
-    await driver.execute_fetchall("BEGIN IMMEDIATE")
-    yield OverDriver(dialect, driver)
-    await driver.execute_fetchall("COMMIT")
+    await ask(driver, dialect, "BEGIN IMMEDIATE" if dialect.name == "sqlite" else "BEGIN", ())
+    yield DriverTransaction(dialect, driver)
+    await ask(driver, dialect, "COMMIT", ())

@@ -59,7 +59,7 @@ class Courier:
                 rest = await self._turn()
                 if not self._is_behind and await self._tidying.purge():
                     rest = 0.0
-                self._trouble.is_over()
+                self._trouble.gone()
             except (DatabaseUnavailable, DBAPIError) as error:
                 self._trouble.met(error)
                 rest = self.outbox.poll

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from app.database import Query, Transaction, UtcDateTime
 from app.outbox.claim import Claim, table
-from app.outbox.held import ARE_HELD, write
+from app.outbox.held import ARE_HELD, run_for
 from app.outbox.models import State
 
 FENCE = Query(
@@ -43,11 +43,13 @@ async def fence(transaction: Transaction, claims: Sequence[Claim], *, now: datet
     claimed: its renderer counted without that one (see `count_since`), and must be asked again.
     """
     plain = [claim for claim in claims if claim.about is None]
-    passed = await write(transaction, FENCE, plain, now, about_=None, handed=now)
+    passed = await run_for(transaction, FENCE, plain, now, about_=None, handed=now)
     with_about = [claim for claim in claims if claim.about is not None]
     for claim in sorted(with_about, key=lambda claim: (claim.about or "", claim.id)):
         if await _is_alone(transaction, claim):
-            passed |= await write(transaction, FENCE, [claim], now, about_=claim.about, handed=now)
+            passed |= await run_for(
+                transaction, FENCE, [claim], now, about_=claim.about, handed=now
+            )
     return passed
 
 

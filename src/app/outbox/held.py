@@ -1,4 +1,4 @@
-"""What is held: whether claims still are ours is asked by every statement that writes for them."""
+"""What is held: whatever is written for claims is written only where they still are ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARE_HELD: ColumnElement[bool] = and_(
     table.c.claim_id.in_(places("claim", String())),
     table.c.due_at > bindparam("now_", type_=UtcDateTime()),
 )
-"""That rows are ours and their leases still run; for the values of `of`."""
+"""That rows are ours and their leases still run; for the values of `values_of`."""
 HELD = Query(select(table.c.id).where(ARE_HELD).order_by(table.c.id).with_for_update())
 RENEW = Query(
     update(table)
@@ -27,25 +27,28 @@ RENEW = Query(
 )
 
 
-def of(claims: Sequence[Claim], now: datetime) -> dict[str, Any]:
+def values_of(claims: Sequence[Claim], now: datetime) -> dict[str, Any]:
     """Return the values that ARE_HELD asks for, about PLACES claims at most."""
     ids = placed("id", [claim.id for claim in claims])
     return ids | placed("claim", [claim.claim_id for claim in claims]) | {"now_": now}
 
 
-async def write(
+async def run_for(
     transaction: Transaction, query: Query, claims: Sequence[Claim], now: datetime, **values: Any
 ) -> set[int]:
     """Run `query`, which returns the ids of rows that ARE_HELD, for `claims`; return those ids."""
     passed: set[int] = set()
     for some in batches(claims):
-        passed.update(id_ for (id_,) in await transaction.run(query, of(some, now) | values))
+        rows = await transaction.run(query, values_of(some, now) | values)
+        passed.update(id_ for (id_,) in rows)
     return passed
 
 
-async def held(transaction: Transaction, claims: Sequence[Claim], *, now: datetime) -> set[int]:
+async def still_held(
+    transaction: Transaction, claims: Sequence[Claim], *, now: datetime
+) -> set[int]:
     """Return the ids of those of `claims` that still are held, and keep it so in this transaction."""
-    return await write(transaction, HELD, claims, now)
+    return await run_for(transaction, HELD, claims, now)
 
 
 async def renew(
@@ -53,8 +56,4 @@ async def renew(
 ) -> set[int]:
     """Make the leases of `claims` end `lease` seconds from `now`; return the ids of those still held."""
     lease_end = now + timedelta(seconds=lease)
-    kept = await write(transaction, RENEW, claims, now, lease_end=lease_end)
-    for claim in claims:
-        if claim.id in kept:
-            claim.lease_end = lease_end
-    return kept
+    return await run_for(transaction, RENEW, claims, now, lease_end=lease_end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from quart import Quart
@@ -74,10 +74,14 @@ class Ledger:
                 await asyncio.sleep(AGAIN_SECONDS)
         return False
 
-    async def renew(self, held: list[Claim], lease: float) -> list[Claim]:
-        """Lengthen the leases of `held` to `lease` seconds; return those that are lost."""
-        kept = await asyncio.gather(*(self._write(claim, renew=lease) for claim in held))
-        return [claim for claim, is_kept in zip(held, kept, strict=True) if not is_kept]
+    async def renew(self, ours: list[Claim], lease: float) -> list[Claim]:
+        """Lengthen the leases of `ours` to `lease` seconds; return those that are lost."""
+        lease_end = self._clock() + timedelta(seconds=lease)  # no later than what will be written
+        kept = await asyncio.gather(*(self._write(claim, renew=lease) for claim in ours))
+        for claim, is_kept in zip(ours, kept, strict=True):
+            if is_kept:
+                claim.lease_end = lease_end
+        return [claim for claim, is_kept in zip(ours, kept, strict=True) if not is_kept]
 
     def forget(self, claim: Claim) -> None:
         """Give up the place in `sending` of a claim nobody will settle."""
@@ -181,4 +185,4 @@ class Ledger:
         if group.taking is None:
             return passed, []
         room, lease = group.taking.room, group.taking.lease
-        return passed, await claims.take(transaction, room, now=now, lease=lease)
+        return passed, await claims.take(transaction, room, now=self._clock(), lease=lease)

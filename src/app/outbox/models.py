@@ -72,7 +72,7 @@ class Content(Base):
 
 
 def _index_of_some(column: str, *others: str) -> Index:
-    """Return an index of the rows that have a `column`: what is written for the others, it costs nothing."""
+    """Return an index of the rows whose `column` is not NULL; the others cost it nothing."""
     some = text(f"{column} IS NOT NULL")
     name = f"ix_outbox_{column}"
     return Index(name, column, *others, sqlite_where=some, postgresql_where=some)

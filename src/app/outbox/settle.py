@@ -88,9 +88,7 @@ async def settle(
     """Write what became of those claims that are held, and forget what nobody needs; return their ids."""
     sent = [pair for pair in settled if _is_plainly_sent(*pair)]
     others = [pair for pair in settled if not _is_plainly_sent(*pair)]
-    passed: set[int] = set()
-    for some in batches(sent):
-        passed |= await _settle_sent(transaction, some, now)
+    passed = await _settle_sent(transaction, sent, now)
     if others:
         passed |= await _settle_others(transaction, others, now)
     contents = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
@@ -106,16 +104,19 @@ def _is_plainly_sent(claim: Claim, settlement: Settlement) -> bool:
 async def _settle_sent(
     transaction: Transaction, sent: Sequence[Settled], now: datetime
 ) -> set[int]:
-    claims = [claim for claim, _ in sent]
-    codes = placed("code", [settlement.code for _, settlement in sent])
-    texts = placed("text", [_short(settlement.text) for _, settlement in sent])
-    return await held.write(transaction, SENT, claims, now, done=now, **codes, **texts)
+    passed: set[int] = set()
+    for some in batches(sent):
+        values = held.values_of([claim for claim, _ in some], now) | {"done": now}
+        values |= placed("code", [settlement.code for _, settlement in some])
+        values |= placed("text", [_short(settlement.text) for _, settlement in some])
+        passed.update(id_ for (id_,) in await transaction.run(SENT, values))
+    return passed
 
 
 async def _settle_others(
     transaction: Transaction, others: Sequence[Settled], now: datetime
 ) -> set[int]:
-    ids = await held.held(transaction, [claim for claim, _ in others], now=now)
+    ids = await held.still_held(transaction, [claim for claim, _ in others], now=now)
     ours = [(claim, settlement) for claim, settlement in others if claim.id in ids]
     for claim, settlement, key in await keys.take_back(transaction, ours):
         await transaction.run(SETTLE, _values(claim, settlement, now) | {"key": key})

@@ -10,7 +10,7 @@ from app.outbox.claim import Claim, Room
 from app.outbox.models import Priority
 
 SENDING_PER_CONNECTION = 2
-CLAIMS_PER_CONNECTION = 12
+CLAIMS_PER_CONNECTION = 6
 
 
 class Gate:
@@ -46,8 +46,5 @@ class Slots:
         return Room(max(0, total), max(0, min(total, bulk)))
 
     def wants_more(self, held: int) -> bool:
-        """Return whether it is time to claim more: many at once, and before there are none to send.
-
-        So many as fill `sending` twice: those that are there, and those that are to be there next.
-        """
-        return held <= 2 * self.sending
+        """Return whether it is time to claim more: many at once, and before there are none to send."""
+        return held <= self.claims - self.sending

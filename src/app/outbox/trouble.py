@@ -14,8 +14,8 @@ _log = logging.getLogger(__name__)
 class Told:
     """A trouble that may last: one line when it comes, with `%s` for what it is, and one when it goes."""
 
-    def __init__(self, says: str, is_over: str) -> None:
-        self._lines = says, is_over
+    def __init__(self, says: str, says_then: str) -> None:
+        self._lines = says, says_then
         self._told: str | None = None
 
     def met(self, what: str) -> None:
@@ -24,7 +24,7 @@ class Told:
             self._told = what
             _log.warning(self._lines[0], what)
 
-    def is_over(self) -> None:
+    def gone(self) -> None:
         """Log, if there was trouble, that it is over."""
         if self._told is not None:
             self._told = None
@@ -36,7 +36,6 @@ class Trouble:
 
     def __init__(self) -> None:
         self._told = Told("The outbox cannot be read: %s", "The outbox can be read again")
-        self.is_over = self._told.is_over
 
     def met(self, error: DatabaseUnavailable | DBAPIError) -> None:
         """Tell what `error` means for whoever looks after the site."""
@@ -44,3 +43,7 @@ class Trouble:
             self._told.met(str(error) or type(error).__name__)
         else:
             self._told.met(NOT_MIGRATED if wants_upgrade(error) else type(error).__name__)
+
+    def gone(self) -> None:
+        """Tell, if there was trouble, that it is over."""
+        self._told.gone()

@@ -17,9 +17,9 @@ from app.posts import timeline as timelines
 from app.posts.keyset import COLUMNS, ROWS, Side, beyond
 from app.posts.models import Post
 from app.web.paging import FIRST, Page, Place, Position, cut
+from app.web.times import written
 
 AVATAR_PIXELS = 48
-WRITTEN = "%d %b %Y, %H:%M UTC"
 Rows = list[tuple[Any, ...]]
 
 
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
             number,
             body,
             time.isoformat(),
-            f"{time:{WRITTEN}}",
+            written(time),
             username,
             person_path("user", username),
             avatar_url(email, AVATAR_PIXELS),

@@ -84,13 +84,6 @@ def clean(value: str) -> str:
     return _BREAKS.sub("", value) if is_bad_text(value) else value
 
 
-def encoded(text: str, codec: Charset, *, name: str = "") -> str:
-    """Return ``text`` in ASCII: as it is, or as encoded words of at most 75 characters."""
-    if text.isascii():
-        return text
-    return words(text, codec, name=name)
-
-
 def words(text: str, codec: Charset, *, name: str = "") -> str:
     """Return ``text`` as encoded words on folded lines, in UTF-8 if ``codec`` cannot hold it."""
     text = _UNFOLD.sub("", _SURROGATE.sub("\ufffd", text))
@@ -111,7 +104,7 @@ def text_field(name: str, value: str, codec: Charset) -> str:
     if len(line) <= LINE_WANTED and line.isascii():
         return line
     if not value.isascii():
-        return f"{name}: {encoded(value, codec, name=name)}"
+        return f"{name}: {words(value, codec, name=name)}"
     urls = name.lower().startswith("list-")
     folded = fold(name, _URL_COMMA.sub(", ", value) if urls else value)
     if all(len(part) <= LINE_LIMIT for part in folded.split("\r\n")):

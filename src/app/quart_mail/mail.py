@@ -26,8 +26,8 @@ from .state import MailState
 class Mail:
     """Sends mail for an app, as Flask-Mail's Mail does, with ``await``.
 
-    One Mail may serve several apps: inside an app context it works for that app, outside for the
-    one it was made with, or else for the last one it was initialised with.
+    It works for the app it was made with, as Flask-Mail's does; else for that of the app context,
+    or outside any for the last one it was initialised with.
     """
 
     def __init__(self, app: Quart | None = None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from quart import Quart
@@ -12,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import Database, DatabaseUnavailable
 from app.reports import ledger
 from app.reports.description import Description, describe
-from app.reports.noted import Notes
+from app.reports.noted import Noted, Notes
 from app.web import events, exchange
 
 SWEEP_SECONDS = 60
@@ -74,20 +76,22 @@ class Reporter:
 
     async def store(self) -> None:
         """Store what was noted; what cannot be stored now is tried again by the next sweep."""
+        with _to_the_log("stored"):
+            try:
+                while taken := self.notes.take():
+                    await self._store(taken)
+            finally:
+                self.is_storing = False
+
+    async def _store(self, taken: list[Noted]) -> None:
         database: Database = self.app.extensions["database"]
-        taken = []
         try:
-            while taken := self.notes.take():
-                async with database.writing() as session:
-                    for noted in taken:
-                        await ledger.store(session, noted, datetime.now(UTC))
-        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            async with database.writing() as session:
+                for noted in taken:
+                    await ledger.store(session, noted, datetime.now(UTC))
+        except (DatabaseUnavailable, SQLAlchemyError):
             self.notes.give_back(taken)
-            log.warning("error reports could not be stored: %s", type(error).__name__)
-        except Exception as error:  # of a failure to report there is no report
-            log.error("error reports could not be made: %s", type(error).__name__)
-        finally:
-            self.is_storing = False
+            raise
 
     async def sweep(self) -> None:
         """Now and then, for ever: report what was counted since the last mail of its kind."""
@@ -95,9 +99,18 @@ class Reporter:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await self.store()
-            try:
+            with _to_the_log("looked for"):
                 async with database.writing() as session:
                     await ledger.mail_due(session, datetime.now(UTC))
                     await ledger.forget(session, datetime.now(UTC))
-            except (DatabaseUnavailable, SQLAlchemyError) as error:
-                log.warning("error reports could not be looked for: %s", type(error).__name__)
+
+
+@contextmanager
+def _to_the_log(wanted: str) -> Iterator[None]:
+    """Log what goes wrong in the block: of a failure to report there is no report."""
+    try:
+        yield
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        log.warning("error reports could not be %s: %s", wanted, type(error).__name__)
+    except Exception as error:
+        log.error("error reports could not be made: %s", type(error).__name__)

@@ -7,7 +7,7 @@ directory, else the default. `table` lists them all.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dotenv import dotenv_values
@@ -26,23 +26,27 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     line for the first wrong or missing one.
     """
     given = dict(config or {})
-    environment = from_environment()
-    values = {setting.key: _value(setting, given, environment) for setting in SETTINGS}
+    sources = (os.environ, _from_file())
+    values = {setting.key: _value(setting, given, sources) for setting in SETTINGS}
     checks.fill_in(values)
     checks.check(values)
     return {**given, **values}
 
 
 def from_environment() -> dict[str, str]:
-    """Return what the environment and, behind it, the `.env` file of this directory give."""
-    kept = {key: value for key, value in dotenv_values(".env").items() if value is not None}
-    return {**kept, **os.environ}
+    """Return what the environment gives, and where that is empty the `.env` file of this directory."""
+    kept = _from_file()
+    return kept | {key: value for key, value in os.environ.items() if value or key not in kept}
 
 
-def _value(setting: Setting, given: Mapping[str, Any], environment: Mapping[str, Any]) -> Any:
+def _from_file() -> dict[str, str]:
+    return {key: value for key, value in dotenv_values(".env").items() if value is not None}
+
+
+def _value(setting: Setting, given: Mapping[str, Any], sources: Sequence[Mapping[str, str]]) -> Any:
     keys = (setting.key, *setting.aliases)
     named = [given[key] for key in keys if key in given]
     if not named:
-        found = [environment[key] for key in keys if key in environment]
+        found = (source[key] for source in sources for key in keys if key in source)
         named = [raw for raw in found if raw or setting.may_be_empty]
     return setting.parse(next((raw for raw in named if raw is not None), setting.default))

@@ -94,7 +94,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
     if values["MAIL_COURIER"] == "celery" and not values["CELERY_BROKER_URL"]:
         raise SettingsError(
-            "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
+            "CELERY_BROKER_URL is missing, and Celery is to deliver the mail; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
     for key, whole in (

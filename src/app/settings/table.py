@@ -10,8 +10,6 @@ from app.settings.parsing import Parser, boolean, one_of, seconds, text, whole
 
 HOUR = 3600
 DAY = 24 * HOUR
-SHORTEST_LINK = HOUR
-"""Of the links in mails, besides that of a reset, whose time is a setting."""
 
 
 class SettingsError(ValueError, SystemExit):
@@ -125,7 +123,7 @@ SETTINGS = (
     Setting("OUTBOX_PROBE_MAX", seconds(0.01), 15),
     Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
-    Setting("OUTBOX_EXPIRY_MARGIN", seconds(0, SHORTEST_LINK / 2)),
+    Setting("OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)),  # other links live an hour or more
     Setting("OUTBOX_GRACE", seconds(), 10),
     Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
 )

@@ -21,6 +21,7 @@ from app.web import (
     logs,
     static,
     templates,
+    times,
 )
 
 
@@ -28,6 +29,7 @@ def init_app(app: Quart) -> None:
     """Give `app` everything of this package; features and their pages come after it."""
     logs.init_app(app)
     templates.init_app(app)
+    times.init_app(app)
     cookies.init_app(app)
     exchange.init_app(app)
     hosts.init_app(app)

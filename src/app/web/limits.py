@@ -23,6 +23,8 @@ from app.web.counters import Counters
 IPV6_SUBSCRIBER_BITS = 64
 LONGEST_WAIT_SECONDS = 1.0
 """How long Redis may take for one count; then this process counts by itself."""
+APART_SECONDS = 10.0
+"""How long it does so before it asks Redis again: every visitor would wait for a mute one."""
 
 Limit = tuple[str, str]
 """A rule and the key it is counted for, such as ("10 per 5 minutes", "login:susan")."""
@@ -49,6 +51,7 @@ class Limiter:
     def __init__(self, address: str) -> None:
         self.own = MovingWindowRateLimiter(Counters())
         self.shared: MovingWindowRateLimiter | None = None
+        self.apart_until = -math.inf
         self.bridge: Any = None
         self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if address != "memory":
@@ -70,11 +73,12 @@ class Limiter:
         await self._ask(_clear, rule, key)
 
     async def _ask(self, question: Question[T], rule: str, key: str) -> T:
-        if self.shared is not None:
+        if self.shared is not None and time.monotonic() >= self.apart_until:
             try:
                 async with asyncio.timeout(LONGEST_WAIT_SECONDS):
                     return await question(self.shared, rule, key)
             except self.faults as error:
+                self.apart_until = time.monotonic() + APART_SECONDS
                 log.warning("limits are counted in this process only: %s", type(error).__name__)
         return await question(self.own, rule, key)
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from quart import Quart
 
+from app import settings
 from app.web import exchange
 from app.web.events import Event, written
 
@@ -20,12 +21,12 @@ class Line(logging.Formatter):
     """Turns a record into one line of printable ASCII: a control character is written as its escape.
 
     `style` is `text`, `json`, or for a developer's eyes `tall`: text, and a traceback on lines of its own.
-    `hypercorn.toml` names this class for the server's own log.
+    `hypercorn.toml` names this class for the server's own log, which has the style of the environment.
     """
 
-    def __init__(self, style: str = "text") -> None:
+    def __init__(self, style: str | None = None) -> None:
         super().__init__()
-        self.style = style
+        self.style = style or settings.from_environment().get("LOG_FORMAT")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of `record`, its traceback included."""

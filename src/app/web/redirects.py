@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 LONGEST = 2000
 
@@ -21,10 +21,4 @@ def safe_path(target: str | None) -> str | None:
             return None
         if any(ord(character) < 0x20 or 0x7F <= ord(character) <= 0xA0 for character in form):
             return None
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return None
-    if parts.scheme or parts.netloc:
-        return None
     return quote(target, safe="/?&=%:@!$'()*+,;~#", errors="replace")

@@ -18,6 +18,7 @@ from quart.testing import QuartClient
 from app import create_app, settings
 from app.migrations import run as migrations
 from tests import postgres
+from tests.parts import database_of
 from tests.redis_server import RedisServer
 
 CHEAP_HASH = "pbkdf2:sha256:1"
@@ -105,8 +106,8 @@ async def database_url(
 
 async def _migrate(url: str) -> None:
     app = create_app({"TESTING": True, "DATABASE_URL": url})
-    await migrations.upgrade(app.extensions["database"])
-    await app.extensions["database"].dispose()
+    await migrations.upgrade(database_of(app))
+    await database_of(app).dispose()
 
 
 @pytest.fixture
@@ -128,13 +129,18 @@ class FreshContextClient(QuartClient):
         return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
 
 
+def use_fresh_contexts(site: Quart) -> None:
+    """Let the clients of `site` be FreshContextClients."""
+    site.test_client_class = FreshContextClient  # type: ignore[assignment] # nor is Quart's own one its protocol
+
+
 @pytest.fixture
 async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site, inside its app context, not serving."""
     site = create_app(config)
     site.jinja_env.bytecode_cache = _COMPILED
-    site.test_client_class = FreshContextClient
+    use_fresh_contexts(site)
     async with site.app_context():
         yield site
     await asyncio.gather(*site.background_tasks)
-    await site.extensions["database"].dispose()
+    await database_of(site).dispose()

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from quart import Quart
-from sqlalchemy import insert
+from sqlalchemy import Table, func, insert, select
 from werkzeug.security import generate_password_hash
 
 from app.accounts.models import User, followers
-from app.database import writing
+from app.database import Base, reading, writing
 from app.posts.models import Post
 from tests.visitor import Visitor
 
@@ -43,6 +43,12 @@ async def make_follow(follower_id: int, *followed_ids: int) -> None:
             await session.execute(
                 insert(followers).values(follower_id=follower_id, followed_id=followed_id)
             )
+
+
+async def count(table: type[Base] | Table) -> int:
+    """Return how many rows `table` has."""
+    async with reading() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
 
 
 async def logged_in(app: Quart, username: str, **more: Any) -> tuple[Visitor, int]:

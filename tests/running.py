@@ -76,7 +76,9 @@ async def running_site(folder: Path, *arguments: str, **environment: str) -> Asy
     )  # fmt: skip
     try:
         greeting = await asyncio.wait_for(_read_greeting(process), START_SECONDS)
-        yield Site(ADDRESS.search(greeting)[0], process, greeting)  # type: ignore[index]
+        address = ADDRESS.search(greeting)
+        assert address is not None, greeting
+        yield Site(address[0], process, greeting)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -114,6 +116,6 @@ class Browser:
     async def _open(self, path: str, body: bytes | None) -> str:
         def read() -> str:
             with self.opener.open(self.url + path, body, timeout=10) as response:
-                return response.read().decode()  # type: ignore[no-any-return]
+                return str(response.read(), "utf-8")
 
         return await asyncio.to_thread(read)

@@ -66,12 +66,17 @@ def _is_socket(link: Path) -> bool:
 
 
 @asynccontextmanager
-async def serving(folder: Path, database_url: str, **settings: str) -> AsyncIterator[Served]:
-    """Serve in `folder` from a migrated database; stop with SIGTERM, and see that it ends well."""
+async def serving(
+    folder: Path, database_url: str, keep_alive: int = KEEP_ALIVE_SECONDS, /, **settings: str
+) -> AsyncIterator[Served]:
+    """Serve in `folder` from a migrated database; stop with SIGTERM, and see that it ends well.
+
+    `keep_alive`: seconds an idle connection is kept.
+    """
     environment = os.environ | PRODUCTION | {"DATABASE_URL": database_url} | settings
     process = await asyncio.create_subprocess_exec(
         HYPERCORN, "--config", str(TOML), "--bind", "127.0.0.1:0",
-        "--keep-alive", str(KEEP_ALIVE_SECONDS), "app:create_app()",
+        "--keep-alive", str(keep_alive), "app:create_app()",
         cwd=folder, env=environment, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     served = Served(0, process)
@@ -85,9 +90,13 @@ async def serving(folder: Path, database_url: str, **settings: str) -> AsyncIter
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(START_SECONDS):
-            await process.wait()
-            await reading
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await process.wait()
+                await reading
+        finally:
+            if process.returncode is None:
+                process.kill()
 
 
 async def _read(served: Served, running: asyncio.Event) -> None:

@@ -6,21 +6,13 @@ from pathlib import Path
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select
 
 from app import demo
 from app.accounts.models import User, followers
-from app.database import reading
 from app.posts.models import BODY_LENGTH, Post
-from tests.factories import make_user
+from tests.factories import count, make_user
 from tests.running import Browser, running_site
 from tests.visitor import Visitor
-
-
-async def count(table: object) -> int:
-    async with reading() as connection:
-        found = await connection.execute(select(func.count()).select_from(table))  # type: ignore[arg-type]
-        return found.scalar_one()
 
 
 async def test_the_demo_is_a_living_place(app: Quart) -> None:

@@ -13,6 +13,7 @@ import pytest
 from app import create_app, settings
 from app.settings import SettingsError, load
 from tests.forking import FORKING
+from tests.parts import outbox_of
 
 GOOD: dict[str, Any] = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -185,7 +186,7 @@ def test_a_wrong_setting_ends_a_program_with_its_line_alone() -> None:
 def test_a_mail_with_a_link_has_half_of_its_life_at_least(
     given: dict[str, Any], reset_expiry: float
 ) -> None:
-    kinds = create_app({**GOOD, **given}).extensions["outbox"].kinds
+    kinds = outbox_of(create_app({**GOOD, **given})).kinds
     assert kinds["reset_password"].expiry == reset_expiry
     assert all(kind.expiry is None or kind.expiry >= reset_expiry for kind in kinds.values())
 

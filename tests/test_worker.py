@@ -21,6 +21,7 @@ from app.migrations import run as migrations
 from tests.conftest import CHEAP_HASH
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import rows
+from tests.parts import database_of
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
@@ -244,11 +245,11 @@ async def test_a_database_without_tables_is_said_once_and_waited_out(
             while not (events(beat, "upgrade") and events(worker, "upgrade")):
                 await asyncio.sleep(0.1)
         site = create_app({"TESTING": True, "DATABASE_URL": environment["DATABASE_URL"]})
-        await migrations.upgrade(site.extensions["database"])
+        await migrations.upgrade(database_of(site))
         async with site.app_context():
             await send(1)
             await all_sent()
-        await site.extensions["database"].dispose()
+        await database_of(site).dispose()
     for said in (beat, worker):
         assert len(events(said, "upgrade")) == 1
         assert len(events(said, "can be read again")) == 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quart import Quart, Response
+from quart.testing import QuartClient
 
 TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
@@ -33,7 +34,9 @@ class Page:
 
     @property
     def title(self) -> str:
-        return html.unescape(TITLE.search(self.text)[1])  # type: ignore[index]
+        found = TITLE.search(self.text)
+        assert found is not None, self.text
+        return html.unescape(found[1])
 
     @property
     def flashes(self) -> list[str]:
@@ -42,7 +45,7 @@ class Page:
     @property
     def token(self) -> str:
         """The CSRF token of the page's last form: the first is the logout button's."""
-        return TOKEN.findall(self.text)[-1]  # type: ignore[no-any-return]
+        return str(TOKEN.findall(self.text)[-1])
 
     def errors(self, field: str) -> list[str]:
         """Return the messages under `field`."""
@@ -54,7 +57,16 @@ class Visitor:
     """One browser; `follow` redirects by asking for them with `get`."""
 
     def __init__(self, app: Quart, **client: Any) -> None:
-        self.client = app.test_client(**client)
+        made = app.test_client(**client)
+        assert isinstance(made, QuartClient)
+        self.client: QuartClient = made
+
+    def cookie(self, name: str) -> str:
+        """Return the value of a cookie that the browser must have."""
+        assert self.client.cookie_jar is not None
+        [value] = [cookie.value for cookie in self.client.cookie_jar if cookie.name == name]
+        assert value is not None
+        return value
 
     async def get(self, path: str, **kwargs: Any) -> Page:
         """Ask for `path`, without following redirects."""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app import mail, notices, outbox
 from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
-from tests.factories import make_user
+from tests.factories import count, make_user
+from tests.mails import bodies, link_to
 from tests.visitor import Page, Visitor
 
-LINK = re.compile(r"http://127\.0\.0\.1:8000(/confirm/\S+)")
 CHECK = "Check your email: follow the link there to finish your registration."
 
 
@@ -40,19 +39,14 @@ async def register(visitor: Visitor, username: str, email: str) -> tuple[Page, l
     return page, sent
 
 
-async def count(table: type) -> int:
-    async with reading() as connection:
-        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-
-
 async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> None:
     visitor = Visitor(app)
     page, [message] = await register(visitor, "susan", "susan@example.com")
     assert page.location == "/login"
     assert (await visitor.get("/login")).flashes == [CHECK]
     assert message.recipients == ["susan@example.com"]
-    link = LINK.search(message.body)[1]
-    assert link in message.html
+    link = link_to("confirm", message.body)
+    assert link in bodies(message)[1]
     assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
     assert "susan" in (await visitor.get(link)).text
     assert (await visitor.client.head(link)).status_code == 200
@@ -83,7 +77,7 @@ async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "other", "Susan@Example.com")
     assert message.recipients == ["susan@example.com"]
     assert message.subject == "[Microblog] You have an account already"
-    for body in (message.body, message.html):
+    for body in bodies(message):
         assert "/confirm/" not in body
         assert "http://127.0.0.1:8000/login" in body
 
@@ -102,7 +96,7 @@ async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> Non
 async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> None:
     visitor = Visitor(app)
     links = [
-        LINK.search((await register(visitor, "david", f"{n}@example.com"))[1][0].body)[1]
+        link_to("confirm", (await register(visitor, "david", f"{n}@example.com"))[1][0].body)
         for n in "ab"
     ]
     assert (await visitor.submit(links[1])).location == "/login"
@@ -113,7 +107,7 @@ async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> 
 
 async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "susan", "susan@example.com")
-    link = LINK.search(message.body)[1]
+    link = link_to("confirm", message.body)
     visitors = [Visitor(app) for _ in range(20)]
     tokens = [(await visitor.get(link)).token for visitor in visitors]
     await asyncio.gather(
@@ -130,7 +124,7 @@ async def test_a_registration_is_over_after_a_day(app: Quart) -> None:
     _, [message] = await register(visitor, "susan", "susan@example.com")
     async with writing() as session:
         await session.execute(update(Registration).values(expires_at=datetime.now(UTC)))
-    page = await visitor.get(LINK.search(message.body)[1])
+    page = await visitor.get(link_to("confirm", message.body))
     assert page.location == "/login"
     await register(visitor, "david", "david@example.com")
     assert await count(Registration) == 1
@@ -147,7 +141,7 @@ async def test_no_link_and_no_password_is_stored(app: Quart) -> None:
 
 
 async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((notices.timedelta(hours=1), 2),))
+    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((timedelta(hours=1), 2),))
     mails = [
         len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
     ]

@@ -74,7 +74,7 @@ async def test_nor_may_it_become_the_name_or_address_later(app: Quart, password:
     page = await visitor.submit("/change_password", current=PASSWORD, **chosen)
     assert page.errors("password") == [TOO_TELLING]
     async with writing() as session:
-        user = await session.scalar(select(User))
+        user = (await session.scalars(select(User))).one()
     link = f"/reset_password/{user.get_reset_password_token()}"
     assert (await visitor.submit(link, **chosen)).errors("password") == [TOO_TELLING]
     assert (await visitor.get(link)).status == 200
@@ -123,7 +123,7 @@ async def test_a_huge_password_is_never_hashed(
 
 async def _reset_link(app: Quart) -> str:
     async with writing() as session:
-        user = await session.scalar(select(User).where(User.username == "susan"))
+        user = (await session.scalars(select(User).where(User.username == "susan"))).one()
         return f"/reset_password/{user.get_reset_password_token()}"
 
 

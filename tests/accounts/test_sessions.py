@@ -16,6 +16,7 @@ from app.accounts.models import KnownDevice, LoginSession
 from app.database import reading
 from app.quart_mail import Message
 from tests.factories import PASSWORD, logged_in, make_user
+from tests.mails import bodies
 from tests.visitor import Page, Visitor
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -133,7 +134,7 @@ async def test_the_first_browser_is_no_news_and_the_second_is(app: Quart) -> Non
     [message] = await mails_of(app, IPHONE)
     assert message.recipients == ["susan@example.com"]
     assert message.subject == "[Microblog] New login to your account"
-    for body in (message.body, message.html):
+    for body in bodies(message):
         assert "Safari on an iPhone" in body
         assert "http://127.0.0.1:8000/sessions" in body
 
@@ -153,7 +154,7 @@ async def test_a_known_browser_is_no_news_again(app: Quart) -> None:
 async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
     await make_user("susan")
     visitor = await log_in_with(app, FIREFOX)
-    cookie = {cookie.name: cookie.value for cookie in visitor.client.cookie_jar}["device"]
+    cookie = visitor.cookie("device")
     async with reading() as connection:
         [row] = (await connection.exec_driver_sql("SELECT * FROM known_device")).all()
     assert cookie not in repr(row)

@@ -40,7 +40,8 @@ async def folded(name: str) -> tuple[str | None, str | None]:
         found = await connection.execute(
             select(User.username_canonical, User.email_canonical).where(User.username == name)
         )
-        return tuple(found.one())
+        row = found.one()
+        return row.username_canonical, row.email_canonical
 
 
 async def register(app: Quart, username: str, email: str) -> Page:
@@ -67,7 +68,7 @@ async def test_a_name_whose_case_is_changed_is_not_given_up(app: Quart, susan: V
 
 async def test_an_address_that_is_given_up_is_its_twins(app: Quart, susan: Visitor) -> None:
     async with writing() as session:
-        user = await session.scalar(select(User).where(User.username == "susan"))
+        user = (await session.scalars(select(User).where(User.username == "susan"))).one()
         token = tokens.mint(
             tokens.CHANGE_EMAIL,
             user.id,

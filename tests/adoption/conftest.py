@@ -10,15 +10,16 @@ from quart import Quart
 
 from app import create_app
 from app.migrations import run as migrations
-from tests.conftest import FreshContextClient
+from tests.conftest import use_fresh_contexts
+from tests.parts import database_of
 
 
 @pytest.fixture
 async def adopted(config: dict[str, Any]) -> AsyncIterator[Quart]:
     """The site on the old file, after `microblog db upgrade`."""
     site = create_app(config)
-    site.test_client_class = FreshContextClient
-    await migrations.upgrade(site.extensions["database"])
+    use_fresh_contexts(site)
+    await migrations.upgrade(database_of(site))
     async with site.app_context():
         yield site
-    await site.extensions["database"].dispose()
+    await database_of(site).dispose()

@@ -18,6 +18,7 @@ from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
 from tests.adoption.old_files import EDITIONS, ODD_NAMES, PASSWORD, make_old_file, rows
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 MICROBLOGS_OWN = "ae346256b650"
@@ -116,17 +117,17 @@ async def test_nobody_takes_a_twins_name_or_address(adopted: Quart) -> None:
 
 
 async def test_the_schema_is_this_versions(adopted: Quart) -> None:
-    await migrations.check(adopted.extensions["database"])
+    await migrations.check(database_of(adopted))
 
 
 async def test_down_again_microblog_itself_works_with_it(adopted: Quart, old_file: Path) -> None:
     before = rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)
-    await migrations.downgrade(adopted.extensions["database"], MICROBLOGS_OWN)
+    await migrations.downgrade(database_of(adopted), MICROBLOGS_OWN)
     assert (rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)) == before
     assert rows(old_file, "SELECT version_num FROM alembic_version") == [(MICROBLOGS_OWN,)]
     assert shape(old_file) == shape(make_old_file(old_file.with_name("other.db"), "2024"))
-    await migrations.upgrade(adopted.extensions["database"])
-    await migrations.check(adopted.extensions["database"])
+    await migrations.upgrade(database_of(adopted))
+    await migrations.check(database_of(adopted))
 
 
 def shape(path: Path) -> dict[str, object]:
@@ -158,7 +159,7 @@ async def test_interrupted_halfway_it_can_be_run_again(
     if step == "batch_alter_table" and edition == "2024":
         return  # nothing to alter there
     site = create_app(config)
-    database = site.extensions["database"]
+    database = database_of(site)
     before = rows(old_file, POSTS)
     real = getattr(op, step)
 
@@ -206,7 +207,7 @@ class TestLooseEnds:
         async with reading() as connection:
             text = "\n".join(await adoption.findings(connection))
         assert "Account 21 ('unreachable'): it has no address" in text
-        await migrations.check(adopted.extensions["database"])
+        await migrations.check(database_of(adopted))
 
 
 async def test_posts_of_deleted_accounts_are_kept_too(
@@ -216,8 +217,8 @@ async def test_posts_of_deleted_accounts_are_kept_too(
         connection.execute("DELETE FROM user WHERE id = 2")
         connection.commit()
     site = create_app(config)
-    await migrations.upgrade(site.extensions["database"])
-    await site.extensions["database"].dispose()
+    await migrations.upgrade(database_of(site))
+    await database_of(site).dispose()
     author = "SELECT username FROM user JOIN post ON post.user_id = user.id WHERE post.id = 2"
     assert rows(old_file, author) == [("left-behind",)]
     assert rows(old_file, FOLLOWS) == [(1, 10)]
@@ -232,7 +233,7 @@ class TestNotOurs:
 
     async def refused(self, config: dict[str, Any], path: Path) -> str:
         before = path.read_bytes()
-        database = create_app(config).extensions["database"]
+        database = database_of(create_app(config))
         with pytest.raises(NotMicroblog) as error:
             await migrations.upgrade(database)
         await database.dispose()
@@ -277,7 +278,7 @@ async def test_an_older_chapter_is_brought_up_too(config: dict[str, Any], old_fi
         connection.executescript(
             "DROP TABLE followers; UPDATE alembic_version SET version_num = '37f06a334dbf';"
         )
-    database = create_app(config).extensions["database"]
+    database = database_of(create_app(config))
     await migrations.upgrade(database)
     await migrations.check(database)
     await database.dispose()

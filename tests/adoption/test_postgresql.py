@@ -6,9 +6,10 @@ import pytest
 from quart import Quart
 from sqlalchemy import text
 
-from app.database import Database, writing
+from app.database import writing
 from app.migrations import run as migrations
 from tests.adoption.old_files import PASSWORD, PBKDF2_HASH, SCRYPT_HASH
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 LOOSEN = """
@@ -37,7 +38,7 @@ LOOSE_ROWS = (
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.parametrize("edition", ["2018", "2024"])
 async def test_it_is_adopted_and_goes_back(app: Quart, edition: str) -> None:
-    database: Database = app.extensions["database"]
+    database = database_of(app)
     await migrations.downgrade(database, "ae346256b650")
     async with writing() as session:
         loose = edition == "2018"

@@ -12,6 +12,7 @@ import pytest
 from app import create_app
 from app.migrations import run as migrations
 from tests.adoption.old_files import PBKDF2_HASH, make_old_file, rows
+from tests.parts import database_of
 
 MICROBLOGS_OWN = "ae346256b650"
 AUTHORS = "SELECT body, username, email FROM post JOIN user ON user.id = user_id ORDER BY post.id"
@@ -34,7 +35,7 @@ def change(path: Path, script: str) -> None:
 
 async def upgrade(config: dict[str, Any], *, back: bool = False) -> None:
     """Run `microblog db upgrade`, or with `back` the downgrade to Microblog's own revision."""
-    database = create_app(config).extensions["database"]
+    database = database_of(create_app(config))
     if back:
         await migrations.downgrade(database, MICROBLOGS_OWN)
     else:

@@ -19,6 +19,7 @@ from app.database import Database, DatabaseUnavailable, reading, to_the_end, wri
 from app.migrations import HEAD
 from app.migrations import run as migrations
 from tests import postgres
+from tests.parts import connections_in_use, database_of
 
 Block = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -37,7 +38,7 @@ def test_the_newest_revision_is_the_one_that_the_site_wants() -> None:
 
 
 async def test_models_and_migrations_agree(app: Quart) -> None:
-    await migrations.check(app.extensions["database"])
+    await migrations.check(database_of(app))
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -45,12 +46,12 @@ async def test_looking_at_the_revision_waits_for_no_writer(app: Quart) -> None:
     async with writing() as session:
         session.add(susan())
         await session.flush()
-        assert await migrations.current(app.extensions["database"]) == HEAD
-        await migrations.check(app.extensions["database"])
+        assert await migrations.current(database_of(app)) == HEAD
+        await migrations.check(database_of(app))
 
 
 async def test_down_to_nothing_and_up_again(app: Quart) -> None:
-    database = app.extensions["database"]
+    database = database_of(app)
     await migrations.downgrade(database, "base")
     await migrations.upgrade(database)
     await migrations.check(database)
@@ -213,7 +214,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_gives_its_connection_back(a
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await count_users() == 0
-    assert app.extensions["database"].writer.pool.checkedout() == 0
+    assert connections_in_use(database_of(app).writer) == 0
 
 
 async def test_to_the_end_finishes_the_work_before_the_cancellation_is_heard() -> None:

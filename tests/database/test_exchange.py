@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from quart import Quart
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import CursorResult, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app.accounts.models import User
@@ -19,6 +19,7 @@ async def test_rows_counts_and_new_ids_come_back(app: Quart) -> None:
     async with writing() as session:
         await session.execute(insert(User), PEOPLE)
         changed = await session.execute(update(User).where(User.id > 2).values(about_me="x"))
+        assert isinstance(changed, CursorResult)
         assert changed.rowcount == 3
         returned = await session.execute(
             update(User).where(User.id == 1).values(about_me="y").returning(User.id, User.about_me)

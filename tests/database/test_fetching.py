@@ -13,18 +13,14 @@ from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, Query, fetch, writing
+from app.database import DatabaseUnavailable, Query, fetch, writing
 from tests.factories import logged_in, make_user
+from tests.parts import connections_in_use, database_of
 
 PERSON = Query(
     select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))
 )
 SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
-
-
-def database_of(app: Quart) -> Database:
-    found: Database = app.extensions["database"]
-    return found
 
 
 async def test_rows_are_tuples_of_pythons_types(app: Quart) -> None:
@@ -67,7 +63,7 @@ async def test_readers_that_leave_cost_no_connection(app: Quart) -> None:
     leases = database_of(app).leases
     assert not leases.free.locked()
     assert len(leases.idle) <= 5
-    assert database_of(app).reader.pool.checkedout() == len(leases.idle)  # type: ignore[attr-defined]
+    assert connections_in_use(database_of(app).reader) == len(leases.idle)
 
 
 async def test_more_readers_than_connections_take_turns(app: Quart) -> None:

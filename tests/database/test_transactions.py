@@ -12,10 +12,11 @@ from sqlalchemy import Integer, String, bindparam, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, Query, Transaction, writing
+from app.database import DatabaseUnavailable, Query, Transaction, writing
 from app.database.places import PLACES, placed
 from app.database.transactions import DriverTransaction, SqlalchemyTransaction
 from tests.factories import make_user
+from tests.parts import database_of
 
 TELL = Query(
     update(User)
@@ -25,11 +26,6 @@ TELL = Query(
 )
 ASK = Query(select(User.about_me).where(User.id == bindparam("id_", type_=Integer)))
 WRONG = Query(update(User).values(about_me=text("no_such_function()")).returning(User.id))
-
-
-def database_of(app: Quart) -> Database:
-    found: Database = app.extensions["database"]
-    return found
 
 
 async def about(app: Quart, person: int) -> str | None:

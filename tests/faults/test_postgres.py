@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, literal, select
+from sqlalchemy import literal, select
 
-from app.database import Database, DatabaseUnavailable, Query, Transaction, reading
+from app.database import DatabaseUnavailable, Query, Transaction
 from app.posts.models import Post
 from tests import postgres
-from tests.factories import logged_in
+from tests.factories import count
+from tests.parts import connections_in_use, database_of
 from tests.visitor import Page, Visitor
-from tests.web.test_fuzz import watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
 
@@ -35,13 +35,6 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with postgres.Server(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
         yield server
-
-
-@pytest.fixture
-async def susan(app: Quart) -> AsyncIterator[Visitor]:
-    async with watched(app) as errors:
-        yield (await logged_in(app, "susan"))[0]
-    assert not errors
 
 
 @contextmanager
@@ -128,8 +121,7 @@ async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
         assert {page.status for page in pages} == {503}
     pages = await asyncio.gather(*(ask(number) for number in range(40)))
     assert {page.status for page in pages} <= {200, 302}
-    database = app.extensions["database"]
-    assert database.writer.pool.checkedout() == 0
+    assert connections_in_use(database_of(app).writer) == 0
 
 
 @FAULTS
@@ -155,16 +147,14 @@ async def test_what_was_acknowledged_is_there_afterwards(
         await asyncio.wait(talking)
     for task in talking:
         task.result()
-    async with reading() as connection:
-        stored = await connection.scalar(select(func.count()).select_from(Post))
-    assert stored >= statuses.count(302)
+    assert await count(Post) >= statuses.count(302)
     assert set(statuses) <= {302, 503}
 
 
 async def test_a_courier_waits_for_a_hanging_server_no_longer_than_a_page(
     app: Quart, postgres_server: postgres.Server
 ) -> None:
-    database: Database = app.extensions["database"]
+    database = database_of(app)
 
     async def block(transaction: Transaction) -> None:
         await transaction.run(ONE, {})

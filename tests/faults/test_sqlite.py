@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from tests.factories import logged_in
 from tests.faults.test_postgres import is_the_503_page, timed
+from tests.parts import database_of
 from tests.visitor import Visitor
-from tests.web.test_fuzz import watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -39,13 +38,6 @@ NOBODY = 65534
 @pytest.fixture
 def path(config: dict[str, Any]) -> Path:
     return Path(config["DATABASE_URL"].removeprefix("sqlite:///"))
-
-
-@pytest.fixture
-async def susan(app: Quart) -> AsyncIterator[Visitor]:
-    async with watched(app) as errors:
-        yield (await logged_in(app, "susan"))[0]
-    assert not errors
 
 
 @asynccontextmanager
@@ -128,7 +120,7 @@ async def test_read_only_reads_go_on_and_writes_say_503(
     app: Quart, susan: Visitor, request: pytest.FixtureRequest
 ) -> None:
     token = (await susan.get("/index")).token
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
     request.getfixturevalue("read_only")
     page = await susan.get("/index")
     assert page.status == 200
@@ -136,7 +128,7 @@ async def test_read_only_reads_go_on_and_writes_say_503(
     page = await timed(susan.post("/index", post="lost", csrf_token=token))
     assert is_the_503_page(page)
     assert (await susan.get("/readyz")).status == 200
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app import mail, outbox
 from app.database import reading
 from app.greeting.models import Greeted
+from tests.mails import bodies
 from tests.visitor import Visitor
 
 
@@ -46,8 +47,9 @@ async def test_a_new_name_is_greeted_stored_and_told_of(app: Quart) -> None:
     [message] = sent
     assert message.subject == "[Microblog] New User"
     assert message.recipients == ["admin@example.com"]
-    assert "User Susan <3 has joined." in message.body
-    assert "User Susan &lt;3 has joined." in message.html
+    text, html = bodies(message)
+    assert "User Susan <3 has joined." in text
+    assert "User Susan &lt;3 has joined." in html
 
 
 async def test_a_known_name_is_welcomed_back_without_a_mail(app: Quart) -> None:

@@ -78,7 +78,7 @@ class Visitor:
         """Return the answer to a GET."""
         scope: dict[str, Any] = {"client": (peer, 40000)}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.client.get(path, scope_base=scope, headers=named)  # type: ignore[return-value]
+        return await self.client.get(path, scope_base=scope, headers=named)
 
     async def page(self, path: str) -> str:
         """Return the text of a page that must be there."""

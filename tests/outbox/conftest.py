@@ -12,6 +12,7 @@ from app.commands import take_down
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import QUICK, make_site
+from tests.parts import outbox_of
 
 
 @pytest.fixture
@@ -35,5 +36,4 @@ async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
 
 @pytest.fixture
 def box(app: Quart) -> Outbox:
-    outbox: Outbox = app.extensions["outbox"]
-    return outbox
+    return outbox_of(app)

@@ -16,15 +16,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from app.commands import take_down
-from app.outbox import carrier, ledger
+from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
-from app.outbox.courier import Courier
-from app.outbox.state import Outbox
 from app.quart_mail import Mail
 from tests.outbox.site import make_site, post
+from tests.parts import courier_of, outbox_of
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
-    "claiming": (ledger.claims, "take", False),
+    "claiming": (claim, "take", False),
     "claimed": (carrier, "compose", False),
     "rendered": (carrier, "compose", True),
     "fenced": (carrier, "send", False),
@@ -87,8 +86,8 @@ async def main(plan: dict[str, Any]) -> None:
     site = make_site(plan["config"])
     if "kill_at" in plan:
         die_at(plan["kill_at"], plan["kill_after"])
-    box: Outbox = site.extensions["outbox"]
-    deliverer: Courier = site.extensions["outbox_courier"]
+    box = outbox_of(site)
+    deliverer = courier_of(site)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with site.app_context():

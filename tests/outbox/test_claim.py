@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import outbox
-from app.database import Database, Transaction, writing
+from app.database import Transaction, writing
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
 from app.outbox.expire import expire
@@ -26,6 +26,7 @@ from app.quart_mail import Message
 from app.settings import SettingsError
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, post, rows
+from tests.parts import database_of
 
 LEASE = 30.0
 SOON = timedelta(seconds=LEASE + 1)
@@ -40,7 +41,7 @@ async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
     async def block(transaction: Transaction) -> list[Claim]:
         return await claims.take(transaction, room, now=at, lease=LEASE)
 
-    database: Database = current_app.extensions["database"]
+    database = database_of(current_app)
     return await database.change(block)
 
 
@@ -414,7 +415,7 @@ async def test_postgresql_reads_few_rows_of_a_crowd(
     """Neither a crowd of waiting rows nor one that is due later is walked through."""
     await fill(20_000, priority=priority, due_at=now() + timedelta(hours=hours))
     await post("urgent")
-    database = app.extensions["database"]
+    database = database_of(app)
     async with database.reader.connect() as connection:
         await connection.exec_driver_sql("ANALYZE outbox")
         due = str(
@@ -440,7 +441,7 @@ async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
         explained = await connection.exec_driver_sql(
             f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
         )
-        plans = [row[3] for row in explained]
+        plans = [row.detail for row in explained]
     searches = [line for line in plans if "outbox" in line]
     by_index = [line for line in searches if "ix_outbox_due (priority=? AND due_at<?)" in line]
     assert len(by_index) == len(Priority)

@@ -16,11 +16,11 @@ from sqlalchemy.engine import ExceptionContext
 
 from app import outbox
 from app.migrations import run as migrations
-from app.outbox.courier import Courier
 from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
+from tests.parts import courier_of, database_of
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -82,8 +82,8 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
     app: Quart, box: Outbox, server: FaultySmtp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="app.outbox")
-    database = app.extensions["database"]
-    courier: Courier = app.extensions["outbox_courier"]
+    database = database_of(app)
+    courier = courier_of(app)
     await migrations.downgrade(database, "base")
     errors: list[object] = []
     has_looked_often = asyncio.Event()

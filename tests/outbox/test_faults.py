@@ -18,9 +18,9 @@ from quart import Quart
 
 from app import outbox
 from app.commands import take_down
-from app.outbox.courier import Courier
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_due, make_site, post, rows
+from tests.parts import courier_of
 
 FAULTS = {
     "4xx": "451 4.3.0 not now",
@@ -112,7 +112,7 @@ async def test_every_fault_at_every_stage(
     app: Quart, server: FaultySmtp, stage: str, fault: str
 ) -> None:
     expected = MATRIX[stage][fault]
-    courier: Courier = app.extensions["outbox_courier"]
+    courier = courier_of(app)
     await inflict(server, stage, fault)
     handle = await post()
     await outbox.drain()

@@ -27,9 +27,9 @@ from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority
 from app.outbox.rules import Event, Outcome
-from app.outbox.state import Outbox
 from tests.conftest import _migrate
 from tests.outbox.site import make_site
+from tests.parts import database_of, outbox_of
 
 LEASE = 30.0
 BACK = st.integers(0, 3)
@@ -69,10 +69,10 @@ class Machine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.site = make_site({"TESTING": True, "DATABASE_URL": f"sqlite:///{path}"})
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        box: Outbox = self.site.extensions["outbox"]
+        box = outbox_of(self.site)
         box.clock = lambda: self.now  # type: ignore[method-assign]
         self.ledger = Ledger(self.site, lambda: self.now, most=10_000)
-        self.database = self.site.extensions["database"]
+        self.database = database_of(self.site)
         self.models: dict[int, Model] = {}
         self.claims: list[Claim] = []
 

@@ -19,12 +19,13 @@ from app.outbox.state import Outbox
 from app.quart_mail import BadHeaderError, Message, NoRecipientsError
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
+from tests.parts import database_of
 
 
 @contextmanager
 def statements(app: Quart) -> Iterator[list[str]]:
     seen: list[str] = []
-    engine = app.extensions["database"].writer.sync_engine
+    engine = database_of(app).writer.sync_engine
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         seen.append(statement)

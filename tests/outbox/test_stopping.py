@@ -9,15 +9,15 @@ import pytest
 from quart import Quart
 
 from app.database import DatabaseUnavailable
-from app.outbox.courier import Courier
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
+from tests.parts import courier_of
 
 
 async def test_what_is_claimed_while_it_is_told_to_stop_is_let_go(
     app: Quart, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    courier: Courier = app.extensions["outbox_courier"]
+    courier = courier_of(app)
     taking = asyncio.Event()
     take = courier.ledger.take
 
@@ -40,7 +40,7 @@ async def test_a_drain_that_breaks_off_ends_what_is_under_way(
     app: Quart, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop of a Celery worker stands still between tasks: no lease would be renewed."""
-    courier: Courier = app.extensions["outbox_courier"]
+    courier = courier_of(app)
     server.fail("dot", "hang", times=1)
     await post()
     draining = asyncio.create_task(courier.drain())

@@ -17,6 +17,7 @@ from app.outbox.models import Delivery
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import change, post, rows
+from tests.parts import courier_of
 
 
 async def test_what_expires_while_it_stands_in_line_is_not_sent(
@@ -66,7 +67,7 @@ async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_
 
 
 async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: FaultySmtp) -> None:
-    courier: Courier = app.extensions["outbox_courier"]
+    courier = courier_of(app)
     await post()
     await outbox.drain()
     await change(done_at=datetime.now(UTC) - timedelta(days=100))

@@ -66,7 +66,9 @@ async def test_last_seen_is_written_once_a_minute_and_not_by_the_page(app: Quart
     async def last_seen() -> datetime:
         async with reading() as connection:
             found = await connection.execute(select(User.last_seen).where(User.id == me))
-            return found.scalar_one()  # type: ignore[return-value]
+            seen = found.scalar_one()
+            assert seen is not None
+            return seen
 
     with recorded() as seen:
         await asyncio.gather(*(susan.get("/index") for _ in range(3)))

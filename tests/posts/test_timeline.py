@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from app.database import writing
 from app.posts.models import Post
 from tests.factories import logged_in, make_follow, make_post, make_user
+from tests.parts import database_of
 from tests.visitor import Page, Visitor
 
 BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>')
@@ -147,7 +148,7 @@ async def test_a_made_up_position_shows_the_first_page(app: Quart, path: str) ->
 
 async def test_rows_of_other_programs_are_paged_too(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
-    async with app.extensions["database"].writing() as session:
+    async with database_of(app).writing() as session:
         for number in range(5):
             await (await session.connection()).exec_driver_sql(
                 "INSERT INTO post (body, timestamp, user_id) "

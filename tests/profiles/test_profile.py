@@ -12,6 +12,7 @@ from quart import Quart
 
 from app.accounts.addresses import person_path
 from tests.factories import logged_in, make_follow, make_post, make_user
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 
@@ -55,7 +56,7 @@ async def test_of_two_names_that_differ_by_case_each_has_its_page(app: Quart) ->
     susan, _ = await logged_in(app, "susan")
     await make_user("david")
     twin = await make_user("twin", username_canonical=None)
-    async with app.extensions["database"].writing() as session:
+    async with database_of(app).writing() as session:
         await (await session.connection()).exec_driver_sql(
             f"UPDATE \"user\" SET username = 'David', username_canonical = NULL WHERE id = {twin}"
         )
@@ -91,7 +92,7 @@ async def test_odd_names_of_old_databases_have_working_pages_and_buttons(app: Qu
     for name, link in zip(reversed(ODD_NAMES), links, strict=True):
         page = await susan.get(link)
         assert page.title == f"{name} - Microblog"
-        action = unescape(re.search(r'class="actions" action="([^"]+)"', page.text)[1])  # type: ignore[index]
+        [action] = map(unescape, re.findall(r'class="actions" action="([^"]+)"', page.text))
         assert action == person_path("follow", name)
         page = await susan.post(action, csrf_token=page.token)
         assert page.location is not None

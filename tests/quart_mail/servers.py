@@ -46,7 +46,11 @@ class Catcher:
 
     @property
     def contents(self) -> list[bytes]:
-        return [bytes(envelope.content) for envelope in self.envelopes]
+        contents = []
+        for envelope in self.envelopes:
+            assert isinstance(envelope.content, bytes)
+            contents.append(envelope.content)
+        return contents
 
     def parsed(self, index: int = -1) -> EmailMessage:
         message = BytesParser(policy=default).parsebytes(self.contents[index])
@@ -65,7 +69,7 @@ async def catching(
         smtp |= {"authenticator": catcher.authenticate, "auth_require_tls": False}
     if tls is not None and not implicit:
         smtp["tls_context"] = tls
-    smtp = {"hostname": "test", "enable_SMTPUTF8": True, "loop": loop} | smtp
+    smtp = dict[str, Any](hostname="test", enable_SMTPUTF8=True, loop=loop) | smtp
     server = await loop.create_server(
         lambda: SMTP(catcher, **smtp), "127.0.0.1", 0, ssl=tls if implicit else None
     )

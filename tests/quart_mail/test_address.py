@@ -55,5 +55,5 @@ def test_a_pair_as_text_is_read_back(pair: tuple[str, str]) -> None:
 
 
 def test_the_envelope_has_each_address_once_in_order() -> None:
-    given = ["b@x.de", ("B", "b@X.DE"), "B@x.de", "a@x.de", "b@x.de"]
+    given: list[str | tuple[str, str]] = ["b@x.de", ("B", "b@X.DE"), "B@x.de", "a@x.de", "b@x.de"]
     assert envelope(given) == ["b@x.de", "B@x.de", "a@x.de"]

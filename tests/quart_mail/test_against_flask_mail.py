@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from email.message import Message as StandardMessage
 from email.parser import BytesParser
 from email.policy import default
+from email.utils import parseaddr
 from typing import Any
 
 import flask
@@ -55,7 +56,11 @@ MESSAGES: dict[str, dict[str, Any]] = {
 
 
 def build(kind: Any, given: dict[str, Any]) -> Any:
-    arguments = {"subject": "subject", "recipients": ["to@example.com"], "date": DATE} | given
+    arguments: dict[str, Any] = {
+        "subject": "subject",
+        "recipients": ["to@example.com"],
+        "date": DATE,
+    } | given
     files = arguments.pop("files", [])
     message = kind(**arguments)
     for name, content_type, data in files:
@@ -107,9 +112,9 @@ async def test_what_arrives_means_the_same(
         assert ours[field] == expected[field], field
     envelope = catcher.envelopes[0]
     assert set(envelope.rcpt_tos) == {
-        flask_mail.parseaddr(flask_mail.sanitize_address(to))[1] for to in theirs.send_to
+        parseaddr(flask_mail.sanitize_address(to))[1] for to in theirs.send_to
     }
-    assert envelope.mail_from == flask_mail.parseaddr(theirs.sender)[1]
+    assert envelope.mail_from == parseaddr(theirs.sender)[1]
     assert set(theirs.mail_options) <= set(envelope.mail_options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import email
 
 import pytest
@@ -46,7 +45,7 @@ NAME = "ünicöde ←→ ✓.txt"
 def test_a_file_name_may_be_unicode() -> None:
     message = build(body="hello")
     message.attach(data=b"this is a test", content_type="text/plain", filename=NAME)
-    part = email.message_from_string(message.as_string()).get_payload()[1]
+    part = [*email.message_from_string(message.as_string()).walk()][-1]
     assert part["Content-Disposition"] == (
         "attachment; filename*=UTF8''%C3%BCnic%C3%B6de%20%E2%86%90%E2%86%92%20%E2%9C%93.txt"
     )
@@ -74,7 +73,8 @@ def test_alternatives_make_it_alternative(alternative: str) -> None:
 def test_html_with_attachments_is_alternative_within_mixed() -> None:
     message = build(body="Hello World", html="<p>Hello World</p>")
     message.attach(data=b"this is a test", content_type="text/plain")
-    body, attachment = email.message_from_string(message.as_string()).get_payload()
-    plain, html = body.get_payload()
+    mixed, body, plain, html, attachment = email.message_from_string(message.as_string()).walk()
+    assert mixed.get_payload() == [body, attachment]
+    assert body.get_payload() == [plain, html]
     assert (plain.get_payload(), html.get_payload()) == ("Hello World", "<p>Hello World</p>")
-    assert base64.b64decode(attachment.get_payload()) == b"this is a test"
+    assert attachment.get_payload(decode=True) == b"this is a test"

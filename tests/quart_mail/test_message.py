@@ -27,8 +27,8 @@ class LazyText:
 
 
 def build(**given: Any) -> Message:
-    given = {"subject": "subject", "sender": "from@example.com"} | given
-    return Message(**({"recipients": ["to@example.com"]} | given))
+    usual = {"subject": "subject", "sender": "from@example.com", "recipients": ["to@example.com"]}
+    return Message(**(usual | given))
 
 
 def test_the_default_sender_is_taken_when_none_is_given(app: Quart, mail: Mail) -> None:

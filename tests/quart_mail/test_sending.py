@@ -116,7 +116,10 @@ async def test_a_sender_set_on_the_message_later_counts(
 async def test_names_are_for_headers_and_bare_addresses_for_the_envelope(
     catcher: Catcher, make_mail: MakeMail
 ) -> None:
-    recipients = ["ÄÜÖ → ✓ <to@example.com>", ("Ann", "ann@example.com")]
+    recipients: list[str | tuple[str, str]] = [
+        "ÄÜÖ → ✓ <to@example.com>",
+        ("Ann", "ann@example.com"),
+    ]
     await make_mail(catcher.port).send(Message("s", recipients, "Öö"))
     assert catcher.envelopes[0].rcpt_tos == ["to@example.com", "ann@example.com"]
     assert catcher.parsed()["To"] == "ÄÜÖ → ✓ <to@example.com>, Ann <ann@example.com>"

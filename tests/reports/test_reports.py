@@ -16,6 +16,8 @@ from app.outbox.models import Delivery
 from app.quart_mail import Message
 from app.reports import ledger
 from app.reports.models import Failure
+from tests.mails import bodies
+from tests.parts import connections_in_use, database_of, outbox_of
 from tests.visitor import Visitor
 
 SECRET = "correct-horse-battery-staple"
@@ -67,7 +69,7 @@ async def test_a_failure_is_told_to_all_admins(faulty: Quart) -> None:
     assert message.subject == "[Microblog] Failure"
     assert message.recipients == ["root@example.com", "ops@example.com"]
     name = page.response.headers["X-Request-ID"]
-    for part in (message.body, message.html):
+    for part in bodies(message):
         assert name in part
         assert "KeyError" in part
         assert "in fault" in part
@@ -124,7 +126,7 @@ async def test_two_processes_send_one_report(faulty: Quart, config: dict[str, An
         await asyncio.gather(*(Visitor(app).get("/fault/x") for _ in range(5)))
         await settle(app)
     assert len(await mails(faulty)) == 1
-    await other.extensions["database"].dispose()
+    await database_of(other).dispose()
 
 
 async def test_client_faults_and_outages_are_no_failures(app: Quart) -> None:
@@ -166,7 +168,7 @@ async def test_a_report_expires_after_a_day(faulty: Quart) -> None:
 async def test_nothing_is_reported_about_reporting(
     faulty: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faulty.extensions["outbox"].kinds.pop("error_report")
+    outbox_of(faulty).kinds.pop("error_report")
     page = await Visitor(faulty).get("/fault/x")
     assert page.status == 500
     await settle(faulty)
@@ -176,14 +178,14 @@ async def test_nothing_is_reported_about_reporting(
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
-    database = faulty.extensions["database"]
+    database = database_of(faulty)
     async with writing() as session:  # SQLite's one writer is taken
         await session.execute(update(Failure).values(count=0))
         page = await Visitor(faulty).get("/fault/x")
         assert page.status == 500
         await settle(faulty)
     assert await rows(Failure) == []
-    assert database.writer.pool.checkedout() == 0
+    assert connections_in_use(database.writer) == 0
     await faulty.extensions["reports"].store()
     assert len(await mails(faulty)) == 1
 

@@ -11,8 +11,9 @@ import pytest
 from quart import Quart
 
 from app import create_app
-from tests.conftest import FreshContextClient
+from tests.conftest import use_fresh_contexts
 from tests.factories import PASSWORD, make_user
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -23,10 +24,10 @@ OLDEST, OLD, NEW = (secrets.token_urlsafe(32) for _ in range(3))
 @asynccontextmanager
 async def site(config: dict[str, Any], key: str, *older: str) -> AsyncIterator[Quart]:
     app = create_app(config | {"SECRET_KEY": key, "SECRET_KEY_FALLBACKS": ",".join(older)})
-    app.test_client_class = FreshContextClient
+    use_fresh_contexts(app)
     async with app.app_context():
         yield app
-    await app.extensions["database"].dispose()
+    await database_of(app).dispose()
 
 
 def moved(visitor: Visitor, app: Quart) -> Visitor:

@@ -25,9 +25,9 @@ async def everything() -> dict[str, list[Any]]:
         }
 
 
-async def good_token(purpose: str, **more: str) -> str:
+async def good_token(purpose: str, **more: Any) -> str:
     async with writing() as session:
-        user = await session.scalar(select(User).where(User.username == "susan"))
+        user = (await session.scalars(select(User).where(User.username == "susan"))).one()
         return tokens.mint(purpose, user.id, user.credentials_version, expires_in=600, **more)
 
 

@@ -1,0 +1,20 @@
+"""Whom the faults of a database meet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from quart import Quart
+
+from tests.factories import logged_in
+from tests.visitor import Visitor
+from tests.web.test_fuzz import watched
+
+
+@pytest.fixture
+async def susan(app: Quart) -> AsyncIterator[Visitor]:
+    """Susan's browser, logged in; no error goes unhandled until the test is over."""
+    async with watched(app) as errors:
+        yield (await logged_in(app, "susan"))[0]
+    assert not errors

@@ -89,7 +89,8 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
     )
     assert not folder.exists()
     assert microblog("db", "upgrade", DATABASE_URL=url).returncode == 0
-    assert (folder / "x.db").exists()
+    assert (folder / "x.db").stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(

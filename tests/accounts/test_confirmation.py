@@ -14,7 +14,7 @@ from app import mail, notices, outbox
 from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
-from tests.factories import count, make_user
+from tests.factories import count, logged_in, make_user
 from tests.mails import bodies, link_to
 from tests.visitor import Page, Visitor
 
@@ -146,3 +146,14 @@ async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyP
         len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
     ]
     assert mails == [1, 1, 0, 0]
+
+
+async def test_a_link_is_good_for_whoever_follows_it_logged_in_or_not(app: Quart) -> None:
+    _, [message] = await register(Visitor(app), "david", "david@example.com")
+    link = link_to("confirm", message.body)
+    susan, _ = await logged_in(app, "susan")
+    assert (await susan.submit(link)).location == "/index"
+    assert "Congratulations, you are now a registered user!" in (await susan.get("/index")).flashes
+    assert await count(User) == 2
+    assert (await susan.get("/confirm/rubbish")).location == "/index"
+    assert "not valid any more" in (await susan.get("/index")).text

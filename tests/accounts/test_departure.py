@@ -9,7 +9,7 @@ import pytest
 from quart import Quart
 from sqlalchemy import delete, func, select, update
 
-from app import notices
+from app import notices, outbox
 from app.accounts.departure import naming_accounts
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing

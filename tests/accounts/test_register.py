@@ -135,3 +135,11 @@ async def test_an_address_that_grows_when_folded_is_refused_in_words(app: Quart,
     page = await Visitor(app).submit(path, email=LIGATURES, **fields)
     assert page.status == 200
     assert page.errors("email") == ["Invalid email address."]
+
+
+async def test_a_local_part_that_no_mail_server_takes_is_refused(app: Quart) -> None:
+    fields = {"username": "susan", "password": "correct horse", "password2": "correct horse"}
+    page = await Visitor(app).submit("/register", email=f"{'a' * 65}@example.com", **fields)
+    assert page.errors("email") == ["Invalid email address."]
+    page = await Visitor(app).submit("/register", email=f"{'a' * 64}@example.com", **fields)
+    assert page.location == "/login"

@@ -200,3 +200,10 @@ async def test_a_stale_button_ends_nothing_and_says_what_to_do(app: Quart, path:
     [said] = (await visitor.get("/sessions")).flashes
     assert said.endswith("comes from an earlier login. Please press the button again.")
     assert (await other.get("/index")).status == 200
+
+
+async def test_the_session_that_looks_is_listed_first(app: Quart) -> None:
+    await make_user("susan")
+    first = await log_in_with(app, FIREFOX)
+    await log_in_with(app, IPHONE)
+    assert "Firefox" in rows(await first.get("/sessions"))[0]

@@ -446,3 +446,16 @@ async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
     by_index = [line for line in searches if "ix_outbox_due (priority=? AND due_at<?)" in line]
     assert len(by_index) == len(Priority)
     assert not [line for line in searches if "SCAN" in line]
+
+
+async def test_why_a_mail_waits_is_known_even_when_it_is_let_go(app: Quart) -> None:
+    await post()
+    at = now()
+    for outcome in (Outcome(Event.TROUBLE, 421, "closing"), Outcome(Event.LET_GO)):
+        [claim] = await take(at)
+        settlement = settle(
+            outcome, attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
+        )
+        assert await ledger_at(app, at).settle(claim, settlement)
+        assert await rows("last_code", "last_text") == [(421, "closing")]
+        at += timedelta(seconds=Times().probe_max)

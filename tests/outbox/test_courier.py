@@ -130,7 +130,7 @@ async def test_a_reset_passes_mails_that_hang(
 
 
 async def test_a_down_server_pauses_without_spending_attempts(
-    app: Quart, server: FaultySmtp
+    app: Quart, server: FaultySmtp, caplog: pytest.LogCaptureFixture
 ) -> None:
     await server.close_port()
     async with app.test_app():
@@ -142,6 +142,8 @@ async def test_a_down_server_pauses_without_spending_attempts(
             assert {await handle for handle in handles} == {"sent"}
     assert {row.attempts for row in await rows()} == {1}
     assert set(server.arrivals.values()) == {1}
+    assert caplog.text.count("Mail waits for the mail server") == 1
+    assert caplog.text.count("The mail server can be reached again") == 1
 
 
 async def test_another_process_waits_for_its_handle_by_polling(

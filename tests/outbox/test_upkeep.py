@@ -157,7 +157,8 @@ async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
     await post(kind="reset_password", address="secret@example.com")
     settings = {"DEBUG": "1", "DATABASE_URL": database_url}
     done = await asyncio.to_thread(running.microblog, "outbox", "list", **settings)
-    kinds = [line.split("\t")[2] for line in done.stdout.splitlines()]
+    head, *kinds = [line.split("\t")[2] for line in done.stdout.splitlines()]
+    assert head == "KIND AND RECIPIENT"
     assert kinds == ["reset_password", "message to bob@example.com", "message to ann@example.com"]
     assert "secret" not in done.stdout
 

@@ -96,3 +96,13 @@ async def test_an_account_deleted_while_it_speaks_says_nothing(app: Quart) -> No
     with pytest.raises(service.AuthorGone):
         await service.say(4711, "hello")
     assert await stored() == []
+
+
+async def test_who_was_logged_out_meanwhile_hears_that_nothing_was_saved(app: Quart) -> None:
+    visitor = Visitor(app)
+    page = await visitor.post("/index", post="a long thought")
+    assert page.location == "/login?next=/index"
+    assert (await visitor.get("/login")).flashes == [
+        "You were not logged in any more, so what you sent was not saved.",
+        "Please log in to access this page.",
+    ]

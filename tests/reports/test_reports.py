@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from quart import Quart, abort
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app import create_app, mail, outbox
 from app.database import DatabaseUnavailable, reading, writing
@@ -16,6 +16,8 @@ from app.outbox.models import Delivery
 from app.quart_mail import Message
 from app.reports import ledger
 from app.reports.models import Failure
+from app.web.logs import Line
+from tests.factories import logged_in
 from tests.mails import bodies
 from tests.parts import connections_in_use, database_of, outbox_of
 from tests.visitor import Visitor
@@ -211,3 +213,14 @@ async def test_no_error_ends_the_sweeping(
         await swept.wait()
     sweeping.cancel()
     assert caplog.text.count("could not be made: LookupError") >= 1
+
+
+async def test_a_missing_table_is_named_as_what_it_is(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with writing() as session:
+        await session.execute(text("ALTER TABLE post RENAME TO posts"))
+    visitor, _ = await logged_in(app, "susan")
+    assert (await visitor.get("/explore")).status == 500
+    [record] = [r for r in caplog.records if "event=failure" in Line("text").format(r)]
+    assert "`microblog db upgrade` makes" in Line("text").format(record)

@@ -6,8 +6,8 @@ import pytest
 from quart import Quart
 
 from app.accounts.models import LoginSession, User
-from app.web.csrf import STALE
-from tests.factories import count
+from app.web.csrf import STALE, STALE_BUT_PASSWORDS, STALE_WITH_NOTHING
+from tests.factories import count, logged_in
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -55,7 +55,7 @@ async def test_a_wrong_token_is_explained_and_what_was_typed_is_kept(
     await visitor.get("/register")
     page = await visitor.post("/register", **REGISTRATION, csrf_token=token)
     assert page.status == 400
-    assert STALE in page.text
+    assert STALE_BUT_PASSWORDS in page.text
     assert 'value="susan@example.com"' in page.text
     assert "correct horse" not in page.text
     assert await count(User) == 0
@@ -85,3 +85,15 @@ async def test_a_token_is_stale_after_twelve_hours(
     monkeypatch.setattr("app.web.csrf.TOKEN_SECONDS", -1)
     page = await Visitor(app).submit("/register", **REGISTRATION)
     assert page.status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/index", STALE), ("/change_email", STALE_BUT_PASSWORDS), ("/change_password", STALE_WITH_NOTHING),
+     ("/delete_account", STALE_WITH_NOTHING), ("/download_data", STALE_WITH_NOTHING)],
+)  # fmt: skip
+async def test_nothing_is_said_to_be_kept_that_is_not(app: Quart, path: str, words: str) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    page = await visitor.post(path, csrf_token="stale")
+    assert page.status == 400
+    assert words in page.text

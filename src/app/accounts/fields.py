@@ -8,7 +8,14 @@ from typing import Any
 from quart import current_app
 from wtforms import HiddenField, ValidationError
 from wtforms.form import BaseForm
-from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Regexp
+from wtforms.validators import (
+    DataRequired,
+    Email,
+    EqualTo,
+    InputRequired,
+    Regexp,
+    StopValidation,
+)
 
 from app.accounts.canonical import canonical, normalise
 from app.accounts.common_passwords import is_common, is_one_of
@@ -55,7 +62,7 @@ def _uncommon(form: BaseForm, field: NewPasswordField) -> None:
 def _foldable(form: BaseForm, field: EmailField) -> None:
     """Refuse what grows too long when it is folded: one Arabic ligature becomes 18 letters."""
     if len(canonical(field.data)) > LONGEST_KEY:
-        raise ValidationError(INVALID_ADDRESS)
+        raise StopValidation(INVALID_ADDRESS)
 
 
 def _deliverable(form: BaseForm, field: EmailField) -> None:

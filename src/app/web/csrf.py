@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from quart import Quart, current_app, session
-from wtforms import PasswordField, StringField, ValidationError
+from wtforms import HiddenField, PasswordField, StringField, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.form import BaseForm
 
@@ -44,11 +44,14 @@ class SessionCSRF(CSRF):
 
 def _words_for(form: BaseForm) -> str:
     """Return what is said over `form`, which keeps what was typed but passwords."""
-    typed = [field for field in form if isinstance(field, StringField)]
-    if all(isinstance(field, PasswordField) for field in typed):
+    typed = [
+        isinstance(field, PasswordField)
+        for field in form
+        if isinstance(field, StringField) and not isinstance(field, HiddenField)
+    ]
+    if all(typed):
         return STALE_WITH_NOTHING
-    has_password = any(isinstance(field, PasswordField) for field in typed)
-    return STALE_BUT_PASSWORDS if has_password else STALE
+    return STALE_BUT_PASSWORDS if any(typed) else STALE
 
 
 def init_app(app: Quart) -> None:

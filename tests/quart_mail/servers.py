@@ -172,8 +172,10 @@ class ScriptedServer:
             self._tasks.discard(task)
 
     @asynccontextmanager
-    async def running(self, host: str = "127.0.0.1") -> AsyncIterator[ScriptedServer]:
-        server = await asyncio.start_server(self._serve, host, 0)
+    async def running(
+        self, host: str = "127.0.0.1", port: int = 0
+    ) -> AsyncIterator[ScriptedServer]:
+        server = await asyncio.start_server(self._serve, host, port)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

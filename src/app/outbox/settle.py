@@ -20,7 +20,6 @@ from app.outbox.rules import Settlement
 Settled = tuple[Claim, Settlement]
 
 _time = UtcDateTime()
-_is_done = bindparam("done", type_=_time).is_not(None)
 _handed_over = case(
     (bindparam("hand") == "now", func.coalesce(table.c.handed_at, bindparam("now_", type_=_time))),
     (bindparam("hand") == "keep", table.c.handed_at),

@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
 from quart import Quart, current_app
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 
-from app import outbox
 from app.database import Transaction, writing
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, Room
 from app.outbox.expire import expire
 from app.outbox.ledger import Ledger
-from app.outbox.models import Delivery, Priority, State
+from app.outbox.models import Delivery
 from app.outbox.rules import Event, Outcome, Settlement, Times, settle
 from app.outbox.state import Outbox
-from app.quart_mail import Message
 from app.settings import SettingsError
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, post, rows
 from tests.parts import database_of
 
@@ -278,174 +274,6 @@ async def test_room_for_resets_alone_takes_resets_alone(app: Quart) -> None:
     assert [claim.kind for claim in await take(at, Room(1, 0))] == ["urgent"]
     assert [claim.kind for claim in await take(at, Room(3, 2))] == ["urgent", "note", "note"]
     assert [claim.kind for claim in await take(at, Room(3, 2))] == ["bulk"]
-
-
-# How many mails about somebody went out lately.
-
-
-async def limited(request: outbox.MailRequest) -> outbox.Rendered | None:
-    """Render a mail about somebody, of whom one mail a minute is enough."""
-    about = request.params["about"]
-    minute_ago = now() - timedelta(minutes=1)
-    if await outbox.count_since("limited", about, minute_ago):
-        return None
-    return outbox.Rendered(Message("Hi", ["ann@example.com"], "Hi!"), about=about)
-
-
-async def post_limited(about: str) -> outbox.Handle:
-    async with writing() as session:
-        return await outbox.post(session, "limited", about=about)
-
-
-async def test_one_of_two_mails_about_the_same_account_goes_out(
-    app: Quart, server: FaultySmtp
-) -> None:
-    outbox.register(app, "limited", limited)
-    for about in ("user:7", "user:7", "user:8", "user:7"):
-        await post_limited(about)
-    await outbox.drain()
-    assert sorted(await rows("state", "about")) == [
-        ("sent", "user:7"),
-        ("sent", "user:8"),
-        ("skipped", None),
-        ("skipped", None),
-    ]
-    assert len(server.bodies) == 2
-
-
-async def test_a_mail_claimed_beside_the_fence_of_another_counts_that_one(app: Quart) -> None:
-    """The second is claimed by the transaction that lets the first go: its renderer sees that."""
-    ticks = count()
-    begun = now() + timedelta(seconds=1)
-    ledger = Ledger(app, lambda: begun + timedelta(milliseconds=next(ticks)), most=100)
-    outbox.register(app, "limited", limited)
-    await post_limited("user:7")
-    [first] = await ledger.take(Room(1, 1), LEASE)
-    await post_limited("user:7")
-    first.about = "user:7"
-    passed, [second] = await asyncio.gather(ledger.fence(first), ledger.take(Room(1, 1), LEASE))
-    assert passed
-    assert ledger.commits == 2
-    assert await outbox.count_since("limited", "user:7", begun) == 1
-    second.about = "user:7"
-    assert await ledger.fence(second)
-
-
-async def test_two_couriers_that_render_at_once_send_one_mail(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
-) -> None:
-    """Both renderers count nobody; the database lets one of them through."""
-    both = asyncio.Barrier(2)
-    rendered = 0
-
-    async def meet(request: outbox.MailRequest) -> outbox.Rendered | None:
-        nonlocal rendered
-        rendered += 1
-        message = await limited(request)
-        if rendered <= 2:
-            await both.wait()
-        return message
-
-    sites = [app, make_site(config)]
-    for site in sites:
-        outbox.register(site, "limited", meet)
-    handles = [await post_limited("user:7") for _ in sites]
-    async with sites[0].test_app(), sites[1].test_app():
-        async with asyncio.timeout(10):
-            assert sorted([await handle for handle in handles]) == ["sent", "skipped"]
-    assert len(server.bodies) == 1
-    assert rendered == 3
-
-
-async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: FaultySmtp) -> None:
-    outbox.register(app, "limited", limited)
-    server.fail("dot", "drop", times=1)
-    handle = await post_limited("user:7")
-    async with app.test_app():
-        async with asyncio.timeout(20):
-            assert await handle == "sent"
-    [row] = await rows()
-    assert row.in_doubt
-    assert server.arrivals == {row.message_id: 2}
-
-
-async def test_a_refused_mail_does_not_count(app: Quart, server: FaultySmtp) -> None:
-    outbox.register(app, "limited", limited)
-    server.fail("dot", "554 no", times=1)
-    await post_limited("user:7")
-    await outbox.drain()
-    await post_limited("user:7")
-    await outbox.drain()
-    assert await rows("state") == ["failed", "sent"]
-
-
-# Finding what is due among very many.
-
-
-async def fill(count: int, **values: Any) -> None:
-    at = now()
-    row = {
-        "kind": "bulk",
-        "message_id": "<x@example.com>",
-        "priority": Priority.LOW,
-        "state": State.QUEUED,
-        "attempts": 0,
-        "in_doubt": False,
-        "created_at": at,
-        "due_at": at,
-        "expires_at": at + timedelta(days=5),
-    }
-    async with writing() as session:
-        for _ in range(count // 2000):
-            await session.execute(insert(Delivery), [row | values] * 2000)
-
-
-def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of a PostgreSQL plan that read the outbox."""
-    own = [plan] if plan.get("Relation Name") == "outbox" and "Scan" in plan["Node Type"] else []
-    return own + [scan for inner in plan.get("Plans", []) for scan in scans(inner)]
-
-
-@pytest.mark.parametrize("database_kind", ["postgresql"])
-@pytest.mark.parametrize("priority", [Priority.LOW, Priority.RESET])
-@pytest.mark.parametrize("hours", [0, 1])
-async def test_postgresql_reads_few_rows_of_a_crowd(
-    app: Quart, hours: int, priority: Priority
-) -> None:
-    """Neither a crowd of waiting rows nor one that is due later is walked through."""
-    await fill(20_000, priority=priority, due_at=now() + timedelta(hours=hours))
-    await post("urgent")
-    database = database_of(app)
-    async with database.reader.connect() as connection:
-        await connection.exec_driver_sql("ANALYZE outbox")
-        due = str(
-            select(claims.DUE.c.id)
-            .params(now_=now(), total=8, bulk=7)
-            .compile(connection.sync_engine, compile_kwargs={"literal_binds": True})
-        )
-        explain = "EXPLAIN (ANALYZE, FORMAT JSON) "
-        plan = (await connection.exec_driver_sql(explain + due)).scalar_one()
-    read = [
-        scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
-        for scan in scans(plan[0]["Plan"])
-    ]
-    assert len(read) >= len(Priority)
-    assert sum(read) <= 40
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
-    async with writing() as session:
-        connection = await session.connection()
-        plan = claims.TAKE.on(connection.dialect)
-        explained = await connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
-        )
-        plans = [row.detail for row in explained]
-    searches = [line for line in plans if "outbox" in line]
-    by_index = [line for line in searches if "ix_outbox_due (priority=? AND due_at<?)" in line]
-    assert len(by_index) == len(Priority)
-    assert not [line for line in searches if "SCAN" in line]
 
 
 async def test_why_a_mail_waits_is_known_even_when_it_is_let_go(app: Quart) -> None:

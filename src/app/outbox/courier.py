@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable
-from app.outbox.agenda import look
+from app.outbox.agenda import count_due, look
 from app.outbox.carrier import Carrier
 from app.outbox.claim import Claim, Room
 from app.outbox.leases import keep_leases
@@ -118,7 +118,7 @@ class Courier:
                 await self._turn()
             if self._held:
                 await self._until_there_is_room()
-            elif self.pause or not in_time or not await self._anything_due():
+            elif self.pause or not in_time or not await self._is_anything_due():
                 break
 
     async def _until_there_is_room(self) -> None:
@@ -131,9 +131,8 @@ class Courier:
         except TimeoutError:
             pass
 
-    async def _anything_due(self) -> bool:
-        due_at = (await look(self.outbox.database)).due_at
-        return due_at is not None and due_at <= self.outbox.clock()
+    async def _is_anything_due(self) -> bool:
+        return await count_due(self.outbox.database, now=self.outbox.clock(), most=1) > 0
 
     async def _turn(self) -> float:
         """Claim what there is room for and begin to deliver it; return how many seconds to rest."""

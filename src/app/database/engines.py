@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 from app.database import postgresql, sqlite
 from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, by, unavailable
 from app.database.leases import Leases
-from app.database.transactions import SqlalchemyTransaction, Transaction, begun
+from app.database.transactions import SqlalchemyTransaction, Transaction, begin
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Database:
     async def _change_over_driver(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self.writer.connect() as connection:
             try:
-                async with begun(connection) as transaction:
+                async with begin(connection) as transaction:
                     return await block(transaction)
             except BaseException:
                 await connection.invalidate()

@@ -56,7 +56,7 @@ class SqlalchemyTransaction:
 
 
 @asynccontextmanager
-async def begun(connection: AsyncConnection) -> AsyncIterator[Transaction]:
+async def begin(connection: AsyncConnection) -> AsyncIterator[Transaction]:
     """Begin a transaction and commit it; after any error `connection` is fit to be thrown away only."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     dialect = connection.dialect

@@ -1,13 +1,18 @@
 """Messages a second into a local sink, by several ways; one run, so that the ratios hold.
 
-.venv/bin/python benchmarks/mail.py [--count 1000] [--rounds 3]
+.venv/bin/python benchmarks/mail.py [--count 1000] [--rounds 3] [--durable]
+
+With --durable what the outbox costs is measured after it, by the programs of DURABLE (some five minutes).
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import flask_mail
 from mailbench import contestants, measure, sink
@@ -18,6 +23,12 @@ from app.quart_mail import Message
 BASE = "Flask-Mail, thread per mail"
 OURS = "quart_mail, 4 connections"
 WANTED = 5.0  # times BASE
+DURABLE = {
+    "mails a second in the loop": ("benchmarks/outbox.py",),
+    "mails a second by Celery": ("benchmarks/outbox_celery.py",),
+    "from request to arrival, and memory, with 0 and 100 000 waiting": ("benchmarks/latency.py",),
+    "pages while the mail server hangs": ("-m", "benchmarks.hanging"),
+}
 
 CONTESTANTS: dict[str, measure.Contestant] = {
     BASE: contestants.flask_mail_thread_per_mail,
@@ -70,11 +81,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="messages a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--durable", action="store_true", help="measure the outbox too")
     given = parser.parse_args()
     with sink.running() as port:
         results = measure.run(CONTESTANTS, port, given.count // 4 * 4, given.rounds)
     report(results)
     report_cost(results)
+    if given.durable:
+        for name, program in DURABLE.items():
+            print(f"\ndurable mail: {name}", flush=True)
+            subprocess.run([sys.executable, *program], cwd=Path(__file__).parents[1], check=True)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,11 @@ def test_words_for_no(word: str) -> None:
         ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
         ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgres://u:p@h/d?sslmode=require", "postgresql+asyncpg://u:p@h/d?ssl=require"),
+        (
+            "postgresql:///d?host=/run/postgresql",
+            "postgresql+asyncpg:///d?host=%2Frun%2Fpostgresql",
+        ),
     ],
 )
 def test_plain_database_addresses_are_understood(url: str, understood: str) -> None:
@@ -143,6 +148,7 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY_FALLBACKS: the value given is not accepted"),
         ({"ADMINS": "nobody"}, "ADMINS: 'nobody' is not accepted; give e-mail addresses"),
         ({"DATABASE_URL": "mysql://u:hidden@h/d"}, "DATABASE_URL: the value given is not accepted"),
+        ({"DATABASE_URL": "postgres://u:p@h/d?connect_timeout=5"}, "DATABASE_URL: the value given is not accepted"),
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
         ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
         ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),

@@ -23,8 +23,9 @@ from sqlalchemy.exc import DBAPIError
 from app import create_app, worker_logs
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
-from app.outbox.trouble import Told, Trouble
+from app.outbox.trouble import Trouble
 from app.settings import SettingsError
+from app.told import Told
 from app.worker_site import WorkerSite, deferring
 
 QUEUE = "mail"
@@ -126,7 +127,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.counter = WorkerSite()
         self._trouble = Trouble()
-        self._broker = Told("No drain task is sent: %s", "Drain tasks are sent again")
+        self._broker = Told(_log, "No drain task is sent: %s", "Drain tasks are sent again")
         super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:

@@ -107,4 +107,7 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
         await courier.stop(1)
         await running
     told = [record.getMessage() for record in caplog.records]
-    assert told[1:] == ["The outbox can be read again"]
+    assert told[1:] == [
+        "The outbox can be read again",
+        "The courier stops; 0 mails are under way",
+    ]

@@ -16,7 +16,7 @@ from app.outbox.courier import Courier
 from app.outbox.models import Delivery
 from app.outbox.state import Outbox
 from tests.faulty_smtp import FaultySmtp
-from tests.outbox.site import change, post, rows
+from tests.outbox.site import change, make_due, post, rows
 from tests.parts import courier_of
 
 
@@ -54,6 +54,22 @@ async def test_a_clock_that_is_set_back_stops_no_mail(
         assert await waiting == "sent"
     [row] = [row for row in await rows() if row.id == held.ids[0]]
     assert timedelta() < row.due_at - box.clock() <= timedelta(seconds=box.lease)
+
+
+async def test_what_waits_for_its_next_try_is_as_old_as_its_request(
+    app: Quart, box: Outbox, server: FaultySmtp
+) -> None:
+    server.fail("data", "451 4.3.0 not now")
+    await post()
+    await change(created_at=datetime.now(UTC) - timedelta(seconds=90))
+    await outbox.drain()
+    found = await queries.stats(box)
+    assert found.oldest_due is None
+    assert found.oldest_waiting == pytest.approx(90, abs=5)
+    server.heal()
+    await make_due()
+    await outbox.drain()
+    assert (await queries.stats(box)).oldest_waiting is None
 
 
 async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_down(

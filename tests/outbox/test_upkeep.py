@@ -189,10 +189,11 @@ async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
     settings |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port), "OUTBOX_POLL": "0.1"}
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("microblog"), "courier",
-        env=os.environ | settings, stdout=subprocess.PIPE,
+        env=os.environ | settings, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout is not None
-    assert b"delivers" in await process.stdout.readline()
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        assert b"delivers" in await process.stderr.readline()
     async with writing() as session:
         handle = await outbox.post_message(session, Message("Hi", ["ann@example.com"], "Hi!"))
     async with asyncio.timeout(20):

@@ -110,6 +110,8 @@ class Carrier:
         """Log what came of it, and wake who awaits it."""
         level = _LEVELS.get(settlement.state, logging.INFO if settlement.text else logging.DEBUG)
         said = f" ({settlement.text})" if settlement.text else ""
+        if settlement.in_doubt:
+            level, said = logging.WARNING, f" in doubt{said}"
         _log.log(level, "Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, said)
         if settlement.state.is_done:
             self.outbox.tell_done([claim.id])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 from dataclasses import asdict
 from datetime import datetime
@@ -18,9 +19,21 @@ from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.state import Outbox
 
+_log = logging.getLogger(__name__)
 MOST_LISTED = 1_000_000
 MOST_NUMBER = 2**63 - 1
 MOST_DAYS = 36_500
+HEAD = "\t".join(
+    (
+        "MAIL",
+        "ASKED FOR (UTC)    ",
+        "KIND AND RECIPIENT",
+        "STATE",
+        "ATTEMPTS",
+        "NEXT TRY",
+        "LAST ANSWER",
+    )
+)
 Numbers = TypeVar("Numbers", int, tuple[int, ...])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -55,23 +68,29 @@ def outbox() -> None:
     type=click.IntRange(1, MOST_LISTED),
     default=50,
     show_default=True,
-    help="At most so many, the newest first.",
+    help="At most so many.",
 )
+@click.option("--oldest", is_flag=True, help="The oldest first.")
 @as_json
 @inside_app
-async def list_(app: Quart, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+async def list_(
+    app: Quart, states: tuple[str, ...], limit: int, oldest: bool, as_json: bool
+) -> None:
     """List mails, the newest first."""
-    found = await queries.list_(app.extensions["database"], states=states, limit=limit)
+    database = app.extensions["database"]
+    found = await queries.list_(database, states=states, limit=limit, oldest=oldest)
     if as_json:
         _print_json([_values(one) for one in found])
         return
-    click.echo("MAIL\tASKED FOR (UTC)    \tKIND AND RECIPIENT\tSTATE\tATTEMPTS\tLAST ANSWER")
+    click.echo(HEAD)
     for one in found:
         doubt = " in doubt" if one.in_doubt else ""
         said = f"\t{one.last_code or ''} {one.last_text}" if one.last_text else ""
         when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
         to = f" to {one.recipient}" if one.recipient else ""
-        click.echo(f"{one.id}\t{when}\t{one.kind}{to}\t{one.state}{doubt}\t{one.attempts}{said}")
+        due = f"{one.due_at:%H:%M:%S}" if one.due_at else ""
+        state = f"{one.state}{doubt}"
+        click.echo(f"{one.id}\t{when}\t{one.kind}{to}\t{state}\t{one.attempts}\t{due}{said}")
 
 
 @outbox.command()
@@ -134,6 +153,8 @@ async def stats(app: Quart, as_json: bool) -> None:
     click.echo(f"in doubt  {found.in_doubt:8} of these may have arrived twice")
     if found.oldest_due is not None:
         click.echo(f"The oldest mail that is due waits for {found.oldest_due:.0f} s.")
+    if found.oldest_waiting is not None:
+        click.echo(f"The oldest that is not done was asked for {found.oldest_waiting:.0f} s ago.")
 
 
 @click.command()
@@ -146,7 +167,7 @@ async def courier(app: Quart) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     running = asyncio.create_task(deliverer.run(), name="courier")
-    click.echo("The courier delivers; stop it with Ctrl-C.")
+    _log.info("The courier delivers; stop it with Ctrl-C")
     await asyncio.wait(
         [running, stopping := asyncio.create_task(asked_to_stop.wait())],
         return_when=asyncio.FIRST_COMPLETED,

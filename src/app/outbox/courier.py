@@ -71,14 +71,16 @@ class Courier:
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
         until = time.monotonic() + grace
-        self._carrier.is_stopping = True
+        is_first, self._carrier.is_stopping = not self._carrier.is_stopping, True
+        if is_first:
+            _log.info("The courier stops; %d mails are under way", len(self._held))
         self.outbox.posted.set()
         if self._running is not None:  # it may be about to hold what it claims
             await asyncio.wait([self._running], timeout=max(grace, AFTER_CANCEL_SECONDS))
         if self._held:
             await asyncio.wait(self._held, timeout=max(0.0, until - time.monotonic()))
-        if self._held:
-            _log.warning("%d mails under way are let go: the grace is over", len(self._held))
+        if self._held and is_first:
+            _log.warning("The grace is over; %d mails are let go", len(self._held))
         for _ in range(2):
             if self._held:
                 for task in self._held:

@@ -11,16 +11,21 @@ from sqlalchemy import func, select
 
 from app.database import Database
 from app.outbox.claim import table
-from app.outbox.models import Content, State
+from app.outbox.models import Content, Priority, State
 from app.outbox.state import Outbox
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How full the outbox is: rows by state, and the age in seconds of the oldest mail that is due."""
+    """How full the outbox is: rows by state, and ages in seconds.
+
+    `oldest_due`: for how long the first mail that could be taken has been due. `oldest_waiting`: how long ago
+    the oldest was asked for that is not done, whatever it waits for.
+    """
 
     states: dict[str, int]
     oldest_due: float | None
+    oldest_waiting: float | None
     in_doubt: int
 
 
@@ -56,22 +61,31 @@ class Shown:
 
 
 async def stats(outbox: Outbox) -> Overview:
-    """Return the counts by state, and how long the oldest mail that is due has been waiting."""
+    """Return the counts by state, and for how long mail has been waiting."""
     now = outbox.clock()
     counts = select(table.c.state, func.count()).group_by(table.c.state)
     oldest = select(func.min(table.c.due_at)).where(table.c.claim_id.is_(None))
+    first = select(func.min(table.c.created_at)).where(
+        table.c.priority.in_([*Priority]), table.c.due_at.is_not(None)
+    )
     doubts = select(func.count()).where(table.c.in_doubt)
     async with outbox.database.reading() as connection:
         found = {row[0]: row[1] for row in await connection.execute(counts)}
         due_at: datetime | None = await connection.scalar(oldest)
+        created_at: datetime | None = await connection.scalar(first)
         in_doubt = await connection.scalar(doubts) or 0
     late = (now - due_at).total_seconds() if due_at is not None and due_at <= now else None
-    return Overview({state.value: found.get(state.value, 0) for state in State}, late, in_doubt)
+    age = None if created_at is None else (now - created_at).total_seconds()
+    counted = {state.value: found.get(state.value, 0) for state in State}
+    return Overview(counted, late, age, in_doubt)
 
 
-async def list_(database: Database, *, states: Sequence[str] = (), limit: int = 50) -> list[Listed]:
-    """Return the newest `limit` deliveries, of certain `states` or of all."""
-    statement = select(*_listed()).order_by(table.c.id.desc()).limit(limit)
+async def list_(
+    database: Database, *, states: Sequence[str] = (), limit: int = 50, oldest: bool = False
+) -> list[Listed]:
+    """Return the newest `limit` deliveries, or the `oldest`, of certain `states` or of all."""
+    order = table.c.id if oldest else table.c.id.desc()
+    statement = select(*_listed()).order_by(order).limit(limit)
     if states:
         statement = statement.where(table.c.state.in_(states))
     async with database.reading() as connection:

@@ -32,6 +32,16 @@ DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+POSTGRESQL_OPTIONS = {
+    "ssl": "ssl",
+    "sslmode": "ssl",
+    "host": "host",
+    "passfile": "passfile",
+    "target_session_attrs": "target_session_attrs",
+    "prepared_statement_cache_size": "prepared_statement_cache_size",
+}
+"""What may stand after the `?`, by the names of libpq or asyncpg, and what asyncpg calls it."""
+
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
 
 
@@ -98,6 +108,8 @@ def _database_url(raw: Any) -> str:
     try:
         url = make_url(str(raw).strip())
         url = url.set(drivername=DRIVERS[url.drivername])
+        if url.drivername.startswith("postgresql"):
+            url = url.set(query={POSTGRESQL_OPTIONS[key]: url.query[key] for key in url.query})
     except (ArgumentError, KeyError, ValueError):
         raise ValueError(raw) from None
     if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
@@ -186,5 +198,6 @@ sender = Parser(
 )
 database_url = Parser(
     _database_url,
-    "sqlite:///path/to/file.db or postgresql://user:password@host/database",
+    "sqlite:///path/to/file.db or postgresql://user:password@host/database, "
+    f"after its ? at most {', '.join(POSTGRESQL_OPTIONS)}",
 )

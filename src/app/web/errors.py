@@ -60,7 +60,7 @@ async def show(error: HTTPException) -> Response:
 
 async def unavailable(error: Exception) -> Response:
     """Return the 503 page for something that passes by itself, such as a database restarting."""
-    log.warning("answered 503: %s", error.__class__.__name__)
+    log.warning("answered 503: %s", str(error) or type(error).__name__)
     return await show(ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS))
 
 

@@ -17,6 +17,7 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from app.told import Told
 from app.web import events
 from app.web.counters import Counters
 
@@ -52,6 +53,11 @@ class Limiter:
         self.own = MovingWindowRateLimiter(Counters())
         self.shared: MovingWindowRateLimiter | None = None
         self.apart_until = -math.inf
+        self.trouble = Told(
+            log,
+            "limits are counted in this process only, for RATELIMIT_STORAGE_URI gives no answer: %s",
+            "limits are shared by RATELIMIT_STORAGE_URI again",
+        )
         self.bridge: Any = None
         self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if address != "memory":
@@ -76,10 +82,13 @@ class Limiter:
         if self.shared is not None and time.monotonic() >= self.apart_until:
             try:
                 async with asyncio.timeout(LONGEST_WAIT_SECONDS):
-                    return await question(self.shared, rule, key)
+                    answer = await question(self.shared, rule, key)
             except self.faults as error:
                 self.apart_until = time.monotonic() + APART_SECONDS
-                log.warning("limits are counted in this process only: %s", type(error).__name__)
+                self.trouble.met(type(error).__name__)
+            else:
+                self.trouble.gone()
+                return answer
         return await question(self.own, rule, key)
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ Create Date: 2026-11-20 07:00:00
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "7b3e9a4c2d10"
 down_revision = "5a0c7d1e9b34"
@@ -59,5 +60,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM outbox WHERE due_at IS NOT NULL"))
+    if waiting:
+        raise CommandError(
+            f"{waiting} mails wait in the outbox, which is not there before revision {revision}, "
+            "where the tables are now: deliver the mails after `microblog db upgrade`, or delete them."
+        )
     op.drop_table("outbox")
     op.drop_table("outbox_content")

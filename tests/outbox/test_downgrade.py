@@ -1,0 +1,26 @@
+"""Going back to a version without an outbox: not while mail waits in it."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.util import CommandError
+from quart import Quart
+
+from app import outbox
+from app.migrations import run as migrations
+from tests.faulty_smtp import FaultySmtp
+from tests.outbox.site import post, rows
+from tests.parts import database_of
+
+BEFORE_THE_OUTBOX = "ae346256b650"
+
+
+async def test_waiting_mail_is_not_thrown_away(app: Quart, server: FaultySmtp) -> None:
+    database = database_of(app)
+    await post()
+    with pytest.raises(CommandError, match="1 mails wait in the outbox"):
+        await migrations.downgrade(database, BEFORE_THE_OUTBOX)
+    await migrations.upgrade(database)
+    assert await rows("state") == ["queued"]
+    await outbox.drain()
+    assert (await migrations.downgrade(database, BEFORE_THE_OUTBOX))[1] == BEFORE_THE_OUTBOX

@@ -7,8 +7,10 @@ import re
 import pytest
 from quart import Quart
 
+from app.migrations import run as migrations
 from app.web.headers import HEADERS
 from tests.factories import logged_in
+from tests.parts import database_of
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -112,3 +114,15 @@ async def test_a_body_that_is_not_utf8_gets_400(app: Quart) -> None:
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
     assert response.status_code == 400
+
+
+async def test_on_tables_of_an_older_version_pages_are_unavailable_and_the_log_says_why(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    susan, _ = await logged_in(app, "susan")
+    await migrations.downgrade(database_of(app), "ae346256b650")
+    for page in (await susan.get("/index"), await Visitor(app).submit("/hello", name="Ann")):
+        assert page.status == 503
+        assert "Temporarily Unavailable" in page.text
+    assert caplog.text.count("`microblog db upgrade` makes them") == 2
+    await migrations.upgrade(database_of(app))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 from quart import Quart, Response, make_response, render_template
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
-from app.database import DatabaseUnavailable
-from app.web import exchange
+from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
+from app.web import exchange, health
 
 RETRY_AFTER_SECONDS = 5
 SENTENCES = {
@@ -36,6 +37,7 @@ def init_app(app: Quart) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, show)
     app.register_error_handler(DatabaseUnavailable, unavailable)
+    app.register_error_handler(DBAPIError, refused)
 
 
 async def show(error: HTTPException) -> Response:
@@ -62,6 +64,13 @@ async def unavailable(error: Exception) -> Response:
     """Return the 503 page for something that passes by itself, such as a database restarting."""
     log.warning("answered 503: %s", str(error) or type(error).__name__)
     return await show(ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS))
+
+
+async def refused(error: DBAPIError) -> Response:
+    """Return the 503 page where the tables are not this version's; else it is an error as any other."""
+    if wants_upgrade(error) and not await health.is_migrated():
+        return await unavailable(DatabaseUnavailable(NOT_MIGRATED))
+    raise error
 
 
 def _own_words(error: HTTPException) -> str | None:

@@ -40,11 +40,16 @@ async def healthz() -> dict[str, str]:
 async def readyz() -> tuple[dict[str, Any], int]:
     """Say whether the database answers and its schema is this version's, and tell this machine more."""
     try:
-        if await _revision() != HEAD:
+        if not await is_migrated():
             return {"status": "unavailable", "reason": "run `microblog db upgrade`"}, 503
         return {"status": "ok", **(await _figures() if is_this_machine() else {})}, 200
     except DatabaseUnavailable:
         return {"status": "unavailable", "reason": "the database does not answer"}, 503
+
+
+async def is_migrated() -> bool:
+    """Return whether the tables are at this version's revision; raises DatabaseUnavailable."""
+    return await _revision() == HEAD
 
 
 async def _revision() -> str | None:

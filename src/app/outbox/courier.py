@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -71,7 +72,8 @@ class Courier:
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
         until = time.monotonic() + grace
-        is_first, self._carrier.is_stopping = not self._carrier.is_stopping, True
+        is_first = not self._carrier.is_stopping
+        self._carrier.is_stopping = True
         if is_first:
             _log.info("The courier stops; %d mails are under way", len(self._held))
         self.outbox.posted.set()
@@ -125,13 +127,11 @@ class Courier:
 
     async def _until_there_is_room(self) -> None:
         """Wait until it is time to claim more, or to look for what is more urgent."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self.outbox.poll):
                 await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
                 while self._held and not self._slots.wants_more(len(self._held)):
                     await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            pass
 
     async def _is_anything_due(self) -> bool:
         return await count_due(self.outbox.database, now=self.outbox.clock(), most=1) > 0
@@ -195,8 +195,6 @@ class Courier:
         """Rest until woken, or `seconds` at most; a paused courier until its next probe."""
         if self.pause:
             seconds = min(seconds, self.pause.remaining() or seconds)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.outbox.posted.wait()
-        except TimeoutError:
-            pass

@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 from werkzeug.security import generate_password_hash
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -24,23 +22,6 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
 DEFAULT_HASH_METHOD = "scrypt:32768:8:3"
 """OWASP's floor for scrypt (Password Storage Cheat Sheet)."""
 LOCALHOST = re.compile(r"@localhost(?=>?$)")
-
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
-POSTGRESQL_OPTIONS = {
-    "ssl": "ssl",
-    "sslmode": "ssl",
-    "host": "host",
-    "passfile": "passfile",
-    "target_session_attrs": "target_session_attrs",
-    "prepared_statement_cache_size": "prepared_statement_cache_size",
-}
-"""What may stand after the `?`, by the names of libpq or asyncpg, and what asyncpg calls it."""
 
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
 
@@ -102,19 +83,6 @@ def _sender(raw: Any) -> str | tuple[str, str] | None:
 
 def _addresses(raw: Any) -> tuple[str, ...]:
     return tuple(address for word in _words(raw) if (address := _address(word)))
-
-
-def _database_url(raw: Any) -> str:
-    try:
-        url = make_url(str(raw).strip())
-        url = url.set(drivername=DRIVERS[url.drivername])
-        if url.drivername.startswith("postgresql"):
-            url = url.set(query={POSTGRESQL_OPTIONS[key]: url.query[key] for key in url.query})
-    except (ArgumentError, KeyError, ValueError):
-        raise ValueError(raw) from None
-    if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
-        raise ValueError(raw)
-    return url.render_as_string(hide_password=False)
 
 
 def _counters(raw: Any) -> str:
@@ -195,9 +163,4 @@ address = Parser(_address, "an e-mail address")
 addresses = Parser(_addresses, "e-mail addresses separated by commas")
 sender = Parser(
     _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
-)
-database_url = Parser(
-    _database_url,
-    "sqlite:///path/to/file.db or postgresql://user:password@host/database, "
-    f"after its ? at most {', '.join(POSTGRESQL_OPTIONS)}",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.settings import hosts, parsing
+from app.settings import databases, hosts, parsing
 from app.settings.parsing import Parser, boolean, one_of, seconds, text, whole
 
 HOUR = 3600
@@ -56,7 +56,7 @@ SETTINGS = (
     Setting("TESTING", boolean, False),
     Setting("SECRET_KEY", text, secret=True),
     Setting("SECRET_KEY_FALLBACKS", parsing.words, (), secret=True),
-    Setting("DATABASE_URL", parsing.database_url, "sqlite:///var/microblog.db", secret=True),
+    Setting("DATABASE_URL", databases.address, "sqlite:///var/microblog.db", secret=True),
     Setting("BASE_URL", hosts.origin),
     Setting("TRUSTED_HOSTS", hosts.hosts, ()),
     Setting("TRUSTED_PROXIES", whole(0, 10), 0),

@@ -16,10 +16,10 @@ from typing import Any
 from outboxbench import site as bench
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.process import BEFORE_DATA, POINTS
 from tests.outbox.site import QUICK, rows
 from tests.outbox.workers import worker
+from tests.smtp_server import SmtpServer
 
 DATABASES = {"sqlite": bench.sqlite, "postgresql": bench.postgresql}
 MAILS = 60  # posted by each process
@@ -58,7 +58,7 @@ async def all_done() -> None:
 async def run(url: str, kills: int) -> bool:
     """Kill `kills` processes, let one finish the work, and tell what came of it."""
     promised: list[int] = []
-    async with FaultySmtp() as server, bench.migrated(url, server.port):
+    async with SmtpServer() as server, bench.migrated(url, server.port):
         config = QUICK | TIMES | {"TESTING": True, "DATABASE_URL": url, "MAIL_PORT": server.port}
         config |= {"MAIL_SUPPRESS_SEND": False, "PASSWORD_PROCESSES": 0}
         for number in range(kills):

@@ -13,8 +13,8 @@ import pytest
 from app.mailbox import Catcher
 from app.migrations import HEAD
 from tests import running
-from tests.quart_mail.servers import ScriptedServer
 from tests.running import Browser, running_site
+from tests.smtp_server import SmtpServer
 
 PRODUCTION = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -196,13 +196,12 @@ def test_the_console_hashes_as_often_as_it_is_asked() -> None:
 
 
 async def test_the_console_takes_leave_of_the_mail_server() -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         settings = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port)}
         said = "await mail.send(Message('hello', recipients=['x@example.com'], body='Hi'))\n"
         done = await asyncio.to_thread(microblog, "shell", stdin=said, **settings)
         assert (done.returncode, len(server.messages)) == (0, 1), done.stderr
-        async with asyncio.timeout(5):
-            await server.closed.acquire()
+        await server.until(lambda: server.closed == 1)
     assert server.commands[-1].upper() == "QUIT"
 
 

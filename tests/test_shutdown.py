@@ -10,9 +10,9 @@ import pytest
 from quart import Quart
 
 from app import email
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import rows
 from tests.serving import serving
+from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ KEEP_ALIVE_SECONDS = 15  # longer than the end may take: idle clients do not lea
 async def test_it_ends_in_time_and_lets_its_mail_go(
     app: Quart, database_url: str, tmp_path: Path
 ) -> None:
-    async with FaultySmtp() as server:
+    async with SmtpServer() as server:
         server.fail("rcpt", "hang")
         for number in range(6):
             await email.send_email("Hi", None, [f"ann{number}@example.com"], "Hi!", None)

@@ -19,10 +19,10 @@ from quart import Quart
 from app import create_app, email
 from app.migrations import run as migrations
 from tests.conftest import CHEAP_HASH
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import rows
 from tests.parts import database_of
 from tests.redis_server import RedisServer
+from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +41,8 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FaultySmtp]:
-    async with FaultySmtp() as server:
+async def server() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer() as server:
         yield server
 
 
@@ -52,7 +52,7 @@ def config(config: dict[str, Any], redis: RedisServer) -> dict[str, Any]:
 
 
 @pytest.fixture
-def environment(server: FaultySmtp, redis: RedisServer, database_url: str) -> dict[str, str]:
+def environment(server: SmtpServer, redis: RedisServer, database_url: str) -> dict[str, str]:
     return {
         **os.environ,
         "DEBUG": "1",
@@ -99,24 +99,24 @@ async def all_sent() -> None:
             await asyncio.sleep(0.1)
 
 
-def each_once(server: FaultySmtp) -> bool:
+def each_once(server: SmtpServer) -> bool:
     return set(server.arrivals.values()) == {1}
 
 
 async def test_workers_deliver_and_keep_their_connection(
-    app: Quart, server: FaultySmtp, environment: dict[str, str]
+    app: Quart, server: SmtpServer, environment: dict[str, str]
 ) -> None:
     async with celery(environment, *WORKER), celery(environment, *BEAT):
         for _ in range(3):
             await send(1)
             await all_sent()
     assert each_once(server)
-    assert len(server.bodies) == 3
+    assert len(server.messages) == 3
     assert server.reached["greeting"] == 1
 
 
 async def test_a_broker_that_is_down_or_flushed_delays_mail_and_loses_none(
-    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
+    app: Quart, server: SmtpServer, environment: dict[str, str], redis: RedisServer
 ) -> None:
     await redis.stop()
     async with celery(environment, *WORKER), celery(environment, *BEAT):
@@ -131,7 +131,7 @@ async def test_a_broker_that_is_down_or_flushed_delays_mail_and_loses_none(
 
 @ON_BOTH
 async def test_messages_that_come_many_times_deliver_each_mail_once(
-    app: Quart, server: FaultySmtp, environment: dict[str, str]
+    app: Quart, server: SmtpServer, environment: dict[str, str]
 ) -> None:
     await send(60)
     two = (*WORKER[:4], "2", *WORKER[5:])
@@ -141,12 +141,12 @@ async def test_messages_that_come_many_times_deliver_each_mail_once(
         assert await calling.wait() == 0
         await all_sent()
     assert each_once(server)
-    assert len(server.bodies) == 60
+    assert len(server.messages) == 60
 
 
 @ON_BOTH
 async def test_a_worker_killed_in_mid_task_loses_nothing(
-    app: Quart, server: FaultySmtp, environment: dict[str, str]
+    app: Quart, server: SmtpServer, environment: dict[str, str]
 ) -> None:
     server.fail("rcpt", "hang", times=1)
     await send(4)
@@ -175,7 +175,7 @@ class Silence:
 
 
 async def test_a_mute_broker_stops_neither_the_site_nor_beat(
-    app: Quart, server: FaultySmtp, environment: dict[str, str], redis: RedisServer
+    app: Quart, server: SmtpServer, environment: dict[str, str], redis: RedisServer
 ) -> None:
     """The broker accepts and says nothing; when it is well again, mail goes out."""
 
@@ -230,7 +230,7 @@ def events(said: Path, words: str) -> list[str]:
 
 
 async def test_a_database_without_tables_is_said_once_and_waited_out(
-    server: FaultySmtp, environment: dict[str, str], tmp_path: Path
+    server: SmtpServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "new.db"
     path.touch()
@@ -257,7 +257,7 @@ async def test_a_database_without_tables_is_said_once_and_waited_out(
 
 
 async def test_one_event_is_one_line(
-    app: Quart, server: FaultySmtp, environment: dict[str, str], tmp_path: Path
+    app: Quart, server: SmtpServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
     server.fail("rcpt", "550 nobody here")
     await send(1)
@@ -293,7 +293,7 @@ def runs(pid: str) -> bool:
     ids=["sqlite", "postgresql", "each-process"],
 )
 async def test_a_worker_ends_in_time_and_lets_its_mail_go(
-    app: Quart, server: FaultySmtp, environment: dict[str, str], end: Callable[[int, int], None]
+    app: Quart, server: SmtpServer, environment: dict[str, str], end: Callable[[int, int], None]
 ) -> None:
     """As a service manager stops it: SIGTERM to the worker, or to each of its processes."""
     server.fail("rcpt", "hang")

@@ -10,19 +10,19 @@ from quart import Quart
 
 from app.commands import take_down
 from app.outbox.state import Outbox
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import QUICK, make_site
 from tests.parts import outbox_of
+from tests.smtp_server import SmtpServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FaultySmtp]:
-    async with FaultySmtp() as server:
+async def server() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer() as server:
         yield server
 
 
 @pytest.fixture
-def config(config: dict[str, Any], server: FaultySmtp) -> dict[str, Any]:
+def config(config: dict[str, Any], server: SmtpServer) -> dict[str, Any]:
     return config | QUICK | {"MAIL_PORT": server.port, "MAIL_SUPPRESS_SEND": False}
 
 

@@ -12,22 +12,22 @@ from quart import Quart
 from app import outbox
 from app.outbox.state import Outbox
 from app.quart_mail import Message
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import change, make_site, post, rows
+from tests.smtp_server import SmtpServer
 
 
-async def test_a_served_site_delivers_by_itself(app: Quart, server: FaultySmtp) -> None:
+async def test_a_served_site_delivers_by_itself(app: Quart, server: SmtpServer) -> None:
     async with app.test_app():
         handle = await post()
         async with asyncio.timeout(20):
             assert await handle == "sent"
-    assert len(server.bodies) == 1
+    assert len(server.messages) == 1
     [row] = await rows()
     assert (row.attempts, row.last_code, row.in_doubt) == (1, 250, False)
 
 
 async def test_a_refusal_for_now_is_tried_again_with_the_same_message_id(
-    app: Quart, server: FaultySmtp
+    app: Quart, server: SmtpServer
 ) -> None:
     server.fail("dot", "451 later", times=2)
     async with app.test_app():
@@ -42,7 +42,7 @@ async def post_and_wait(**params: Any) -> outbox.State:
 
 
 async def test_a_refusal_for_good_fails_at_once_and_says_why(
-    app: Quart, server: FaultySmtp
+    app: Quart, server: SmtpServer
 ) -> None:
     server.fail("dot", "554 looks like spam")
     await post()
@@ -52,7 +52,7 @@ async def test_a_refusal_for_good_fails_at_once_and_says_why(
     assert "looks like spam" in row.last_text
 
 
-async def test_a_mail_that_cannot_be_rendered_fails_alone(app: Quart, server: FaultySmtp) -> None:
+async def test_a_mail_that_cannot_be_rendered_fails_alone(app: Quart, server: SmtpServer) -> None:
     await post(kind="urgent", fail=True)
     await post()
     await outbox.drain()
@@ -62,19 +62,19 @@ async def test_a_mail_that_cannot_be_rendered_fails_alone(app: Quart, server: Fa
     assert "secret" not in broken.last_text
 
 
-async def test_nothing_to_send_is_skipped(app: Quart, server: FaultySmtp) -> None:
+async def test_nothing_to_send_is_skipped(app: Quart, server: SmtpServer) -> None:
     handle = await post(nothing=True)
     await outbox.drain()
     assert await handle == "skipped"
     assert server.reached["connect"] == server.reached["greeting"] == 0
 
 
-async def test_a_mail_past_its_time_expires_unsent(app: Quart, server: FaultySmtp) -> None:
+async def test_a_mail_past_its_time_expires_unsent(app: Quart, server: SmtpServer) -> None:
     handle = await post()
     await change(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     await outbox.drain()
     assert await handle == "expired"
-    assert not server.bodies
+    assert not server.messages
     assert await rows("last_text") == ["It was not sent in time."]
 
 
@@ -97,7 +97,7 @@ async def test_a_kind_only_a_newer_process_knows_waits(app: Quart, box: Outbox) 
     assert "note" in row.last_text
 
 
-async def test_resets_go_first(app: Quart, server: FaultySmtp) -> None:
+async def test_resets_go_first(app: Quart, server: SmtpServer) -> None:
     for number in range(6):
         await post("bulk", to=f"bulk{number}@example.com")
     await post("note", to="note@example.com")
@@ -114,7 +114,7 @@ def pool_size() -> int:
 
 
 async def test_a_reset_passes_mails_that_hang(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     site = make_site(config | {"MAIL_DATA_TIMEOUT": 30, "OUTBOX_GRACE": 0})
     for number in range(12):
@@ -122,7 +122,7 @@ async def test_a_reset_passes_mails_that_hang(
     async with site.test_app(), site.app_context():
         for number in range(12):
             await post("bulk", to=f"slow{number}@example.com")
-        await server.until(lambda: server.reached["dot-kept"] >= 3)
+        await server.until(lambda: server.accepted >= 3)
         handle = await post("urgent", to="quick@example.com")
         async with asyncio.timeout(20):
             assert await handle == "sent"
@@ -130,7 +130,7 @@ async def test_a_reset_passes_mails_that_hang(
 
 
 async def test_a_down_server_pauses_without_spending_attempts(
-    app: Quart, server: FaultySmtp, caplog: pytest.LogCaptureFixture
+    app: Quart, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await server.close_port()
     async with app.test_app():
@@ -147,7 +147,7 @@ async def test_a_down_server_pauses_without_spending_attempts(
 
 
 async def test_another_process_waits_for_its_handle_by_polling(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     other = make_site(config)
     handle = await post()
@@ -156,7 +156,7 @@ async def test_another_process_waits_for_its_handle_by_polling(
             assert await handle == "sent"
 
 
-async def test_drain_delivers_what_a_served_site_would(app: Quart, server: FaultySmtp) -> None:
+async def test_drain_delivers_what_a_served_site_would(app: Quart, server: SmtpServer) -> None:
     for number in range(25):
         await post(to=f"ann{number}@example.com")
     await outbox.drain()
@@ -165,7 +165,7 @@ async def test_drain_delivers_what_a_served_site_would(app: Quart, server: Fault
     assert server.most_open <= 4
 
 
-async def test_drain_gives_up_on_a_server_that_is_down(app: Quart, server: FaultySmtp) -> None:
+async def test_drain_gives_up_on_a_server_that_is_down(app: Quart, server: SmtpServer) -> None:
     await server.close_port()
     await post()
     await outbox.drain()

@@ -18,9 +18,9 @@ from app import outbox
 from app.migrations import run as migrations
 from app.outbox.state import Outbox
 from app.quart_mail import Message
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
 from tests.parts import courier_of, database_of
+from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -40,7 +40,7 @@ async def locked(database_url: str) -> AsyncIterator[None]:
 
 
 async def test_what_was_sent_is_settled_when_the_database_is_back(
-    app: Quart, server: FaultySmtp, database_url: str
+    app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     server.fail("data", "hang", times=1)
     async with app.test_app(), asyncio.timeout(20):
@@ -57,7 +57,7 @@ async def test_what_was_sent_is_settled_when_the_database_is_back(
 
 
 async def test_nothing_is_begun_that_cannot_be_fenced(
-    app: Quart, server: FaultySmtp, database_url: str
+    app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     rendering, go_on = asyncio.Event(), asyncio.Event()
 
@@ -79,7 +79,7 @@ async def test_nothing_is_begun_that_cannot_be_fenced(
 
 
 async def test_an_unmigrated_database_is_told_once_with_the_remedy(
-    app: Quart, box: Outbox, server: FaultySmtp, caplog: pytest.LogCaptureFixture
+    app: Quart, box: Outbox, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="app.outbox")
     database = database_of(app)

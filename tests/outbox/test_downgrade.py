@@ -8,14 +8,14 @@ from quart import Quart
 
 from app import outbox
 from app.migrations import run as migrations
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
 from tests.parts import database_of
+from tests.smtp_server import SmtpServer
 
 BEFORE_THE_OUTBOX = "ae346256b650"
 
 
-async def test_waiting_mail_is_not_thrown_away(app: Quart, server: FaultySmtp) -> None:
+async def test_waiting_mail_is_not_thrown_away(app: Quart, server: SmtpServer) -> None:
     database = database_of(app)
     await post()
     with pytest.raises(CommandError, match="1 mails wait in the outbox"):

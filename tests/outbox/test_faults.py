@@ -18,9 +18,9 @@ from quart import Quart
 
 from app import outbox
 from app.commands import take_down
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_due, make_site, post, rows
 from tests.parts import courier_of
+from tests.smtp_server import SmtpServer
 
 FAULTS = {
     "4xx": "451 4.3.0 not now",
@@ -68,16 +68,16 @@ CELLS = [(stage, fault) for stage, faults in MATRIX.items() for fault in faults]
 
 
 @pytest.fixture
-async def server(stage: str, tmp_path: Path) -> AsyncIterator[FaultySmtp]:
+async def server(stage: str, tmp_path: Path) -> AsyncIterator[SmtpServer]:
     if stage not in ("starttls", "auth"):
-        async with FaultySmtp() as server:
+        async with SmtpServer() as server:
             yield server
         return
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with FaultySmtp(tls=context, login="PLAIN") as server:
+    async with SmtpServer(tls=context, auth="PLAIN") as server:
         yield server
 
 
@@ -100,16 +100,18 @@ async def app(
         await take_down(site)
 
 
-async def inflict(server: FaultySmtp, stage: str, fault: str, **only: Any) -> None:
+async def inflict(server: SmtpServer, stage: str, fault: str, **only: Any) -> None:
     if stage == "port":
         await server.close_port()
     else:
         server.fail(stage, FAULTS.get(fault, fault), **only)
+        if stage == "ehlo" and fault == "5xx":  # a client may try HELO then
+            server.fail("helo", FAULTS[fault], **only)
 
 
 @pytest.mark.parametrize(("stage", "fault"), CELLS)
 async def test_every_fault_at_every_stage(
-    app: Quart, server: FaultySmtp, stage: str, fault: str
+    app: Quart, server: SmtpServer, stage: str, fault: str
 ) -> None:
     expected = MATRIX[stage][fault]
     courier = courier_of(app)
@@ -125,7 +127,7 @@ async def test_every_fault_at_every_stage(
     assert server.arrivals == ({row.message_id: expected.arrives} if expected.arrives else {})
 
 
-async def get_well(app: Quart, server: FaultySmtp, stage: str, handle: outbox.Handle) -> None:
+async def get_well(app: Quart, server: SmtpServer, stage: str, handle: outbox.Handle) -> None:
     """Let the server recover, and the mail go out by itself; doubt is not taken back."""
     [before] = await rows("in_doubt")
     await make_due()
@@ -142,7 +144,7 @@ async def get_well(app: Quart, server: FaultySmtp, stage: str, handle: outbox.Ha
 )
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_one_bad_message_never_stops_the_others(
-    app: Quart, server: FaultySmtp, stage: str, fault: str
+    app: Quart, server: SmtpServer, stage: str, fault: str
 ) -> None:
     await inflict(server, stage, fault, to="bad@example.com")
     await post("urgent", to="bad@example.com")

@@ -11,10 +11,10 @@ import pytest
 from quart import Quart
 
 from app.outbox.state import Outbox
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.process import BEFORE_DATA, IN_GROUPS, POINTS
 from tests.outbox.site import post, rows
 from tests.outbox.workers import worker
+from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ async def everything_done(seconds: float = 30) -> list[Any]:
             await asyncio.sleep(0.05)
 
 
-async def assert_kept(promised: list[int], server: FaultySmtp) -> None:
+async def assert_kept(promised: list[int], server: SmtpServer) -> None:
     """Nothing promised is lost; what arrived twice is flagged."""
     found = {row.id: row for row in await rows()}
     assert set(promised) <= set(found)
@@ -49,7 +49,7 @@ async def assert_kept(promised: list[int], server: FaultySmtp) -> None:
 
 @pytest.mark.parametrize("point", [*POINTS, BEFORE_DATA])
 async def test_killed_at_each_point_nothing_is_lost(
-    app: Quart, server: FaultySmtp, config: dict[str, Any], point: str
+    app: Quart, server: SmtpServer, config: dict[str, Any], point: str
 ) -> None:
     after = 2 if point in IN_GROUPS else 9
     async with worker(config, post=MAILS, kill_at=point, kill_after=after) as doomed:
@@ -62,7 +62,7 @@ async def test_killed_at_each_point_nothing_is_lost(
 
 
 async def test_killed_again_and_again_at_random_nothing_is_lost(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     promised: list[int] = []
     for arrivals in (5, 11, 2, 30):
@@ -80,7 +80,7 @@ async def test_killed_again_and_again_at_random_nothing_is_lost(
 
 
 async def test_four_couriers_deliver_each_mail_once_and_all_of_them_work(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     names = [f"courier{number}.example.com" for number in range(4)]
     config |= {
@@ -101,7 +101,7 @@ async def test_four_couriers_deliver_each_mail_once_and_all_of_them_work(
 
 
 async def test_a_frozen_courier_that_wakes_up_starts_no_data_and_settles_nothing(
-    app: Quart, box: Outbox, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, box: Outbox, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     """It is frozen after MAIL FROM, its reply withheld; another courier delivers meanwhile."""
     for number in range(3):
@@ -125,7 +125,7 @@ async def test_a_frozen_courier_that_wakes_up_starts_no_data_and_settles_nothing
 
 
 async def test_asked_to_stop_it_ends_what_it_sends_and_lets_go_the_rest(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     for number in range(20):
         await post(to=f"ann{number}@example.com")

@@ -16,8 +16,8 @@ from app.outbox.models import State
 from app.outbox.slots import SENDING_PER_CONNECTION
 from app.outbox.state import Outbox
 from app.quart_mail import Address, BadAddressError, Message, MessageError
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
+from tests.smtp_server import SmtpServer
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ HI = Message("Hi", ["ann@example.com"], "Hi!")
 @pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_one_mail_that_draws_the_servers_trouble_does_not_stop_the_others(
-    app: Quart, server: FaultySmtp, stage: str, code: int
+    app: Quart, server: SmtpServer, stage: str, code: int
 ) -> None:
     server.fail(stage, f"{code} 4.7.0 not this one", to="poison@example.com")
     await post("urgent", to="poison@example.com")
@@ -45,7 +45,7 @@ async def test_one_mail_that_draws_the_servers_trouble_does_not_stop_the_others(
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_a_value_that_the_database_refuses_is_told_of_its_own_mail_alone(
-    app: Quart, server: FaultySmtp
+    app: Quart, server: SmtpServer
 ) -> None:
     async def odd(request: outbox.MailRequest) -> outbox.Rendered:
         return outbox.Rendered(HI, about="NUL\x00")
@@ -78,13 +78,13 @@ async def test_what_is_too_long_to_be_stored_is_refused_by_whoever_posts_it(app:
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_no_more_ready_made_messages_are_in_memory_than_are_being_sent(
-    app: Quart, box: Outbox, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
+    app: Quart, box: Outbox, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
     load = content.load
 
     async def counting(*args: Any) -> Any:
-        held.append(len(held) + 1 - len(server.bodies))
+        held.append(len(held) + 1 - len(server.messages))
         return await load(*args)
 
     monkeypatch.setattr(content, "load", counting)

@@ -14,8 +14,8 @@ from app.database import writing
 from app.outbox.claim import Room
 from app.outbox.ledger import Ledger
 from app.quart_mail import Message
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import make_site, rows
+from tests.smtp_server import SmtpServer
 
 LEASE = 30.0
 
@@ -39,7 +39,7 @@ async def post_limited(about: str) -> outbox.Handle:
 
 
 async def test_one_of_two_mails_about_the_same_account_goes_out(
-    app: Quart, server: FaultySmtp
+    app: Quart, server: SmtpServer
 ) -> None:
     outbox.register(app, "limited", limited)
     for about in ("user:7", "user:7", "user:8", "user:7"):
@@ -51,7 +51,7 @@ async def test_one_of_two_mails_about_the_same_account_goes_out(
         ("skipped", None),
         ("skipped", None),
     ]
-    assert len(server.bodies) == 2
+    assert len(server.messages) == 2
 
 
 async def test_a_mail_claimed_beside_the_fence_of_another_counts_that_one(app: Quart) -> None:
@@ -73,7 +73,7 @@ async def test_a_mail_claimed_beside_the_fence_of_another_counts_that_one(app: Q
 
 
 async def test_two_couriers_that_render_at_once_send_one_mail(
-    app: Quart, server: FaultySmtp, config: dict[str, Any]
+    app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     """Both renderers count nobody; the database lets one of them through."""
     both = asyncio.Barrier(2)
@@ -94,11 +94,11 @@ async def test_two_couriers_that_render_at_once_send_one_mail(
     async with sites[0].test_app(), sites[1].test_app():
         async with asyncio.timeout(10):
             assert sorted([await handle for handle in handles]) == ["sent", "skipped"]
-    assert len(server.bodies) == 1
+    assert len(server.messages) == 1
     assert rendered == 3
 
 
-async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: FaultySmtp) -> None:
+async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: SmtpServer) -> None:
     outbox.register(app, "limited", limited)
     server.fail("dot", "drop", times=1)
     handle = await post_limited("user:7")
@@ -110,7 +110,7 @@ async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: Faul
     assert server.arrivals == {row.message_id: 2}
 
 
-async def test_a_refused_mail_does_not_count(app: Quart, server: FaultySmtp) -> None:
+async def test_a_refused_mail_does_not_count(app: Quart, server: SmtpServer) -> None:
     outbox.register(app, "limited", limited)
     server.fail("dot", "554 no", times=1)
     await post_limited("user:7")

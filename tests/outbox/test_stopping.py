@@ -9,13 +9,13 @@ import pytest
 from quart import Quart
 
 from app.database import DatabaseUnavailable
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import post, rows
 from tests.parts import courier_of
+from tests.smtp_server import SmtpServer
 
 
 async def test_what_is_claimed_while_it_is_told_to_stop_is_let_go(
-    app: Quart, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
+    app: Quart, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     courier = courier_of(app)
     taking = asyncio.Event()
@@ -37,7 +37,7 @@ async def test_what_is_claimed_while_it_is_told_to_stop_is_let_go(
 
 
 async def test_a_drain_that_breaks_off_ends_what_is_under_way(
-    app: Quart, server: FaultySmtp, monkeypatch: pytest.MonkeyPatch
+    app: Quart, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop of a Celery worker stands still between tasks: no lease would be renewed."""
     courier = courier_of(app)

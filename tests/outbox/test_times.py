@@ -15,13 +15,13 @@ from app.outbox import queries
 from app.outbox.courier import Courier
 from app.outbox.models import Delivery
 from app.outbox.state import Outbox
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import change, make_due, post, rows
 from tests.parts import courier_of
+from tests.smtp_server import SmtpServer
 
 
 async def test_what_expires_while_it_stands_in_line_is_not_sent(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     """All are claimed at once; while the first is sent, the clock passes the expiry of the others."""
     box.connections = 1
@@ -41,7 +41,7 @@ async def test_what_expires_while_it_stands_in_line_is_not_sent(
 
 
 async def test_a_clock_that_is_set_back_stops_no_mail(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     box.clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # type: ignore[method-assign]
     waiting, held = await post(), await post(to="ann@example.com")
@@ -57,7 +57,7 @@ async def test_a_clock_that_is_set_back_stops_no_mail(
 
 
 async def test_what_waits_for_its_next_try_is_as_old_as_its_request(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     server.fail("data", "451 4.3.0 not now")
     await post()
@@ -73,7 +73,7 @@ async def test_what_waits_for_its_next_try_is_as_old_as_its_request(
 
 
 async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_down(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     await server.close_port()
     await post()
@@ -82,7 +82,7 @@ async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_
     assert (await queries.stats(box)).oldest_due == pytest.approx(90, abs=5)
 
 
-async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: FaultySmtp) -> None:
+async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: SmtpServer) -> None:
     courier = courier_of(app)
     await post()
     await outbox.drain()

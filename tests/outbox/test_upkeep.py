@@ -21,8 +21,8 @@ from app.outbox.models import Content, Delivery
 from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests import running
-from tests.faulty_smtp import FaultySmtp
 from tests.outbox.site import change, post, rows
+from tests.smtp_server import SmtpServer
 
 
 async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox) -> None:
@@ -68,7 +68,7 @@ async def test_of_a_ready_made_mail_the_subject_is_shown_and_no_body(
 
 
 async def test_a_failed_mail_is_tried_again_with_its_message_id(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     server.fail("dot", "554 no", times=1)
     handle = await post()
@@ -96,7 +96,7 @@ async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
 
 
 async def test_only_what_was_done_long_ago_is_purged(
-    app: Quart, box: Outbox, server: FaultySmtp
+    app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     server.fail("rcpt", "550 no", to="bob@example.com")
     async with writing() as session:
@@ -124,7 +124,7 @@ async def test_only_what_was_done_long_ago_is_purged(
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_the_command_line_tells_it_all(
-    app: Quart, server: FaultySmtp, database_url: str
+    app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     server.fail("dot", "554 looks like spam", times=1)
     [id_] = (await post(kind="note", word="abracadabra")).ids
@@ -183,7 +183,7 @@ def test_the_command_line_says_what_cannot_be(arguments: tuple[str, ...], said: 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
-    app: Quart, server: FaultySmtp, database_url: str
+    app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     settings = {"DEBUG": "1", "DATABASE_URL": database_url, "MAIL_COURIER": "none"}
     settings |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port), "OUTBOX_POLL": "0.1"}

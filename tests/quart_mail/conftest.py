@@ -10,8 +10,7 @@ import pytest
 from quart import Quart
 
 from app.quart_mail import Mail, Message
-
-from .servers import Catcher, ScriptedServer, catching
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 SENDER = "support@example.com"
 
@@ -51,14 +50,14 @@ def mail(app: Quart) -> Mail:
 
 
 @pytest.fixture
-async def catcher() -> AsyncIterator[Catcher]:
-    async with catching() as catcher:
+async def catcher() -> AsyncIterator[AiosmtpdServer]:
+    async with AiosmtpdServer() as catcher:
         yield catcher
 
 
 @pytest.fixture
-async def scripted() -> AsyncIterator[ScriptedServer]:
-    async with ScriptedServer().running() as server:
+async def scripted() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer() as server:
         yield server
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from app import quart_mail
 from app.quart_mail import Message
+from tests.smtp_server import AiosmtpdServer
 
 from .conftest import SENDER, MakeMail
-from .servers import catching
 
 PAIR = ("Ann Example", "ann@example.com")
 DATE = 1_700_000_000.0
@@ -101,7 +101,7 @@ async def test_what_arrives_means_the_same(
     make_mail: MakeMail, flask_app: flask.Flask, given: dict[str, Any]
 ) -> None:
     theirs = build(flask_mail.Message, given)
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         await make_mail(catcher.port).send(build(Message, given))
     expected = BytesParser(policy=default).parsebytes(theirs.as_bytes())
     ours = catcher.parsed()
@@ -152,7 +152,7 @@ async def test_the_state_of_an_app_does_what_flask_mails_does(
     make_mail: MakeMail, flask_app: flask.Flask
 ) -> None:
     theirs = flask_app.extensions["mail"]
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         mail, other = make_mail(catcher.port), make_mail(MAIL_SUPPRESS_SEND=True)
         assert mail.app is not None
         ours = mail.app.extensions["mail"]

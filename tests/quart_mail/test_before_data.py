@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.quart_mail import ConnectionLost, Message
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer
 
 TO = ["to@example.com"]
 
@@ -22,7 +22,7 @@ async def test_what_before_data_raises_comes_out_and_nothing_is_sent(make_mail: 
     async def stop() -> None:
         raise error
 
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port)
         with mail.record_messages() as outbox, pytest.raises(StopError) as caught:
             await mail.send(Message("one", TO), before_data=stop)
@@ -36,7 +36,7 @@ async def test_what_before_data_raises_comes_out_and_nothing_is_sent(make_mail: 
 
 
 async def test_before_data_comes_after_the_recipients_and_before_data(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
+    scripted: SmtpServer, make_mail: MakeMail, message: Message
 ) -> None:
     seen: list[str] = []
 
@@ -54,7 +54,7 @@ async def test_before_data_is_not_called_when_all_recipients_are_refused(
     async def never() -> None:
         pytest.fail("there is nobody to send to")
 
-    async with ScriptedServer({"rcpt": "550 no"}).running() as server:
+    async with SmtpServer({"rcpt": "550 no"}) as server:
         with pytest.raises(Exception, match="550 no"):
             await make_mail(server.port).send(message, before_data=never)
 
@@ -69,7 +69,7 @@ async def test_a_mail_error_of_before_data_is_not_taken_for_one_of_this_connecti
         calls += 1
         raise ConnectionLost("another server hung up", stage="mail")
 
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port)
         await mail.send(Message("one", TO))
         with pytest.raises(ConnectionLost, match="another server"):

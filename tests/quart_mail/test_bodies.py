@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.quart_mail import Message
+from tests.smtp_server import AiosmtpdServer
 
 from .conftest import MakeMail
-from .servers import catching
 
 BODIES = {
     "dots": ".\n..\n.hidden\n\n.\r\n",
@@ -52,7 +52,7 @@ def wire_text(body: str) -> bytes:
 async def test_bodies_arrive_byte_for_byte(make_mail: MakeMail, body: str) -> None:
     message = Message("s", ["to@example.com"], body, body, sender="from@example.com")
     message.attach("raw.bin", "application/octet-stream", body.encode())
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         mail = make_mail(catcher.port)
         await mail.send(message)
         await mail.send_message("plain", ["to@example.com"], body)

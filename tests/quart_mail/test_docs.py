@@ -14,8 +14,7 @@ import pytest
 
 from app.quart_mail import Mail, MailState
 from app.quart_mail.settings import read_settings
-
-from .servers import Catcher, ScriptedServer, catching
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 DOCS = Path(__file__).parents[2] / "docs" / "mail.md"
 TEXT = DOCS.read_text()
@@ -41,7 +40,7 @@ async def run(snippet: str, names: dict[str, Any]) -> None:
 @pytest.fixture
 async def told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> AsyncIterator[tuple[Catcher, dict[str, Any]]]:
+) -> AsyncIterator[tuple[AiosmtpdServer, dict[str, Any]]]:
     """Run all the snippets one after the other, against a server that refuses gone@example.com."""
     folder = tmp_path / "templates" / "email"
     folder.mkdir(parents=True)
@@ -49,7 +48,7 @@ async def told(
     (folder / "welcome.html").write_text("<p>Welcome {{ name }}!</p>")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "an_app", "fetch_token": fetch_token}
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         catcher.refuse["gone@example.com"] = "550 no such user"
         for snippet in SNIPPETS:
             await run(snippet.replace("MAIL_PORT=8025", f"MAIL_PORT={catcher.port}"), names)
@@ -60,7 +59,7 @@ async def told(
 
 
 async def test_every_snippet_runs_and_its_mails_arrive(
-    told: tuple[Catcher, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    told: tuple[AiosmtpdServer, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     catcher, _ = told
     assert TEXT.count("```") == 2 * len(SNIPPETS)
@@ -79,14 +78,14 @@ async def test_every_snippet_runs_and_its_mails_arrive(
 
 
 async def test_the_gmail_settings_log_in_by_xoauth2(
-    told: tuple[Catcher, dict[str, Any]],
+    told: tuple[AiosmtpdServer, dict[str, Any]],
 ) -> None:
     _, names = told
     for app in ("gmail", "microsoft"):
         config = names[app].config
         assert config["MAIL_USE_TLS"]
         config.update(MAIL_SERVER="localhost", MAIL_USE_TLS=False)
-        async with ScriptedServer().running() as server:
+        async with SmtpServer() as server:
             config["MAIL_PORT"] = server.port
             mail = Mail(names[app])
             await mail.send_message("s", ["to@example.com"])

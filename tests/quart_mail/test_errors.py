@@ -24,9 +24,9 @@ from app.quart_mail import (
     UnknownHost,
     errors,
 )
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer
 
 FAULTS = ("450 \x1bnot now", "550 5.1.1 never", "421 closing", "hang", "drip", "drop", "garbage")
 REFUSED: dict[str, type[MailError]] = {
@@ -65,7 +65,7 @@ async def test_each_fault_at_each_stage_says_what_it_means(
     script: dict[str, str | list[str]] = {stage: fault}
     if stage == "ehlo" and fault.startswith("5"):
         script["helo"] = fault
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         patience = 0.3 if fault in {"hang", "drip"} else 10
         times = {"MAIL_TIMEOUT": patience, "MAIL_DATA_TIMEOUT": patience}
         mail = make_mail(server.port, **times, **login_for(stage))
@@ -112,7 +112,7 @@ async def test_a_name_that_does_not_resolve(make_mail: MakeMail, message: Messag
 async def test_a_login_wanted_at_the_sender_is_the_servers_trouble(
     make_mail: MakeMail, message: Message, code: int
 ) -> None:
-    async with ScriptedServer({"mail": f"{code} log in first"}).running() as server:
+    async with SmtpServer({"mail": f"{code} log in first"}) as server:
         with pytest.raises(LoginError) as caught:
             await make_mail(server.port).send(message)
     assert (caught.value.scope, caught.value.code) == ("server", code)
@@ -121,7 +121,7 @@ async def test_a_login_wanted_at_the_sender_is_the_servers_trouble(
 async def test_helo_is_said_to_a_server_that_knows_no_ehlo(
     make_mail: MakeMail, message: Message
 ) -> None:
-    async with ScriptedServer({"ehlo": "502 what?"}).running() as server:
+    async with SmtpServer({"ehlo": "502 what?"}) as server:
         result = await make_mail(server.port).send(message)
     assert (result.code, result.text) == (250, "taken")
     assert server.commands[:2] == ["EHLO example.com", "HELO example.com"]
@@ -129,7 +129,7 @@ async def test_helo_is_said_to_a_server_that_knows_no_ehlo(
 
 async def test_mixed_refusals_of_all_recipients_can_be_tried_again(make_mail: MakeMail) -> None:
     script: dict[str, str | list[str]] = {"rcpt": ["550 gone", "451 later"]}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         with pytest.raises(RecipientsRefused) as caught:
             await make_mail(server.port).send(Message("s", ["a@example.com", "b@example.com"], "b"))
     assert caught.value.retry
@@ -143,7 +143,7 @@ async def test_a_servers_text_is_escaped_shortened_and_shows_no_password(
     make_mail: MakeMail, message: Message
 ) -> None:
     reply = "535 \x1b[31m s3cret " + "x" * 5000
-    async with ScriptedServer({"auth": reply}).running() as server:
+    async with SmtpServer({"auth": reply}) as server:
         mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_PASSWORD="s3cret")
         with pytest.raises(LoginError) as caught:
             await mail.send(message)
@@ -153,13 +153,13 @@ async def test_a_servers_text_is_escaped_shortened_and_shows_no_password(
 
 async def test_a_reply_that_never_ends_is_nonsense(make_mail: MakeMail, message: Message) -> None:
     endless = "\r\n".join(["250-more"] * 6000)
-    async with ScriptedServer({"mail": endless}).running() as server:
+    async with SmtpServer({"mail": endless}) as server:
         with pytest.raises(NonsenseReply):
             await make_mail(server.port).send(message)
 
 
 async def test_a_message_that_cannot_be_sent_never_reaches_the_server(
-    scripted: ScriptedServer, make_mail: MakeMail
+    scripted: SmtpServer, make_mail: MakeMail
 ) -> None:
     mail = make_mail(scripted.port)
     for bad in (Message("s", ["not an address"]), Message("s\n", ["a@b.de"]), Message("s")):

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.quart_mail import Mail, MailError, Message, SendResult
+from tests.smtp_server import SmtpServer
 
 from .conftest import make_app
-from .servers import ScriptedServer
 
 STAGES = ["greeting", "ehlo", "helo", "auth", "mail", "rcpt", "data", "dot", "rset"]
 CODES = st.sampled_from(
@@ -32,7 +32,7 @@ def test_any_answers_end_in_a_result_or_a_mail_error(script: dict[str, str], off
 async def send_twice(script: dict[str, str]) -> None:
     login = {"MAIL_USERNAME": "me", "MAIL_PASSWORD": "secret"}
     times = {"MAIL_TIMEOUT": 0.05, "MAIL_DATA_TIMEOUT": 0.05}
-    async with ScriptedServer(dict(script)).running() as server:
+    async with SmtpServer(dict(script)) as server:
         mail = Mail(make_app(MAIL_PORT=server.port, **login, **times))
         for _ in range(2):
             outcome = await one_sending(mail)

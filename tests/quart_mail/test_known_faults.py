@@ -13,16 +13,16 @@ from app.quart_mail import (
     Message,
     Smtputf8Error,
 )
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .conftest import MakeMail
-from .servers import Catcher, ScriptedServer, catching
 
 TO = ["to@example.com"]
 
 
-async def arrived(make_mail: MakeMail, **given: Any) -> Catcher:
+async def arrived(make_mail: MakeMail, **given: Any) -> AiosmtpdServer:
     """Send one message over real SMTP and return the server that took it."""
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         given = {"recipients": TO, "sender": "from@example.com", "body": "b"} | given
         await make_mail(catcher.port).send(Message(**given))
     return catcher
@@ -79,7 +79,7 @@ async def test_a_non_ascii_local_part_goes_by_smtputf8(make_mail: MakeMail) -> N
 async def test_a_non_ascii_local_part_without_smtputf8_is_a_clear_error(
     make_mail: MakeMail,
 ) -> None:
-    async with catching(enable_SMTPUTF8=False) as catcher:
+    async with AiosmtpdServer(enable_SMTPUTF8=False) as catcher:
         mail = make_mail(catcher.port)
         with pytest.raises(Smtputf8Error, match="does not offer SMTPUTF8") as caught:
             await mail.send(Message("s", ["jörg@example.com"]))
@@ -147,7 +147,7 @@ async def test_recipients_keep_their_order_and_come_once(make_mail: MakeMail) ->
 async def test_trouble_at_quit_neither_fails_nor_delays_a_sending(
     make_mail: MakeMail, quit_answer: str
 ) -> None:
-    async with ScriptedServer({"quit": quit_answer}).running() as server:
+    async with SmtpServer({"quit": quit_answer}) as server:
         mail = make_mail(server.port, MAIL_MAX_EMAILS=1)
         async with mail.connect() as connection:
             await connection.send(Message("s", TO))
@@ -157,7 +157,7 @@ async def test_trouble_at_quit_neither_fails_nor_delays_a_sending(
 
 
 async def test_refused_recipients_of_an_accepted_message_are_told(make_mail: MakeMail) -> None:
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         catcher.refuse["gone@example.com"] = "550 5.1.1 no such user"
         message = Message("s", ["gone@example.com", *TO])
         result = await make_mail(catcher.port).send(message)

@@ -16,9 +16,9 @@ from app.quart_mail import (
     MailError,
     Message,
 )
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer, catching
 
 LOGIN = {"MAIL_USERNAME": "me@example.com", "MAIL_PASSWORD": "right"}
 
@@ -32,7 +32,7 @@ async def test_login_by_each_mechanism_that_is_offered(
     make_mail: MakeMail, message: Message, mechanism: str
 ) -> None:
     others = {"PLAIN", "LOGIN"} - {mechanism}
-    async with catching(auth=True, auth_exclude_mechanism=others) as catcher:
+    async with AiosmtpdServer(auth=True, auth_exclude_mechanism=others) as catcher:
         await make_mail(catcher.port, **LOGIN).send(message)
     ((used, data),) = catcher.logins
     assert (used, data.login, data.password) == (mechanism, b"me@example.com", b"right")
@@ -42,7 +42,7 @@ async def test_login_by_each_mechanism_that_is_offered(
 async def test_cram_md5_never_shows_the_password(make_mail: MakeMail, message: Message) -> None:
     challenge = base64.b64encode(b"<1@x>").decode()
     script = offering("CRAM-MD5", auth=f"334 {challenge}")
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         with pytest.raises(MailError):
             await make_mail(server.port, **LOGIN).send(message)
     assert server.commands[1] == "AUTH CRAM-MD5"
@@ -54,7 +54,7 @@ async def test_cram_md5_never_shows_the_password(make_mail: MakeMail, message: M
 async def test_a_wrong_password_is_the_servers_trouble_and_tried_once_by_each_mechanism(
     make_mail: MakeMail, message: Message
 ) -> None:
-    async with catching(auth=True) as catcher:
+    async with AiosmtpdServer(auth=True) as catcher:
         mail = make_mail(catcher.port, **(LOGIN | {"MAIL_PASSWORD": "wrong"}))
         with pytest.raises(LoginError) as caught:
             await mail.send(message)
@@ -68,7 +68,7 @@ async def test_a_mechanism_that_is_offered_but_refused_gives_way_to_the_next(
     make_mail: MakeMail, message: Message, refusal: str
 ) -> None:
     script = offering("PLAIN LOGIN", auth=[refusal, "334 UGFzc3dvcmQ6"])
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         server.script[base64.b64encode(b"right").decode().lower()] = "235 welcome"
         await make_mail(server.port, **LOGIN).send(message)
     assert [c.split()[1] for c in server.commands if c.startswith("AUTH")] == ["PLAIN", "LOGIN"]
@@ -86,7 +86,7 @@ async def test_a_mechanism_that_is_offered_but_refused_gives_way_to_the_next(
 async def test_the_last_refusal_is_told(
     make_mail: MakeMail, message: Message, replies: list[str], said: str, tried: int
 ) -> None:
-    async with ScriptedServer(offering("PLAIN LOGIN", auth=replies)).running() as server:
+    async with SmtpServer(offering("PLAIN LOGIN", auth=replies)) as server:
         with pytest.raises(MailError, match=said) as caught:
             await make_mail(server.port, **LOGIN).send(message)
     assert (caught.value.scope, caught.value.stage) == ("server", "auth")
@@ -97,7 +97,7 @@ async def test_the_last_refusal_is_told(
 async def test_no_usable_mechanism_is_said(
     make_mail: MakeMail, message: Message, offered: str
 ) -> None:
-    async with ScriptedServer(offering(offered)).running() as server:
+    async with SmtpServer(offering(offered)) as server:
         with pytest.raises(LoginError, match="offers no way to log in"):
             await make_mail(server.port, **LOGIN).send(message)
 
@@ -106,7 +106,7 @@ async def test_no_usable_mechanism_is_said(
 async def test_without_both_name_and_password_there_is_no_login(
     make_mail: MakeMail, message: Message, given: dict[str, str]
 ) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         await make_mail(server.port, **given).send(message)
     assert not any(command.startswith("AUTH") for command in server.commands)
 
@@ -117,7 +117,7 @@ async def fresh_token() -> str:
 
 @pytest.mark.parametrize("token", ["t0ken", fresh_token])
 async def test_xoauth2_sends_the_token(make_mail: MakeMail, message: Message, token: Any) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port, MAIL_USERNAME="me@example.com", MAIL_OAUTH2_TOKEN=token)
         await mail.send(message)
     _, mechanism, data = server.commands[1].split()
@@ -129,7 +129,7 @@ async def test_a_refused_token_is_not_shown(
     make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with ScriptedServer({"auth": "535 token t0ken has expired"}).running() as server:
+    async with SmtpServer({"auth": "535 token t0ken has expired"}) as server:
         given = {"MAIL_USERNAME": "me", "MAIL_OAUTH2_TOKEN": fresh_token, "MAIL_DEBUG": True}
         with pytest.raises(LoginError, match=r"535 token \*\*\* has expired"):
             await make_mail(server.port, **given).send(message)
@@ -142,7 +142,7 @@ async def test_the_challenge_after_a_refused_token_is_answered_by_an_empty_line(
 ) -> None:
     challenge = base64.b64encode(b'{"status":"401"}').decode()
     script: dict[str, str | list[str]] = {"auth": f"334 {challenge}", "": "535 token expired"}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN="old")
         with pytest.raises(LoginError, match="535 token expired"):
             await mail.send(message)
@@ -155,7 +155,7 @@ async def test_a_token_that_cannot_be_had_is_the_servers_trouble(
     async def no_token() -> str:
         raise LookupError("secret details")
 
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port, MAIL_USERNAME="me", MAIL_OAUTH2_TOKEN=no_token)
         with pytest.raises(LoginError, match="gave no token: LookupError") as caught:
             await mail.send(message)
@@ -183,7 +183,7 @@ async def test_no_password_in_clear_text_to_another_machine(
     make_mail: MakeMail, message: Message, allowed: bool
 ) -> None:
     address = own_address()
-    async with ScriptedServer().running(address) as server:
+    async with SmtpServer(host=address) as server:
         given = {"MAIL_SERVER": address, "MAIL_ALLOW_CLEARTEXT_AUTH": allowed, **LOGIN}
         if allowed:
             await make_mail(server.port, **given).send(message)
@@ -198,7 +198,7 @@ async def test_mail_debug_logs_the_dialogue_but_not_the_login(
     make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with catching(auth=True) as catcher:
+    async with AiosmtpdServer(auth=True) as catcher:
         mail = make_mail(catcher.port, MAIL_DEBUG=True, **LOGIN)
         await mail.send(message)
     assert "-> RCPT TO:<to@example.com>" in caplog.text
@@ -213,6 +213,6 @@ async def test_nothing_is_logged_without_mail_debug(
     make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         await make_mail(server.port).send(message)
     assert not [record for record in caplog.records if "quart_mail" in record.name]

@@ -11,15 +11,15 @@ from app.quart_mail import (
     MailError,
     Message,
 )
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail, make_app
-from .servers import ScriptedServer
 
 TO = ["to@example.com"]
 
 
 async def test_messages_one_after_the_other_share_a_connection(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
+    scripted: SmtpServer, make_mail: MakeMail, message: Message
 ) -> None:
     mail = make_mail(scripted.port)
     for _ in range(5):
@@ -28,7 +28,7 @@ async def test_messages_one_after_the_other_share_a_connection(
 
 
 async def test_at_most_pool_size_connections_and_everything_arrives(make_mail: MakeMail) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port, MAIL_POOL_SIZE=3)
         results = await asyncio.gather(*(mail.send(Message(str(n), TO)) for n in range(40)))
         assert all(result.code == 250 for result in results)
@@ -37,53 +37,53 @@ async def test_at_most_pool_size_connections_and_everything_arrives(make_mail: M
 
 
 async def test_an_idle_connection_is_closed_after_its_time(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
+    scripted: SmtpServer, make_mail: MakeMail, message: Message
 ) -> None:
     mail = make_mail(scripted.port, MAIL_POOL_IDLE=0.05)
     await mail.send(message)
     assert mail.pool.idle == 1
-    await asyncio.wait_for(scripted.closed.acquire(), 5)
+    await scripted.until(lambda: scripted.closed == 1)
     assert mail.pool.idle == 0
     assert scripted.commands[-1] == "QUIT"
 
 
 async def test_close_says_quit_and_the_pool_can_be_used_again(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
+    scripted: SmtpServer, make_mail: MakeMail, message: Message
 ) -> None:
     mail = make_mail(scripted.port)
     await mail.send(message)
     await mail.close()
-    await asyncio.wait_for(scripted.closed.acquire(), 5)
+    await scripted.until(lambda: scripted.closed == 1)
     assert (scripted.commands[-1], scripted.open, mail.pool.idle) == ("QUIT", 0, 0)
     await mail.send(message)
     assert len(scripted.messages) == 2
 
 
 async def test_a_connection_in_use_at_close_finishes_its_message_and_is_not_kept(
-    scripted: ScriptedServer, make_mail: MakeMail, message: Message
+    scripted: SmtpServer, make_mail: MakeMail, message: Message
 ) -> None:
     mail = make_mail(scripted.port)
     result = await mail.send(message, before_data=mail.close)
     assert result.code == 250
     assert mail.pool.idle == mail.pool.in_use == 0
-    await asyncio.wait_for(scripted.closed.acquire(), 5)
+    await scripted.until(lambda: scripted.closed == 1)
 
 
 async def test_connections_are_closed_when_the_app_stops_serving(message: Message) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         app = make_app(MAIL_PORT=server.port)
         mail = Mail(app)
         async with app.test_app():
             await mail.send(message)
             assert server.open == 1
-        await asyncio.wait_for(server.closed.acquire(), 5)
+        await server.until(lambda: server.closed == 1)
 
 
 @pytest.mark.parametrize("over", ["pool", "connection"])
 async def test_a_connection_takes_max_emails_and_the_next_is_opened_only_when_needed(
     make_mail: MakeMail, over: str
 ) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port, MAIL_MAX_EMAILS=2)
         connections = []
         async with mail.connect() as connection:
@@ -102,7 +102,7 @@ def test_the_pool_begins_anew_on_another_event_loop(message: Message) -> None:
     mail = Mail(app)
 
     async def one_loop() -> int:
-        async with ScriptedServer().running() as server:
+        async with SmtpServer() as server:
             assert mail.state is not None
             mail.state.port = server.port
             await asyncio.gather(*(mail.send(Message(str(n), TO)) for n in range(9)))
@@ -113,7 +113,7 @@ def test_the_pool_begins_anew_on_another_event_loop(message: Message) -> None:
 
 
 async def test_connect_fails_where_it_is_entered(make_mail: MakeMail) -> None:
-    async with ScriptedServer({"greeting": "554 go away"}).running() as server:
+    async with SmtpServer({"greeting": "554 go away"}) as server:
         with pytest.raises(MailError, match="554 go away"):
             async with make_mail(server.port).connect():
                 pytest.fail("there is no connection")

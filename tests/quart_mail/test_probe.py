@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.smtp_server import AiosmtpdServer, SmtpServer
+
 from .certificates import Authority
 from .conftest import MakeMail
-from .servers import ScriptedServer, catching
 
 
 async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    async with catching(tls=authority.server(), auth=True) as catcher:
+    async with AiosmtpdServer(tls=authority.server(), auth=True) as catcher:
         mail = make_mail(
             catcher.port,
             MAIL_USE_TLS=True,
@@ -37,7 +38,7 @@ async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path:
 
 
 async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
-    async with ScriptedServer({"rcpt": "550 no such user"}).running() as server:
+    async with SmtpServer({"rcpt": "550 no such user"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert not probe.ok
     assert "The connection is not encrypted" in probe.sentences[1]
@@ -47,7 +48,7 @@ async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
 
 
 async def test_a_server_that_is_not_there_is_told(make_mail: MakeMail) -> None:
-    async with ScriptedServer({"greeting": "554 not you"}).running() as server:
+    async with SmtpServer({"greeting": "554 not you"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert probe.error is not None
     assert probe.error.scope == "server"

@@ -12,9 +12,9 @@ from app.quart_mail import (
     SenderRefused,
     ServiceUnavailable,
 )
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer
 
 TO = ["to@example.com"]
 
@@ -24,7 +24,7 @@ async def test_a_kept_connection_that_the_server_has_left_is_replaced_unseen(
     make_mail: MakeMail, second: str
 ) -> None:
     script: dict[str, str | list[str]] = {"mail": ["250 ok", second, "250 ok"]}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         mail = make_mail(server.port)
         assert (await mail.send(Message("one", TO))).code == 250
         assert (await mail.send(Message("two", TO))).code == 250
@@ -33,7 +33,7 @@ async def test_a_kept_connection_that_the_server_has_left_is_replaced_unseen(
 
 async def test_only_one_new_connection_is_tried(make_mail: MakeMail) -> None:
     script: dict[str, str | list[str]] = {"mail": ["250 ok", "drop"]}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         mail = make_mail(server.port)
         await mail.send(Message("one", TO))
         with pytest.raises(ConnectionLost):
@@ -45,7 +45,7 @@ async def test_only_one_new_connection_is_tried(make_mail: MakeMail) -> None:
 async def test_a_connection_lost_in_a_message_is_never_retried_by_itself(
     make_mail: MakeMail, stage: str
 ) -> None:
-    async with ScriptedServer({stage: ["250 ok", "drop"]}).running() as server:
+    async with SmtpServer({stage: ["250 ok", "drop"]}) as server:
         if stage == "data":
             server.script["data"] = "drop"
         mail = make_mail(server.port)
@@ -63,7 +63,7 @@ async def test_a_connection_lost_in_a_message_is_never_retried_by_itself(
 async def test_a_connection_that_talks_nonsense_is_closed_and_not_reused(
     make_mail: MakeMail, fault: str
 ) -> None:
-    async with ScriptedServer({"rcpt": [fault, "250 ok"]}).running() as server:
+    async with SmtpServer({"rcpt": [fault, "250 ok"]}) as server:
         mail = make_mail(server.port)
         with pytest.raises(NonsenseReply):
             await mail.send(Message("one", TO))
@@ -76,12 +76,10 @@ async def test_a_connection_that_talks_nonsense_is_closed_and_not_reused(
 async def test_a_refused_message_leaves_the_connection_for_the_next(
     make_mail: MakeMail, stage: str
 ) -> None:
-    async with ScriptedServer({stage: ["550 no", GOOD_REPLY[stage]]}).running() as server:
+    async with SmtpServer({stage: ["550 no", GOOD_REPLY[stage]]}) as server:
         mail = make_mail(server.port)
         with pytest.raises(MailError, match="550 no"):
             await mail.send(Message("one", TO))
-        if stage == "data":
-            del server.script["data"]
         await mail.send(Message("two", TO))
         assert server.connections == 1
     assert b"Subject: two" in server.messages[-1]
@@ -96,7 +94,7 @@ async def test_a_server_that_does_not_reset_gets_a_new_connection(
     make_mail: MakeMail, answer: str
 ) -> None:
     script: dict[str, str | list[str]] = {"mail": ["550 no", "250 ok"], "rset": answer}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         mail = make_mail(server.port)
         with pytest.raises(SenderRefused):
             await mail.send(Message("one", TO))
@@ -105,7 +103,7 @@ async def test_a_server_that_does_not_reset_gets_a_new_connection(
 
 
 async def test_421_closes_the_connection(make_mail: MakeMail, message: Message) -> None:
-    async with ScriptedServer({"rcpt": "421 going down"}).running() as server:
+    async with SmtpServer({"rcpt": "421 going down"}) as server:
         mail = make_mail(server.port)
         with pytest.raises(ServiceUnavailable):
             await mail.send(message)
@@ -118,13 +116,13 @@ async def test_replies_count_by_their_first_digit(make_mail: MakeMail) -> None:
         "rcpt": "251 forwarded",
         "dot": "299 yes",
     }
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         result = await make_mail(server.port).send(Message("one", TO))
     assert (result.code, result.refused) == (299, {})
 
 
 async def test_a_message_taken_together_with_a_goodbye_is_taken(make_mail: MakeMail) -> None:
-    async with ScriptedServer({"dot": "250 taken\r\n421 enough for now"}).running() as server:
+    async with SmtpServer({"dot": "250 taken\r\n421 enough for now"}) as server:
         mail = make_mail(server.port)
         assert (await mail.send(Message("one", TO))).text == "taken"
         assert mail.pool.idle == 0

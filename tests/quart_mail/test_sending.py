@@ -16,9 +16,9 @@ from app.quart_mail import (
     NoSenderError,
     SendResult,
 )
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .conftest import SENDER, MakeMail, make_app
-from .servers import Catcher, ScriptedServer
 
 
 def test_init_app_returns_the_state_and_registers_it() -> None:
@@ -62,7 +62,7 @@ async def test_send_message_makes_the_message(mail: Mail) -> None:
 
 
 async def test_a_hundred_messages_go_over_one_connection(make_mail: MakeMail) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port)
         with mail.record_messages() as outbox:
             async with mail.connect() as connection:
@@ -74,7 +74,7 @@ async def test_a_hundred_messages_go_over_one_connection(make_mail: MakeMail) ->
 
 
 async def test_tasks_that_share_a_connection_take_turns(make_mail: MakeMail) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         async with make_mail(server.port).connect() as connection:
             messages = [Message(str(number), ["to@example.com"]) for number in range(20)]
             await asyncio.gather(*(connection.send(message) for message in messages))
@@ -100,7 +100,7 @@ async def test_what_is_missing_is_an_assertion_error_of_ours(mail: Mail, over: s
 
 
 async def test_a_sender_set_on_the_message_later_counts(
-    catcher: Catcher, make_mail: MakeMail
+    catcher: AiosmtpdServer, make_mail: MakeMail
 ) -> None:
     mail = make_mail(catcher.port)
     message = Message("s", ["to@example.com"], "b")
@@ -114,7 +114,7 @@ async def test_a_sender_set_on_the_message_later_counts(
 
 
 async def test_names_are_for_headers_and_bare_addresses_for_the_envelope(
-    catcher: Catcher, make_mail: MakeMail
+    catcher: AiosmtpdServer, make_mail: MakeMail
 ) -> None:
     recipients: list[str | tuple[str, str]] = [
         "ÄÜÖ → ✓ <to@example.com>",
@@ -126,11 +126,11 @@ async def test_names_are_for_headers_and_bare_addresses_for_the_envelope(
 
 
 async def test_esmtp_options_reach_the_server(make_mail: MakeMail) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         message = Message("s", ["to@example.com"], mail_options=["BODY=8BITMIME"])
         message.rcpt_options.append("NOTIFY=SUCCESS")
         await make_mail(server.port).send(message)
-    size = len(server.messages[0]) - len(b".\r\n")
+    size = len(server.messages[0])
     assert f"MAIL FROM:<{SENDER}> SIZE={size} BODY=8BITMIME" in server.commands
     assert "RCPT TO:<to@example.com> NOTIFY=SUCCESS" in server.commands
 
@@ -158,7 +158,7 @@ async def test_suppressed_mail_is_checked_and_written_but_not_sent(make_mail: Ma
     [(True, None, 0), (True, False, 1), (False, None, 1), (False, True, 0)],
 )
 async def test_mail_suppress_send_decides_and_testing_is_its_default(
-    catcher: Catcher, make_mail: MakeMail, testing: bool, suppress: bool | None, sent: int
+    catcher: AiosmtpdServer, make_mail: MakeMail, testing: bool, suppress: bool | None, sent: int
 ) -> None:
     given = {} if suppress is None else {"MAIL_SUPPRESS_SEND": suppress}
     mail = make_mail(catcher.port, TESTING=testing, **given)

@@ -8,9 +8,9 @@ import pytest
 
 from app.quart_mail import ConfigurationError, MailState, Message
 from app.quart_mail.settings import read_settings
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer
 
 
 def test_the_defaults() -> None:
@@ -114,7 +114,7 @@ def test_a_state_never_shows_its_secrets() -> None:
 async def test_the_name_given_at_ehlo(
     make_mail: MakeMail, message: Message, given: dict[str, Any], name: str
 ) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         await make_mail(server.port, **given).send(message)
     assert server.commands[0] == f"EHLO {name}"
 

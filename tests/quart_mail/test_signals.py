@@ -9,9 +9,9 @@ import pytest
 from quart import Quart
 
 from app.quart_mail import Mail, Message, email_dispatched
+from tests.smtp_server import AiosmtpdServer
 
 from .conftest import MakeMail, make_app
-from .servers import catching
 
 
 async def test_only_this_apps_mail_is_recorded(make_mail: MakeMail) -> None:
@@ -74,7 +74,7 @@ async def test_a_receiver_that_fails_does_not_make_the_sending_fail(
 async def test_nothing_is_announced_for_a_mail_that_failed(
     make_mail: MakeMail, message: Message
 ) -> None:
-    async with catching() as catcher:
+    async with AiosmtpdServer() as catcher:
         catcher.refuse["to@example.com"] = "550 no"
         mail = make_mail(catcher.port)
         with mail.record_messages() as outbox, pytest.raises(Exception, match="550 no"):

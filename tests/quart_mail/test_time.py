@@ -16,9 +16,9 @@ from app.quart_mail import (
     Message,
     ReplyTimeout,
 )
+from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
-from .servers import ScriptedServer
 
 TO = ["to@example.com"]
 
@@ -30,31 +30,31 @@ TO = ["to@example.com"]
 async def test_the_deadline_holds_over_all_of_it(
     make_mail: MakeMail, message: Message, stage: str, scope: str, in_doubt: bool
 ) -> None:
-    async with ScriptedServer({stage: "hang"}).running() as server:
+    async with SmtpServer({stage: "hang"}) as server:
         mail = make_mail(server.port)
         begun = time.monotonic()
         with pytest.raises(DeadlineExceeded, match=r"within 0\.3 seconds") as caught:
             await mail.send(message, deadline=0.3)
         assert time.monotonic() - begun < 10
         assert (mail.pool.idle, mail.pool.in_use) == (0, 0)
-        await asyncio.wait_for(server.closed.acquire(), 5)
+        await server.until(lambda: server.closed == 1)
     error = caught.value
     assert (error.retry, error.scope, error.in_doubt) == (True, scope, in_doubt)
     assert isinstance(error, TimeoutError)
 
 
 async def test_replies_that_are_each_in_time_may_be_too_late_together(make_mail: MakeMail) -> None:
-    async with ScriptedServer({"mail": "drip"}).running() as server:
+    async with SmtpServer({"mail": "drip"}) as server:
         mail = make_mail(server.port, MAIL_DEADLINE=0.3)
         with pytest.raises(DeadlineExceeded):
             await mail.send(Message("s", TO))
 
 
 async def test_waiting_for_a_connection_counts(make_mail: MakeMail, message: Message) -> None:
-    async with ScriptedServer({"dot": "hang"}).running() as server:
+    async with SmtpServer({"dot": "hang"}) as server:
         mail = make_mail(server.port, MAIL_POOL_SIZE=1)
         first = asyncio.create_task(mail.send(message))
-        await server.at_dot.acquire()
+        await server.until(lambda: server.accepted == 1)
         with pytest.raises(DeadlineExceeded) as caught:
             await mail.send(message, deadline=0.05)
         assert caught.value.stage is None
@@ -67,7 +67,7 @@ async def test_waiting_for_a_connection_counts(make_mail: MakeMail, message: Mes
 async def test_the_final_dot_has_a_longer_time_of_its_own(
     make_mail: MakeMail, message: Message
 ) -> None:
-    async with ScriptedServer({"dot": "hang"}).running() as server:
+    async with SmtpServer({"dot": "hang"}) as server:
         mail = make_mail(server.port, MAIL_TIMEOUT=0.3, MAIL_DATA_TIMEOUT=0.6)
         begun = time.monotonic()
         with pytest.raises(ReplyTimeout) as caught:
@@ -102,19 +102,19 @@ async def test_a_server_that_does_not_take_connections_in_time(
 async def test_a_cancelled_sending_closes_its_connection(
     make_mail: MakeMail, message: Message, stage: str
 ) -> None:
-    async with ScriptedServer({stage: "hang"}).running() as server:
+    async with SmtpServer({stage: "hang"}) as server:
         mail = make_mail(server.port)
         task = asyncio.create_task(mail.send(message))
-        await asyncio.wait_for(server.hanging.acquire(), 5)
+        await server.until(lambda: server.hung == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(server.closed.acquire(), 5)
+        await server.until(lambda: server.closed == 1)
         assert (mail.pool.idle, mail.pool.in_use, server.open) == (0, 0, 0)
 
 
 async def test_a_cancellation_that_meets_the_reply_is_not_lost(make_mail: MakeMail) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port)
 
         async def cancel_myself() -> None:
@@ -132,12 +132,11 @@ async def test_a_cancellation_that_meets_the_reply_is_not_lost(make_mail: MakeMa
 async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
     make_mail: MakeMail, name: str
 ) -> None:
-    async with ScriptedServer({"dot": "hang"}).running() as server:
+    async with SmtpServer({"dot": "hang"}) as server:
         before = set(threading.enumerate())
         mail = make_mail(server.port, MAIL_SERVER=name, MAIL_POOL_SIZE=50)
         sends = [asyncio.create_task(mail.send(Message(str(n), TO, "b"))) for n in range(50)]
-        for _ in sends:
-            await asyncio.wait_for(server.at_dot.acquire(), 10)
+        await server.until(lambda: server.accepted == 50)
         assert server.open == 50
         assert set(threading.enumerate()) == before
         for send in sends:
@@ -148,12 +147,12 @@ async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
 async def test_localhost_is_reached_on_ipv6_when_ipv4_refuses(
     make_mail: MakeMail, message: Message
 ) -> None:
-    scripted = ScriptedServer()
     with socket.socket() as refusing:  # the port is ours there too: bound, and nobody listens
         refusing.bind(("127.0.0.1", 0))
+        server = SmtpServer(host="::1", port=refusing.getsockname()[1])
         try:
-            async with scripted.running("::1", refusing.getsockname()[1]):
-                await make_mail(scripted.port).send(message)
+            async with server:
+                await make_mail(server.port).send(message)
         except OSError:
             pytest.skip("this machine has no IPv6")
-    assert len(scripted.messages) == 1
+    assert server.accepted == 1

@@ -16,10 +16,10 @@ from app.quart_mail import (
     TlsError,
     TlsNotOffered,
 )
+from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .certificates import Authority
 from .conftest import MakeMail
-from .servers import ScriptedServer, catching
 
 WAYS = {"starttls": "MAIL_USE_TLS", "implicit": "MAIL_USE_SSL"}
 COMPLAINTS = {
@@ -43,7 +43,7 @@ def settings(way: str, authority: Authority, **more: Any) -> dict[str, Any]:
 async def test_a_good_certificate_is_taken(
     make_mail: MakeMail, message: Message, authority: Authority, way: str
 ) -> None:
-    async with catching(tls=authority.server(), implicit=way == "implicit") as catcher:
+    async with AiosmtpdServer(tls=authority.server(), implicit=way == "implicit") as catcher:
         mail = make_mail(catcher.port, **settings(way, authority))
         for _ in range(3):
             await mail.send(message)
@@ -57,7 +57,7 @@ async def test_a_good_certificate_is_taken(
 async def test_a_bad_certificate_is_the_servers_trouble_and_says_what_is_wrong(
     make_mail: MakeMail, message: Message, authority: Authority, way: str, kind: str
 ) -> None:
-    async with catching(tls=authority.server(kind), implicit=way == "implicit") as catcher:
+    async with AiosmtpdServer(tls=authority.server(kind), implicit=way == "implicit") as catcher:
         mail = make_mail(catcher.port, **settings(way, authority))
         with pytest.raises(CertificateError, match=COMPLAINTS[kind]) as caught:
             await mail.send(message)
@@ -69,7 +69,9 @@ async def test_a_bad_certificate_is_the_servers_trouble_and_says_what_is_wrong(
 async def test_a_bad_certificate_passes_only_when_checking_is_off(
     make_mail: MakeMail, message: Message, authority: Authority, way: str
 ) -> None:
-    async with catching(tls=authority.server("self-signed"), implicit=way == "implicit") as catcher:
+    async with AiosmtpdServer(
+        tls=authority.server("self-signed"), implicit=way == "implicit"
+    ) as catcher:
         given = settings(way, authority, MAIL_VALIDATE_CERTS="0")
         await make_mail(catcher.port, **given).send(message)
     assert len(catcher.envelopes) == 1
@@ -78,7 +80,7 @@ async def test_a_bad_certificate_passes_only_when_checking_is_off(
 async def test_the_systems_authorities_do_not_know_ours(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
-    async with catching(tls=authority.server()) as catcher:
+    async with AiosmtpdServer(tls=authority.server()) as catcher:
         with pytest.raises(CertificateError):
             await make_mail(catcher.port, MAIL_USE_TLS=True).send(message)
 
@@ -86,7 +88,7 @@ async def test_the_systems_authorities_do_not_know_ours(
 async def test_starttls_that_is_not_offered_is_an_error_and_nothing_is_sent(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         mail = make_mail(server.port, **settings("starttls", authority))
         with pytest.raises(TlsNotOffered, match="does not offer STARTTLS") as caught:
             await mail.send(message)
@@ -101,7 +103,7 @@ async def test_starttls_that_fails_is_the_servers_trouble(
     make_mail: MakeMail, message: Message, authority: Authority, answer: str
 ) -> None:
     script: dict[str, str | list[str]] = {"ehlo": "250-x\r\n250 STARTTLS", "starttls": answer}
-    async with ScriptedServer(script).running() as server:
+    async with SmtpServer(script) as server:
         mail = make_mail(server.port, MAIL_TIMEOUT=0.4, **settings("starttls", authority))
         with pytest.raises(MailError) as caught:
             await mail.send(message)
@@ -113,7 +115,7 @@ async def test_starttls_that_fails_is_the_servers_trouble(
 async def test_tls_from_the_first_byte_against_a_plain_server_says_so(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
-    async with ScriptedServer().running() as server:
+    async with SmtpServer() as server:
         with pytest.raises(TlsError, match="MAIL_USE_TLS") as caught:
             await make_mail(server.port, **settings("implicit", authority)).send(message)
     assert not isinstance(caught.value, CertificateError)
@@ -122,7 +124,7 @@ async def test_tls_from_the_first_byte_against_a_plain_server_says_so(
 async def test_tls_is_not_tried_unless_asked_for(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
-    async with catching(tls=authority.server()) as catcher:
+    async with AiosmtpdServer(tls=authority.server()) as catcher:
         await make_mail(catcher.port, MAIL_USE_TLS="0").send(message)
     assert catcher.sessions[0].ssl is None
 
@@ -135,7 +137,7 @@ async def test_a_client_certificate_is_shown(
     authority.ca.configure_trust(tls)
     certificate, key = authority.client_files()
     files = {"MAIL_CLIENT_CERT": certificate, "MAIL_CLIENT_KEY": key}
-    async with catching(tls=tls, implicit=True) as catcher:
+    async with AiosmtpdServer(tls=tls, implicit=True) as catcher:
         await make_mail(catcher.port, **settings("implicit", authority), **files).send(message)
         with pytest.raises(MailError) as caught:
             await make_mail(catcher.port, **settings("implicit", authority)).send(message)

@@ -15,6 +15,8 @@ from app.development import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 from tests.test_settings import GOOD
 
+ROOT = Path(__file__).parents[1]
+
 
 def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
@@ -52,7 +54,7 @@ async def test_an_empty_subject_prefix_switches_it_off(monkeypatch: pytest.Monke
         ({"MAIL_USE_TLS": "1", "MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
         ({"MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
         ({"MAIL_OAUTH2_TOKEN": "s3cret"}, "MAIL_OAUTH2_TOKEN: the value given is not accepted without MAIL_USERNAME; give both."),
-        ({"MAIL_POOL_IDLE": "0"}, "MAIL_POOL_IDLE: '0' is not accepted; give a number of seconds from 0.01 to 315360000."),
+        ({"MAIL_POOL_IDLE": "0"}, "MAIL_POOL_IDLE: '0' is not accepted; give a number of seconds above 0."),
     ],
 )  # fmt: skip
 def test_what_the_mail_extension_refuses_gets_one_line_too(
@@ -63,15 +65,20 @@ def test_what_the_mail_extension_refuses_gets_one_line_too(
     assert str(error.value) == line
 
 
-@pytest.mark.parametrize("seconds", ["0.01", "315360000"])
-def test_the_mail_extension_accepts_what_the_table_does(seconds: str) -> None:
-    app = create_app({**GOOD, "MAIL_POOL_IDLE": seconds})
-    assert app.extensions["mail"].pool_idle == float(seconds)
-
-
 @pytest.mark.parametrize(
     "program",
-    [("microblog", "db", "check"), ("hypercorn", "-b", "127.0.0.1:0", "app:create_app()")],
+    [
+        ("microblog", "db", "check"),
+        (
+            "hypercorn",
+            "--config",
+            str(ROOT / "hypercorn.toml"),
+            "-b",
+            "127.0.0.1:0",
+            "app:create_app()",
+        ),
+        ("hypercorn", "-b", "127.0.0.1:0", "--workers", "1", "app:create_app()"),
+    ],
 )
 def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[str, ...]) -> None:
     done = subprocess.run(
@@ -79,5 +86,6 @@ def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[s
         env={**os.environ, **GOOD, "MAIL_LOCAL_HOSTNAME": "a b"},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert done.returncode == 1 or program[0] == "hypercorn"  # which ends with 0, its worker with 1
+    # With workers of its own, Hypercorn's master ends with 0 after its worker ended with 1.
+    assert done.returncode == (0 if "--workers" in program else 1)
     assert done.stderr == "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name.\n"

@@ -20,11 +20,10 @@ FEATURES = {"accounts", "posts", "profiles", "greeting"}
 # What a room may import of the house, besides itself; "" is the factory, `app` itself.
 ALLOWED = {
     "": FEATURES
-    | {"database", "email", "mail_settings", "notices", "outbox", "quart_mail"}
+    | {"database", "email", "notices", "outbox", "quart_mail"}
     | {"reports", "settings", "shutdown", "web"},
-    "mail_settings": {"quart_mail", "settings"},
     "quart_mail": set(),
-    "settings": set(),
+    "settings": {"quart_mail"},
     "told": set(),
     "commands": {"database"},
     "database": set(),

@@ -12,7 +12,6 @@ from app import (
     database,
     email,
     greeting,
-    mail_settings,
     notices,
     outbox,
     posts,
@@ -34,10 +33,10 @@ mail = Mail()
 def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     """Return the site, set up from `config`, the environment and `.env`; raises SettingsError."""
     app = Quart(__name__, static_folder=None)
-    app.config.from_mapping(settings.load(config))
+    app.config.from_mapping(settings.load_or_exit() if config is None else settings.load(config))
     database.init_app(app)
     web.init_app(app)
-    mail_settings.init_app(app, mail)
+    mail.init_app(app)
     outbox.init_app(app)
     accounts.init_app(app)
     posts.init_app(app)

@@ -62,7 +62,7 @@ def test_text_from_the_environment_is_read_as_numbers() -> None:
         ("MAIL_DEADLINE", 0, "a number of seconds above 0"),
         ("MAIL_POOL_SIZE", 0, "a whole number from 1"),
         ("MAIL_POOL_IDLE", "nan", "a number of seconds above 0"),
-        ("MAIL_DEFAULT_SENDER", "not an address", "a mail address"),
+        ("MAIL_DEFAULT_SENDER", "not an address", "an email address"),
         ("MAIL_LOCAL_HOSTNAME", "a b", "a domain name"),
         ("MAIL_MESSAGE_ID_DOMAIN", "a\nb", "a domain name"),
         ("MAIL_SERVER", "a b", "a host name or an IP address"),

@@ -65,8 +65,8 @@ from .pool import Pool
 from .probe import Probe
 from .reply import Reply
 from .session import SendResult
+from .settings import MailState
 from .signals import email_dispatched, signals
-from .state import MailState
 
 __all__ = [
     "Address",

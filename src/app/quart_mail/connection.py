@@ -12,7 +12,7 @@ from .dispatch import Order, dispatch
 from .message import Message
 from .pool import Line
 from .session import SendResult
-from .state import MailState
+from .settings import MailState
 
 if TYPE_CHECKING:
     from quart import Quart

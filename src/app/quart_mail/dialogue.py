@@ -13,7 +13,7 @@ from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
 
 from .classify import breakdown, nonsense, refusal
 from .reply import Reply, printable
-from .state import MailState
+from .settings import MailState
 
 BeforeData = Callable[[], Awaitable[object]]
 _T = TypeVar("_T")

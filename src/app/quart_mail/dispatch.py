@@ -12,8 +12,8 @@ from .errors import BadHeaderError, DeadlineExceeded, NoRecipientsError, NoSende
 from .message import Message
 from .render import render
 from .session import SendResult
+from .settings import MailState
 from .signals import announce
-from .state import MailState
 
 if TYPE_CHECKING:
     from quart import Quart

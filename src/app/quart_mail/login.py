@@ -12,7 +12,7 @@ from .classify import refusal
 from .dialogue import Dialogue
 from .errors import CleartextLoginError, ConnectionLost, LoginError, MailError
 from .reply import Reply
-from .state import TokenSource
+from .settings import TokenSource
 
 _ACCEPTED = 235
 _NEXT_MAY_DO = frozenset({504, 534, 535})

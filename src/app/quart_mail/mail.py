@@ -18,9 +18,8 @@ from .message import Message
 from .pool import Pool
 from .probe import Probe, probe
 from .session import SendResult
-from .settings import read_settings
+from .settings import MailState, read_settings
 from .signals import email_dispatched
-from .state import MailState
 
 
 class Mail:

@@ -16,7 +16,7 @@ from .render import render
 
 if TYPE_CHECKING:
     from .session import SendResult
-    from .state import MailState
+    from .settings import MailState
 
 _T = TypeVar("_T")
 

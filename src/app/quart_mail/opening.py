@@ -11,7 +11,7 @@ from .dialogue import Client, Progress
 from .errors import TlsNotOffered
 from .login import log_in
 from .session import Session
-from .state import MailState
+from .settings import MailState
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 

@@ -8,7 +8,7 @@ from .dialogue import Job, Progress, sockets_closed
 from .errors import ConnectionLost, MailError, ReplyTimeout, ServiceUnavailable
 from .opening import open_session
 from .session import SendResult, Session
-from .state import MailState
+from .settings import MailState
 
 
 class Line:

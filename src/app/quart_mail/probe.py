@@ -13,7 +13,7 @@ from .errors import MailError
 from .message import Message
 from .opening import open_session
 from .session import SendResult, Session
-from .state import MailState
+from .settings import MailState
 
 SUBJECT = "Test of the mail settings"
 BODY = "This mail was sent to try out the mail settings. That it arrived says that they work.\n"

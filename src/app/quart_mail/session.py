@@ -10,7 +10,7 @@ from .classify import refusal
 from .dialogue import DONE, GO_ON, Client, Dialogue, Job, Progress
 from .errors import RecipientsRefused, RefusedError, Smtputf8Error
 from .reply import Reply
-from .state import MailState
+from .settings import MailState
 
 
 @dataclass(frozen=True, slots=True)

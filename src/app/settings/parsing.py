@@ -7,6 +7,7 @@ returns the typed value and raises ValueError for anything else. Its `accepts` e
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import idna
 from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from werkzeug.security import generate_password_hash
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -24,6 +28,31 @@ DEFAULT_HASH_METHOD = "scrypt:32768:8:3"
 LOCALHOST = re.compile(r"@localhost(?=>?$)")
 
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
+
+# As in URLs, not only as in DNS: names of containers hold underscores.
+LABELS = re.compile(
+    r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)+")
+NAME_LENGTH = 253
+HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(:(?P<port>[0-9]{1,5}))?", re.ASCII)
+
+DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+POSTGRESQL_OPTIONS = {
+    "ssl": "ssl",
+    "sslmode": "ssl",
+    "host": "host",
+    "passfile": "passfile",
+    "target_session_attrs": "target_session_attrs",
+    "prepared_statement_cache_size": "prepared_statement_cache_size",
+}
+"""What may stand after the `?`, by the names of libpq or asyncpg, and what asyncpg calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,58 @@ def _hash_method(raw: Any) -> str:
     return method
 
 
+def _host(text: str) -> str:
+    """Return the host `text` as browsers send it; raises ValueError."""
+    if text.startswith("["):
+        return f"[{ipaddress.IPv6Address(text.strip('[]'))}]"
+    name = text.lower() if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
+    if DOTTED_NUMBERS.fullmatch(name):
+        return str(ipaddress.IPv4Address(name))
+    if len(name) > NAME_LENGTH or not LABELS.fullmatch(name):
+        raise ValueError(text)
+    return name
+
+
+def _host_and_port(text: str) -> str:
+    """Return "host" or "host:port"; raises ValueError."""
+    found = HOST_AND_PORT.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    host = _host(found["host"])
+    if found["port"] is None:
+        return host
+    if not 1 <= int(found["port"]) <= 65535:
+        raise ValueError(text)
+    return f"{host}:{int(found['port'])}"
+
+
+def _hosts(raw: Any) -> tuple[str, ...]:
+    return tuple(_host_and_port(word) for word in _words(raw))
+
+
+def _origin(raw: Any) -> str:
+    text = str(raw).strip()
+    if any(character.isspace() for character in text):  # urlsplit takes some of them out
+        raise ValueError(raw)
+    parts = urlsplit(text.rstrip("/"))
+    if parts.scheme not in {"http", "https"} or parts.path or parts.query or parts.fragment:
+        raise ValueError(raw)
+    return f"{parts.scheme}://{_host_and_port(parts.netloc)}"
+
+
+def _database(raw: Any) -> str:
+    try:
+        url = make_url(str(raw).strip())
+        url = url.set(drivername=DRIVERS[url.drivername])
+        if url.drivername.startswith("postgresql"):
+            url = url.set(query={POSTGRESQL_OPTIONS[key]: url.query[key] for key in url.query})
+    except (ArgumentError, KeyError, ValueError):
+        raise ValueError(raw) from None
+    if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
+        raise ValueError(raw)
+    return url.render_as_string(hide_password=False)
+
+
 def whole(least: int, most: int) -> Parser:
     """Return a parser of ASCII whole numbers from `least` to `most`, both included."""
 
@@ -163,4 +244,13 @@ address = Parser(_address, "an e-mail address")
 addresses = Parser(_addresses, "e-mail addresses separated by commas")
 sender = Parser(
     _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
+)
+hosts = Parser(_hosts, "hosts, each perhaps with a port, separated by commas, such as example.com")
+origin = Parser(
+    _origin, "http:// or https://, a host and perhaps a port, such as https://example.com"
+)
+database = Parser(
+    _database,
+    "sqlite:///path/to/file.db or postgresql://user:password@host/database, "
+    f"after its ? at most {', '.join(POSTGRESQL_OPTIONS)}",
 )

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.settings import databases, hosts, parsing
+from app.quart_mail.settings import SETTINGS as MAIL_SETTINGS
+from app.settings import parsing
 from app.settings.parsing import Parser, boolean, one_of, seconds, text, whole
 
 HOUR = 3600
 DAY = 24 * HOUR
 
 
-class SettingsError(ValueError, SystemExit):
-    """A setting that stops the start.
-
-    It is a SystemExit too: left uncaught, under hypercorn or a console, Python prints its one line and
-    exits with status 1 instead of a traceback.
-    """
-
-    def __init__(self, line: str) -> None:
-        super().__init__(line)
-        self.code = line
+class SettingsError(ValueError):
+    """A setting is wrong or missing; the message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +45,27 @@ class Setting:
             ) from None
 
 
+def _mail_settings() -> Iterator[Setting]:
+    """Yield the mail extension's settings, unparsed: it parses them itself, after the defaults are filled in.
+
+    Only the sender is checked here, because quart_mail also accepts local user names such as "root".
+    """
+    unparsed = Parser(lambda raw: raw, "")
+    for setting in MAIL_SETTINGS:
+        if setting.key == "MAIL_DEFAULT_SENDER":
+            yield Setting(setting.key, parsing.sender, aliases=("FLASKY_MAIL_SENDER",))
+        else:
+            yield Setting(setting.key, unparsed, aliases=setting.aliases, secret=setting.is_secret)
+
+
 SETTINGS = (
     Setting("DEBUG", boolean, False),
     Setting("TESTING", boolean, False),
     Setting("SECRET_KEY", text, secret=True),
     Setting("SECRET_KEY_FALLBACKS", parsing.words, (), secret=True),
-    Setting("DATABASE_URL", databases.address, "sqlite:///var/microblog.db", secret=True),
-    Setting("BASE_URL", hosts.origin),
-    Setting("TRUSTED_HOSTS", hosts.hosts, ()),
+    Setting("DATABASE_URL", parsing.database, "sqlite:///var/microblog.db", secret=True),
+    Setting("BASE_URL", parsing.origin),
+    Setting("TRUSTED_HOSTS", parsing.hosts, ()),
     Setting("TRUSTED_PROXIES", whole(0, 10), 0),
     Setting("ADMINS", parsing.addresses, ()),
     Setting("FLASKY_ADMIN", parsing.address),
@@ -81,15 +88,7 @@ SETTINGS = (
     Setting("REMEMBER_SECONDS", seconds(60), 30 * DAY),
     Setting("RATELIMIT_ENABLED", boolean, True),
     Setting("RATELIMIT_STORAGE_URI", parsing.counters, "memory", secret=True),
-    Setting("MAIL_SERVER", text, "localhost", ("MAIL_HOSTNAME",)),
-    Setting("MAIL_PORT", whole(1, 65535), 25),
-    Setting("MAIL_USE_TLS", boolean, False),
-    Setting("MAIL_USE_SSL", boolean, False),
-    Setting("MAIL_USERNAME", text),
-    Setting("MAIL_PASSWORD", text, secret=True),
-    Setting("MAIL_OAUTH2_TOKEN", Parser(lambda raw: raw, "a token"), secret=True),
-    Setting("MAIL_ALLOW_CLEARTEXT_AUTH", boolean, False),
-    Setting("MAIL_DEFAULT_SENDER", parsing.sender, None, ("FLASKY_MAIL_SENDER",)),
+    *_mail_settings(),
     Setting(
         "MAIL_SUBJECT_PREFIX",
         text,
@@ -97,21 +96,6 @@ SETTINGS = (
         ("FLASKY_MAIL_SUBJECT_PREFIX",),
         may_be_empty=True,
     ),
-    Setting("MAIL_DEBUG", boolean),
-    Setting("MAIL_SUPPRESS_SEND", boolean),
-    Setting("MAIL_ASCII_ATTACHMENTS", boolean, False),
-    Setting("MAIL_MAX_EMAILS", whole(0, 1_000_000)),
-    Setting("MAIL_TIMEOUT", seconds(0.1), 60),
-    Setting("MAIL_DATA_TIMEOUT", seconds(0.1), 600),
-    Setting("MAIL_DEADLINE", seconds(0.1), 600),
-    Setting("MAIL_VALIDATE_CERTS", boolean, True),
-    Setting("MAIL_CA_FILE", text),
-    Setting("MAIL_CLIENT_CERT", text),
-    Setting("MAIL_CLIENT_KEY", text),
-    Setting("MAIL_LOCAL_HOSTNAME", text),
-    Setting("MAIL_MESSAGE_ID_DOMAIN", text),
-    Setting("MAIL_POOL_SIZE", whole(1, 100), 4),
-    Setting("MAIL_POOL_IDLE", seconds(0.01), 10),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
     Setting("CELERY_BROKER_URL", parsing.broker, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1), 30),

@@ -20,7 +20,7 @@ FEATURES = {"accounts", "posts", "profiles", "greeting"}
 # What a room may import of the house, besides itself; "" is the factory, `app` itself.
 ALLOWED = {
     "": FEATURES
-    | {"database", "email", "notices", "outbox", "quart_mail"}
+    | {"database", "outbox", "personal_data", "quart_mail"}
     | {"reports", "settings", "shutdown", "web"},
     "quart_mail": set(),
     "settings": {"quart_mail"},
@@ -31,14 +31,14 @@ ALLOWED = {
     "web": {"database", "migrations", "settings", "told"},
     "mailbox": {"web"},
     "outbox": {"database", "quart_mail", "commands", "settings", "told"},
-    "accounts": {"database", "web", "outbox", "commands"},
+    "mailer": {"outbox", "quart_mail"},
+    "accounts": {"database", "web", "outbox", "mailer", "quart_mail", "commands"},
     "posts": {"database", "web", "outbox", "accounts"},
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
     "greeting": {"database", "web", "accounts"},
-    "reports": {"database", "web", "outbox"},
-    "email": {"database", "quart_mail", "outbox", "reports"} | FEATURES,
-    "personal_data": {"database", "accounts", "posts"},
-    "notices": {"accounts", "email", "outbox", "personal_data", "quart_mail"},
+    "reports": {"database", "web", "outbox", "mailer", "quart_mail"},
+    "email": {"database", "quart_mail", "outbox", "mailer", "accounts", "reports"},
+    "personal_data": {"database", "web", "outbox", "mailer", "quart_mail", "accounts", "posts"},
     "shutdown": {"outbox"},
     "demo": {"database", "accounts", "posts"},
     "console": {"commands"},
@@ -60,7 +60,7 @@ LAYERS = [
         "service",
         "sessions",
         "devices",
-        "mails",
+        "emails",
         "proof",
         "twins",
     ),

@@ -10,10 +10,9 @@ from quart import Quart
 from app import (
     accounts,
     database,
-    email,
     greeting,
-    notices,
     outbox,
+    personal_data,
     posts,
     profiles,
     reports,
@@ -42,8 +41,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     posts.init_app(app)
     profiles.init_app(app)
     greeting.init_app(app)
-    email.init_app(app)
-    notices.init_app(app)
+    personal_data.init_app(app)
     reports.init_app(app)
     health.tell(app, "outbox", outbox.stats)
     shutdown.init_app(app)

@@ -1,39 +1,109 @@
-"""What is stored about a person, as one JSON file for them to keep (GDPR articles 15 and 20)."""
+"""Downloading one's data: all that is stored about a person, mailed to them as one JSON file.
+
+GDPR articles 15 and 20. It goes to the account's address, so that a stolen session alone does not get it.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from quart import Quart, flash, redirect, render_template
+from quart.typing import ResponseReturnValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app import mailer
+from app.accounts.authentication import login_required, visitor
 from app.accounts.models import LoginSession, User, followers
-from app.database import reading
+from app.database import reading, writing
+from app.mailer import Email, render
+from app.outbox import MailRequest, Priority
 from app.posts.models import Post
+from app.quart_mail import Attachment, Message
+from app.web import limits
+from app.web.blueprint import Blueprint
+from app.web.forms import EmptyForm
 
-MOST_ROWS = 50_000
-"""Of each list, the newest: a mail much larger than 15 MB arrives hardly anywhere."""
+MAX_ROWS = 50_000
+"""The newest rows of each list: few mail servers accept a mail much larger than 15 MB."""
+
+DOWNLOADS = "5 per day"
+REQUESTED = "Your data is on its way to your email address."
+
+blueprint = Blueprint("personal_data", __name__)
 
 
-async def collect(user_id: int) -> bytes | None:
-    """Return the person's data as JSON in UTF-8: account, posts, follows both ways, sessions; None when gone.
+def init_app(app: Quart) -> None:
+    """Give `app` the page and the mail."""
+    app.register_blueprint(blueprint)
+    mailer.register(app, YourData)
 
-    What only guards the account is left out: hashes of the password, of sessions and of browsers.
+
+@blueprint.route("/download_data", methods=["GET", "POST"])
+@login_required
+async def download_data() -> ResponseReturnValue:
+    """Send people a copy of everything stored about them."""
+    form, me = await EmptyForm.from_request(), await visitor()
+    if form.validate_on_submit():
+        await limits.count((DOWNLOADS, f"download:{me.id}"))
+        async with writing() as session:
+            await YourData(me.id).post(session)
+        await flash(REQUESTED)
+        return redirect("/account")
+    page = await render_template("accounts/download_data.html", title="Your Data", form=form)
+    return page, form.status
+
+
+@dataclass(frozen=True, slots=True)
+class YourData(Email):
+    """What is stored about the account, as a JSON file."""
+
+    kind = "your_data"
+    priority = Priority.ACCOUNT
+    user_id: int
+
+    def unique_key(self) -> str:
+        """Let one request of an account wait at a time."""
+        return f"data:{self.user_id}"
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Collect the data and render the mail to the account's address."""
+        data = await collect(self.user_id)
+        if data is None:
+            return None
+        account = data["account"]
+        message = await render(
+            account["email"], "Your data", "email/your_data", username=account["username"]
+        )
+        message.attachments.append(Attachment("microblog.json", "application/json", _as_json(data)))
+        return message
+
+
+async def collect(user_id: int) -> dict[str, Any] | None:
+    """Return the person's data: account, posts, follows both ways, sessions; None when the account is gone.
+
+    Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """
     async with reading() as connection:
         account = await _rows(connection, _account(user_id))
         if not account:
             return None
-        data = {
+        return {
             "account": account[0],
             "posts": await _list(connection, _posts(user_id)),
             "following": await _list(connection, _others(user_id, "follower_id", "followed_id")),
             "followers": await _list(connection, _others(user_id, "followed_id", "follower_id")),
             "sessions": await _list(connection, _sessions(user_id)),
         }
-    return json.dumps(data, ensure_ascii=False, indent=1, default=_text).encode("utf-8", "replace")
+
+
+def _as_json(data: dict[str, Any]) -> bytes:
+    """Return `data` as JSON in UTF-8, times in ISO 8601."""
+    text = json.dumps(data, ensure_ascii=False, indent=1, default=_text)
+    return text.encode("utf-8", "replace")
 
 
 def _account(user_id: int) -> Select[*tuple[Any, ...]]:
@@ -65,10 +135,10 @@ def _sessions(user_id: int) -> Select[*tuple[Any, ...]]:
 
 
 async def _list(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> dict[str, Any]:
-    """Return how many rows there are, and the first MOST_ROWS of them."""
+    """Return how many rows there are, and the first MAX_ROWS of them."""
     counted = select(func.count()).select_from(statement.order_by(None).subquery())
     total = (await connection.execute(counted)).scalar_one()
-    return {"total": total, "listed": await _rows(connection, statement.limit(MOST_ROWS))}
+    return {"total": total, "listed": await _rows(connection, statement.limit(MAX_ROWS))}
 
 
 async def _rows(

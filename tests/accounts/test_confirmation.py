@@ -10,7 +10,8 @@ import pytest
 from quart import Quart
 from sqlalchemy import select, update
 
-from app import mail, notices, outbox
+from app import mail, outbox
+from app.accounts import emails
 from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
@@ -141,7 +142,7 @@ async def test_no_link_and_no_password_is_stored(app: Quart) -> None:
 
 
 async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "ADDRESS_SPACING", ((timedelta(hours=1), 2),))
+    monkeypatch.setattr(emails, "ADDRESS_LIMITS", ((timedelta(hours=1), 2),))
     mails = [
         len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
     ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from quart import Quart
 from sqlalchemy import delete, func, select, update
 
-from app import notices, outbox
+from app import outbox
 from app.accounts.departure import naming_accounts
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing
 from app.email import send_email
 from app.outbox.models import Content, Delivery, State
 from app.posts.models import Post
-from app.quart_mail import Message
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
 from tests.mails import sent_by
 from tests.visitor import Page, Visitor
@@ -45,21 +43,12 @@ async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:
         assert secret not in str(data)
 
 
-async def test_who_leaves_while_their_data_is_collected_is_not_mailed(
-    app: Quart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_data_of_a_deleted_account_is_not_mailed(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     await visitor.submit("/download_data")
-    look_up = notices._notice
-
-    async def look_up_and_leave(*args: Any) -> Message | None:
-        message = await look_up(*args)
-        async with writing() as session:
-            for column in (*naming_accounts(), User.__table__.c.id):
-                await session.execute(delete(column.table).where(column == user_id))
-        return message
-
-    monkeypatch.setattr(notices, "_notice", look_up_and_leave)
+    async with writing() as session:
+        for column in (*naming_accounts(), User.__table__.c.id):
+            await session.execute(delete(column.table).where(column == user_id))
     assert await sent_by(app) == []
     async with reading() as connection:
         assert (await connection.execute(select(Delivery.state))).scalar_one() == State.SKIPPED

@@ -10,7 +10,7 @@ import pytest
 from quart import Quart
 
 import app as package
-from app.email import render
+from app.mailer import render
 from tests.factories import NOON
 from tests.mails import bodies
 

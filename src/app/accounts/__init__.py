@@ -8,6 +8,7 @@ from app.accounts import (
     addresses,
     authentication,
     common_passwords,
+    emails,
     links,
     owner,
     passwords,
@@ -22,6 +23,7 @@ def init_app(app: Quart) -> None:
     common_passwords.warm()
     authentication.init_app(app)
     addresses.init_app(app)
+    emails.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(owner.blueprint)
     app.register_blueprint(links.blueprint)

@@ -6,14 +6,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, queries, sessions, tokens, twins
+from app.accounts import emails, passwords, queries, sessions, tokens, twins
 from app.accounts.canonical import canonical
 from app.accounts.models import User
 from app.accounts.proof import Proved
 from app.database import writing
-
-CHANGE_EMAIL_SECONDS = 3600
-"""How long the link to a new address is good, from the request."""
 
 CHANGED = "the token was used, or the account has changed"
 
@@ -48,7 +45,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
 async def request_reset(address: str) -> None:
     """Store a request for a reset mail; nobody is looked up before the mail is made."""
     async with writing() as session:
-        await mails.reset_password(session, address)
+        await emails.ResetPassword(address).post(session)
 
 
 async def check_reset(token: str) -> User:
@@ -84,8 +81,8 @@ async def request_email_change(user_id: int, address: str, *, current: str) -> N
     """
     version = await prove(user_id, current)
     async with writing() as session:
-        await mails.change_email(session, user_id, version, address=address)
-        await mails.email_change_asked(session, user_id, address=address)
+        await emails.ChangeEmail(user_id, version, address).post(session)
+        await emails.EmailChangeAsked(user_id, address).post(session)
 
 
 async def check_email_change(token: str) -> str:
@@ -108,7 +105,7 @@ async def change_email(token: str, *, spared: int) -> int:
         async with writing() as session:
             old = await _replace_address(session, claim)
             await sessions.end_others(claim.subject, spared=spared)
-            await mails.email_changed(session, claim.subject, address=old)
+            await emails.EmailChanged(claim.subject, old).post(session)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
     return claim.subject
@@ -137,7 +134,7 @@ async def _replace_password(
     if changed is None:
         return False
     await sessions.end_all(user_id)
-    await mails.password_changed(session, user_id)
+    await emails.PasswordChanged(user_id).post(session)
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, delete, select
 
 from app import outbox
-from app.accounts import mails, twins
+from app.accounts import emails, twins
 from app.accounts.credentials import WrongPassword, prove
 from app.accounts.models import User
 from app.database import Base, writing
@@ -29,7 +29,7 @@ async def delete_account(user_id: int, *, current: str) -> None:
         await session.execute(delete(User).where(User.id == user_id))
         await twins.inherit_name(session, account.username_canonical)
         await twins.inherit_address(session, account.email_canonical)
-        await mails.account_deleted(session, account.username, address=account.email)
+        await emails.AccountDeleted(account.username, account.email).post(session)
 
 
 def naming_accounts() -> list[Column[int]]:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import browsers, mails
+from app.accounts import browsers, emails
 from app.accounts.models import KnownDevice, User
 from app.database import reading
 
@@ -73,7 +73,7 @@ async def welcome(session: AsyncSession, user_id: int, token: str, user_agent: s
     if has_others:
         await _forget(session, user_id, now - FORGOTTEN_AFTER)
         name = browsers.describe(user_agent)
-        await mails.new_login(session, user_id, device=name, at=now)
+        await emails.NewLogin(user_id, name, now.isoformat(timespec="minutes")).post(session)
 
 
 def digest(token: str) -> str:

@@ -7,7 +7,7 @@ import contextlib
 from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
-from app.accounts import browsers, credentials, departure, service, sessions, throttle
+from app.accounts import browsers, credentials, departure, sessions, throttle
 from app.accounts.authentication import (
     log_in,
     log_out,
@@ -29,7 +29,6 @@ from app.web.csrf import BUTTON_WAS_TOO_OLD
 from app.web.events import log_event
 from app.web.forms import EmptyForm
 
-DOWNLOADS = "5 per day"
 ADDRESS_CHANGES = "10 per day"
 
 SESSION_ENDED = "That session has ended."
@@ -38,7 +37,6 @@ PASSWORD_CHANGED = "Your password has been changed. You are logged out everywher
 EMAIL_ASKED = (
     "Check the inbox of the new address: nothing changes before you follow the link we sent there."
 )
-DATA_ASKED = "Your data is on its way to your email address."
 DELETED = "Your account has been deleted."
 
 blueprint = Blueprint("owner", __name__)
@@ -140,20 +138,6 @@ async def change_email() -> ResponseReturnValue:
             await flash(EMAIL_ASKED)
             return redirect("/account")
     page = await render_template("accounts/change_email.html", title="Change Email", form=form)
-    return page, form.status
-
-
-@blueprint.route("/download_data", methods=["GET", "POST"])
-@login_required
-async def download_data() -> ResponseReturnValue:
-    """Mail people what is stored about them: to their address, so that a session alone does not get it."""
-    form, me = await EmptyForm.from_request(), await visitor()
-    if form.validate_on_submit():
-        await limits.count((DOWNLOADS, f"download:{me.id}"))
-        await service.request_data(me.id)
-        await flash(DATA_ASKED)
-        return redirect("/account")
-    page = await render_template("accounts/download_data.html", title="Your Data", form=form)
     return page, form.status
 
 

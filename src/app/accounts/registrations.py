@@ -13,12 +13,9 @@ from sqlalchemy import RowMapping, delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, queries, service, tokens
+from app.accounts import emails, passwords, queries, service, tokens
 from app.accounts.models import Registration, User
 from app.database import writing
-
-CONFIRM_SECONDS = 24 * 3600
-"""How long a registration waits for its link to be followed."""
 
 OVER = "the registration was confirmed already, or is over"
 
@@ -36,13 +33,13 @@ async def request(*, username: str, email: str, password: str) -> None:
         username=username,
         email=email,
         password_hash=password_hash,
-        expires_at=now + timedelta(seconds=CONFIRM_SECONDS),
+        expires_at=now + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS),
     )
     async with writing() as session:
         await session.execute(delete(Registration).where(Registration.expires_at <= now))
         session.add(waiting)
         await session.flush()
-        await mails.confirm_registration(session, waiting.id)
+        await emails.ConfirmRegistration(waiting.id).post(session)
 
 
 async def check(token: str) -> str:

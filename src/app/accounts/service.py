@@ -1,4 +1,4 @@
-"""What accounts can do: come into being, be proved, and get what is stored about them."""
+"""What accounts can do: come into being, and be proved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import mails, passwords, queries
+from app.accounts import emails, passwords, queries
 from app.accounts.models import User
 from app.accounts.proof import NotProved, Proved
 from app.database import writing
@@ -44,7 +44,7 @@ async def add(session: AsyncSession, user: User) -> None:
     """
     session.add(user)
     await session.flush()
-    await mails.announce(session, user.username)
+    await emails.announce_new_user(session, user.username)
 
 
 async def authenticate(username: str, password: str) -> Proved:
@@ -59,12 +59,6 @@ async def authenticate(username: str, password: str) -> Proved:
     if not passwords.is_current(stored):
         await _bring_up(account.id, stored, await passwords.generate(password))
     return Proved(account.id, account.credentials_version)
-
-
-async def request_data(user_id: int) -> None:
-    """Store a request for the mail that holds what is stored about the account; one waits at a time."""
-    async with writing() as session:
-        await mails.your_data(session, user_id)
 
 
 async def _bring_up(user_id: int, old: str | None, new: str) -> None:

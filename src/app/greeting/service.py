@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.accounts import mails
+from app.accounts import emails
 from app.database import insert_into, writing
 from app.greeting.models import Greeted
 
@@ -20,5 +20,5 @@ async def greet(name: str) -> bool:
             .returning(Greeted.id)
         )
         if stored is not None:
-            await mails.announce(session, name)
+            await emails.announce_new_user(session, name)
     return stored is None

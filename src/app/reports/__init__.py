@@ -1,6 +1,6 @@
 """Error reports by mail: an unhandled error reaches ADMINS once per kind and ten minutes, with a count.
 
-    reports.init_app(app)        # after the outbox; `app.email` renders the mail
+    reports.init_app(app)        # after the outbox
 
 An error is noted in memory at once, and stored by a task of its own: the answer waits for nothing and
 cannot fail by it. Of a failure to report there is a line in the log and no report.
@@ -16,10 +16,9 @@ from app.outbox import Handle
 from app.reports import ledger
 from app.reports.description import describe
 from app.reports.extension import init_app
-from app.reports.models import KIND
 from app.reports.noted import Notes
 
-__all__ = ["KIND", "init_app", "post"]
+__all__ = ["init_app", "post"]
 
 
 async def post(session: AsyncSession, error: BaseException) -> Handle:

@@ -7,11 +7,14 @@ import asyncio
 from quart import Quart
 from quart.signals import got_background_exception, got_request_exception
 
+from app import mailer
+from app.reports.email import ErrorReport
 from app.reports.reporter import Reporter
 
 
 def init_app(app: Quart) -> None:
     """Report the unhandled errors of `app`; needs its database and outbox."""
+    mailer.register(app, ErrorReport)
     reporter = Reporter(app)
     app.extensions["reports"] = reporter
     got_request_exception.connect(reporter.note_request, sender=app)

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
 from app.database import insert_into
-from app.reports.models import KIND, Failure
+from app.reports.email import ErrorReport
+from app.reports.models import Failure
 from app.reports.noted import Noted
 
 SPACING = timedelta(minutes=10)
@@ -67,9 +68,7 @@ async def mail_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
 
 async def mail(session: AsyncSession, seen: Failure | Noted) -> outbox.Handle:
     """Post a report of what was seen of one kind."""
-    return await outbox.post(
-        session,
-        KIND,
+    report = ErrorReport(
         error=seen.kind,
         count=seen.count,
         route=seen.route,
@@ -78,6 +77,7 @@ async def mail(session: AsyncSession, seen: Failure | Noted) -> outbox.Handle:
         first_seen=f"{seen.first_seen:%Y-%m-%d %H:%M:%S} UTC",
         last_seen=f"{seen.last_seen:%Y-%m-%d %H:%M:%S} UTC",
     )
+    return await report.post(session)
 
 
 async def forget(session: AsyncSession, now: datetime) -> None:

@@ -9,9 +9,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, UtcDateTime
 
-KIND = "error_report"
-"""The name of the mail."""
-
 
 class Failure(Base):
     """A kind of error at a place: `count` errors from `first_seen` to `last_seen` wait to be reported."""

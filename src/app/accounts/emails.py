@@ -1,0 +1,350 @@
+"""The mails of accounts, one class each: parameters, lifetime, limits, subject and content.
+
+Links are made, and addresses looked up, when the mail is rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from quart import Quart, current_app
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import mailer, outbox
+from app.accounts import queries, tokens
+from app.accounts.canonical import canonical
+from app.mailer import Email, render, site_url
+from app.outbox import MailRequest, Priority, Rendered
+from app.quart_mail import Message
+
+CHANGE_EMAIL_SECONDS = 3600
+"""How long the link that confirms a new address is good, from the request."""
+
+CONFIRM_REGISTRATION_SECONDS = 24 * 3600
+"""How long a registration waits for its link to be followed."""
+
+RESET_LIMITS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
+"""Reset mails for one account: at most so many in each period (OWASP Forgot Password Cheat Sheet)."""
+
+ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
+"""Mails of one kind to an address that somebody typed: at most so many in each period."""
+
+
+def init_app(app: Quart) -> None:
+    """Register these mails with the outbox of `app`."""
+    mailer.register(
+        app,
+        ResetPassword,
+        PasswordChanged,
+        NewLogin,
+        ConfirmRegistration,
+        ChangeEmail,
+        EmailChangeAsked,
+        EmailChanged,
+        AccountDeleted,
+        NewUser,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPassword(Email):
+    """The link that lets whoever has `address` choose a new password.
+
+    The account is looked up when the mail is rendered, so that a request takes as long for every address.
+    The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
+    """
+
+    kind = "reset_password"
+    priority = Priority.RESET
+    secret = True
+    address: str
+
+    @classmethod
+    def expiry(cls, config: Mapping[str, Any]) -> float:
+        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
+        return _link_expiry(config, config["RESET_TOKEN_SECONDS"])
+
+    def unique_key(self) -> str:
+        """Let one request of an address wait at a time, whatever the case of its letters."""
+        return f"reset_password:{canonical(self.address)}"
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the address stored for the account, if there is one."""
+        user = await queries.find_by_address(self.address)
+        if user is None:
+            return None
+        about = f"user:{user.id}"
+        if not await outbox.is_spaced(self.kind, about, RESET_LIMITS):
+            return None
+        seconds = current_app.config["RESET_TOKEN_SECONDS"]
+        token = tokens.mint(
+            tokens.RESET,
+            user.id,
+            user.credentials_version,
+            expires_in=seconds,
+            requested_at=request.created_at,
+        )
+        message = await render(
+            user.email,
+            "Reset Your Password",
+            "email/reset_password",
+            username=user.username,
+            link=site_url(f"/reset_password/{token}"),
+            minutes=round(seconds / 60),
+        )
+        return Rendered(message, about=about)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordChanged(Email):
+    """The notice that the password of the account was changed."""
+
+    kind = "password_changed"
+    user_id: int
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the notice to the account's address."""
+        return await _render_for(
+            self.user_id,
+            "Your password was changed",
+            "email/password_changed",
+            link=site_url("/reset_password_request"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewLogin(Email):
+    """The notice of a login from a browser that the account has not used before.
+
+    `device`: the browser and system, such as "Firefox on Linux". `at`: the time in ISO 8601.
+    """
+
+    kind = "new_login"
+    priority = Priority.ACCOUNT
+    user_id: int
+    device: str
+    at: str
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the notice to the account's address."""
+        return await _render_for(
+            self.user_id,
+            "New login to your account",
+            "email/new_login",
+            device=self.device,
+            at=datetime.fromisoformat(self.at),
+            sessions=site_url("/sessions"),
+            reset=site_url("/reset_password_request"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmRegistration(Email):
+    """The link that finishes a registration; if its address has an account already, a mail that says so."""
+
+    kind = "confirm_registration"
+    priority = Priority.ACCOUNT
+    secret = True
+    registration_id: int
+
+    @classmethod
+    def expiry(cls, config: Mapping[str, Any]) -> float:
+        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
+        return _link_expiry(config, CONFIRM_REGISTRATION_SECONDS)
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the address of the registration."""
+        registration = await queries.find_registration(self.registration_id)
+        if registration is None:
+            return None
+        owners = await queries.owners_of(registration.email)
+        if owners:
+            return await _address_taken(self.kind, owners)
+        token = tokens.mint(
+            tokens.CONFIRM_REGISTRATION,
+            self.registration_id,
+            expires_in=CONFIRM_REGISTRATION_SECONDS,
+            requested_at=request.created_at,
+        )
+        return await _render_within_limits(
+            self.kind,
+            registration.email,
+            "Confirm your address",
+            "email/confirm_registration",
+            username=registration.username,
+            link=site_url(f"/confirm/{token}"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEmail(Email):
+    """The link that confirms a new `address`; if it is another account's, a mail to that account instead.
+
+    `version`: the account's credentials_version at the request. Any change since then cancels it.
+    """
+
+    kind = "change_email"
+    priority = Priority.ACCOUNT
+    secret = True
+    user_id: int
+    version: int
+    address: str
+
+    @classmethod
+    def expiry(cls, config: Mapping[str, Any]) -> float:
+        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
+        return _link_expiry(config, CHANGE_EMAIL_SECONDS)
+
+    def unique_key(self) -> str:
+        """Let one request of an account wait at a time."""
+        return f"change_email:{self.user_id}"
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the new address."""
+        account = await queries.find(self.user_id)
+        if account is None or account.credentials_version != self.version:
+            return None
+        owners = await queries.owners_of(self.address)
+        if any(owner.id != account.id for owner in owners):
+            return await _address_taken(self.kind, owners)
+        token = tokens.mint(
+            tokens.CHANGE_EMAIL,
+            account.id,
+            account.credentials_version,
+            expires_in=CHANGE_EMAIL_SECONDS,
+            requested_at=request.created_at,
+            address=self.address,
+        )
+        return await _render_within_limits(
+            self.kind,
+            self.address,
+            "Confirm your new address",
+            "email/change_email",
+            username=account.username,
+            link=site_url(f"/change_email/{token}"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EmailChangeAsked(Email):
+    """The notice to the account's present address that a change to `address` was requested."""
+
+    kind = "email_change_asked"
+    priority = Priority.ACCOUNT
+    user_id: int
+    address: str
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the notice to the account's address."""
+        return await _render_for(
+            self.user_id,
+            "Somebody asked to change your email address",
+            "email/email_change_asked",
+            address=self.address,
+            reset=site_url("/reset_password_request"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EmailChanged(Email):
+    """The notice to `address`, the account's until now: it can no longer reset the password."""
+
+    kind = "email_changed"
+    priority = Priority.ACCOUNT
+    user_id: int
+    address: str
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the notice to the old address."""
+        return await _render_for(
+            self.user_id,
+            "Your email address was changed",
+            "email/email_changed",
+            to=self.address,
+            contact=", ".join(current_app.config["ADMINS"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDeleted(Email):
+    """The last mail to `address`, whose account was deleted."""
+
+    kind = "account_deleted"
+    priority = Priority.ACCOUNT
+    username: str
+    address: str
+
+    async def render(self, request: MailRequest) -> Message:
+        """Render the mail to the address of the former account."""
+        return await render(
+            self.address,
+            "Your account was deleted",
+            "email/account_deleted",
+            username=self.username,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser(Email):
+    """The mail that tells FLASKY_ADMIN of a new user, or of a new name on the greeting page."""
+
+    kind = "new_user"
+    username: str
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the mail to FLASKY_ADMIN, if set."""
+        admin = current_app.config["FLASKY_ADMIN"]
+        if not admin:
+            return None
+        return await render(admin, "New User", "email/new_user", username=self.username)
+
+
+async def announce_new_user(session: AsyncSession, username: str) -> None:
+    """Post NewUser if there is an administrator to tell: FLASKY_ADMIN."""
+    if current_app.config["FLASKY_ADMIN"]:
+        await NewUser(username).post(session)
+
+
+async def _address_taken(kind: str, owners: Sequence[Row[int, str, str]]) -> Rendered | None:
+    """Render the mail that tells an address's owner that somebody tried to use it for another account."""
+    return await _render_within_limits(
+        kind,
+        owners[0].email,
+        "You have an account already",
+        "email/address_taken",
+        username=owners[0].username,
+        login=site_url("/login"),
+        reset=site_url("/reset_password_request"),
+    )
+
+
+async def _render_for(
+    user_id: int, subject: str, template: str, *, to: str = "", **context: Any
+) -> Message | None:
+    """Render a mail to the account's address, or to `to`; None when the account is gone."""
+    account = await queries.find(user_id)
+    if account is None:
+        return None
+    return await render(
+        to or account.email, subject, template, username=account.username, **context
+    )
+
+
+async def _render_within_limits(
+    kind: str, to: str, subject: str, template: str, **context: Any
+) -> Rendered | None:
+    """Render a mail that anybody can cause, unless the address has had enough of its kind."""
+    about = f"address:{sha256(canonical(to).encode()).hexdigest()}"
+    if not await outbox.is_spaced(kind, about, ADDRESS_LIMITS):
+        return None
+    return Rendered(await render(to, subject, template, **context), about=about)
+
+
+def _link_expiry(config: Mapping[str, Any], seconds: float) -> float:
+    """Return how long a mail is worth sending whose link is good for `seconds`."""
+    return max(seconds - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)

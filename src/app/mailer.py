@@ -1,0 +1,108 @@
+"""What all mails of the site share: `Email`, the base class of each of them, and `render`.
+
+A mail is a dataclass in the feature that owns it. Its fields are its parameters, its class attributes say how
+it is delivered, and `render` makes the message:
+
+    @dataclass(frozen=True, slots=True)
+    class PasswordChanged(Email):
+        kind = "password_changed"
+        user_id: int
+
+        async def render(self, request): ...
+
+    mailer.register(app, PasswordChanged)
+    await PasswordChanged(user.id).post(session)     # delivered after the commit
+
+Only the parameters are stored. The outbox calls `render` when it delivers, and again for each retry, so that
+no token is ever at rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quart import Quart, current_app
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import outbox
+from app.outbox import Handle, MailRequest, Priority, Rendered
+from app.quart_mail import Message
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """A kind of mail; the fields of a subclass are its parameters, which must be JSON values.
+
+    `kind` names it in the outbox and must not change. A field added later needs a default, because rows of
+    older versions may still be waiting. `secret`: the parameters are not shown to operators.
+    """
+
+    kind: ClassVar[str]
+    priority: ClassVar[Priority] = Priority.NORMAL
+    secret: ClassVar[bool] = False
+
+    @classmethod
+    def expiry(cls, config: Mapping[str, Any]) -> float | None:
+        """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
+        return None
+
+    def unique_key(self) -> str | None:
+        """Return what only one waiting mail may have: posting it again renews the request."""
+        return None
+
+    async def render(self, request: MailRequest) -> Message | Rendered | None:
+        """Return the message, or None when there is nothing to send."""
+        raise NotImplementedError
+
+    async def post(self, session: AsyncSession) -> Handle:
+        """Store the mail in the transaction of `session`; it is delivered after the commit."""
+        return await outbox.post(session, self.kind, unique=self.unique_key(), **asdict(self))
+
+    @classmethod
+    async def render_stored(cls, request: MailRequest) -> Message | Rendered | None:
+        """Render the mail from its stored parameters; those that only a newer version knows are ignored."""
+        names = {field.name for field in fields(cls)}
+        email = cls(**{name: value for name, value in request.params.items() if name in names})
+        return await email.render(request)
+
+
+def register(app: Quart, *emails: type[Email]) -> None:
+    """Let the outbox of `app` accept and render `emails`."""
+    for email in emails:
+        outbox.register(
+            app,
+            email.kind,
+            email.render_stored,
+            priority=email.priority,
+            expiry=email.expiry(app.config),
+            secret=email.secret,
+        )
+
+
+async def render(to: str, subject: str, template: str, **context: Any) -> Message:
+    """Return the message to `to` whose bodies are `template + ".txt"` and `".html"`.
+
+    The subject gets MAIL_SUBJECT_PREFIX; the sender is MAIL_DEFAULT_SENDER.
+    """
+    prefix = current_app.config["MAIL_SUBJECT_PREFIX"]
+    context["config"] = current_app.config
+    return Message(
+        f"{prefix} {subject}" if prefix else subject,
+        recipients=[to],
+        body=await _template(f"{template}.txt").render_async(context),
+        html=await _template(f"{template}.html").render_async(context),
+    )
+
+
+def site_url(path: str) -> str:
+    """Return the absolute URL of a path of this site, which begins with BASE_URL."""
+    return f"{current_app.config['BASE_URL']}{path}"
+
+
+def _template(name: str) -> Template:
+    return current_app.jinja_env.get_template(name)

@@ -19,7 +19,7 @@ from benchmarks.site import Server, fill, log_in, start
 
 from app import create_app, outbox
 from app.database import writing
-from app.mailbox import Catcher
+from app.dev.catcher import Catcher
 
 WANTED = 0.95
 PATH = "/index"

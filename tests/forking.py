@@ -5,4 +5,4 @@ from __future__ import annotations
 import multiprocessing
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["app.cli", "aiosqlite", "asyncpg"])
+FORKING.set_forkserver_preload(["app.cli.main", "aiosqlite", "asyncpg"])

@@ -7,8 +7,8 @@ import re
 from quart import Quart
 
 from app import mail
-from app.mailbox import Catcher
-from app.mailbox.letter import read_letter
+from app.dev.catcher import Catcher
+from app.dev.mail_parser import read_letter
 from app.quart_mail import Message
 from tests.parts import courier_of
 

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
-from app import cli
+from app.cli.main import main
 from tests.visitor import TOKEN
 
 MICROBLOG = str(Path(sys.executable).with_name("microblog"))
@@ -39,7 +39,7 @@ def microblog(*arguments: str, stdin: str = "", **environment: str) -> Done:
         redirect_stderr(err),
     ):
         try:
-            cli.main()
+            main()
             status: object = None
         except SystemExit as end:
             status = end.code

@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from app.mailbox import Catcher
+from app.dev.catcher import Catcher
 from app.migrations import HEAD
 from tests import running
 from tests.running import Browser, running_site

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from app.mailbox import Catcher
+from app.dev.catcher import Catcher
 from tests.mails import reset_link, text_to
 from tests.running import Browser, running_site
 from tests.visitor import Visitor

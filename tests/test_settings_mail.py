@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app import create_app, email
-from app.development import CATCHER_SETTINGS
+from app.dev.server import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 from tests.test_settings import GOOD
 

@@ -23,7 +23,7 @@ from app.quart_mail import Message
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests import postgres
 
-from app.commands import take_down
+from app.cli.context import take_down
 
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT

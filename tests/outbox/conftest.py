@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from app.commands import take_down
+from app.cli.context import take_down
 from app.outbox.state import Outbox
 from tests.outbox.site import QUICK, make_site
 from tests.parts import outbox_of

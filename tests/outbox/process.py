@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from app.commands import take_down
+from app.cli.context import take_down
 from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
 from app.quart_mail import Mail

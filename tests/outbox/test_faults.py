@@ -17,7 +17,7 @@ import trustme
 from quart import Quart
 
 from app import outbox
-from app.commands import take_down
+from app.cli.context import take_down
 from tests.outbox.site import make_due, make_site, post, rows
 from tests.parts import courier_of
 from tests.smtp_server import SmtpServer

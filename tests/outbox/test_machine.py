@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from app import outbox
-from app.commands import take_down
+from app.cli.context import take_down
 from app.database import Transaction
 from app.outbox import claim as claims
 from app.outbox import rules

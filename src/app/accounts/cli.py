@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 from app.accounts import service
 from app.accounts.forms import RegistrationForm
 from app.accounts.models import User
-from app.commands import inside_app
+from app.cli.context import inside_app
 from app.database import reading
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from quart import Quart
 
-from app.commands import inside_app
+from app.cli.context import inside_app
 from app.outbox import queries, upkeep
 from app.outbox.courier import Courier
 from app.outbox.models import Priority, State

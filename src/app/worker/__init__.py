@@ -20,13 +20,14 @@ from celery.beat import Scheduler
 from quart import Quart
 from sqlalchemy.exc import DBAPIError
 
-from app import create_app, worker_logs
+from app import create_app
 from app.database import DatabaseUnavailable
 from app.outbox.agenda import count_due
 from app.outbox.trouble import Trouble
 from app.settings import SettingsError
 from app.told import Told
-from app.worker_site import WorkerSite, deferring
+from app.worker import logs
+from app.worker.site import WorkerSite, deferring
 
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
@@ -93,7 +94,7 @@ def drain() -> None:
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int, logfile: str | None, **_: Any) -> None:
-    worker_logs.set_up(_config["LOG_FORMAT"], loglevel, logfile)
+    logs.set_up(_config["LOG_FORMAT"], loglevel, logfile)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

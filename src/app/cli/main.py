@@ -9,13 +9,14 @@ import click
 from alembic.util import CommandError
 from quart import Quart
 
-from app import create_app, development, mail
+from app import create_app, mail
 from app import outbox as outbox_room
 from app.accounts.cli import user
 from app.accounts.models import User
-from app.commands import inside_app
-from app.console import interact
+from app.cli.console import interact
+from app.cli.context import inside_app
 from app.database import REMEDY, DatabaseUnavailable, reading, writing
+from app.dev import server
 from app.migrations import HEAD, adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
@@ -48,7 +49,7 @@ def microblog(context: click.Context) -> None:
 @click.option("--demo", is_flag=True, help="Fill the site with people, posts and follows first.")
 def dev(host: str, port: int, demo: bool) -> None:
     """Start the site and a mail catcher for trying it out on this machine."""
-    asyncio.run(development.run(host=host, port=port, with_demo=demo))
+    asyncio.run(server.run(host=host, port=port, with_demo=demo))
 
 
 @microblog.group()

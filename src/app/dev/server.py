@@ -13,8 +13,9 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
 
-from app import create_app, demo, mailbox, settings
-from app.mailbox import Catcher
+from app import create_app, settings
+from app.dev import demo, routes
+from app.dev.catcher import Catcher
 from app.migrations import run as migrations
 
 DEMO_DATABASE = "sqlite:///var/demo.db"
@@ -54,7 +55,7 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
                 config |= CATCHER_SETTINGS | caught
             app = create_app(config)
             if catcher is not None:
-                mailbox.init_app(app, catcher.mailbox)
+                routes.init_app(app, catcher.mailbox)
             is_filled = await _fill(app, with_demo=with_demo)
             lines = _greeting(app, catcher)
             if with_demo:

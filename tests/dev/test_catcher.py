@@ -8,8 +8,8 @@ import threading
 import aiosmtplib
 import pytest
 
-from app.mailbox import Catcher
-from tests.mailbox.conftest import RECIPIENT, SENDER, Post, letter
+from app.dev.catcher import Catcher
+from tests.dev.conftest import RECIPIENT, SENDER, Post, letter
 
 
 async def test_a_mail_is_kept_byte_for_byte_with_its_envelope(post: Post) -> None:

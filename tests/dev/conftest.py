@@ -10,8 +10,9 @@ import aiosmtplib
 import pytest
 from quart import Quart, Response
 
-from app import mailbox
-from app.mailbox import Catcher, CaughtMail
+from app.dev import routes
+from app.dev.catcher import Catcher
+from app.dev.mailbox import CaughtMail
 
 SENDER = "noreply@example.com"
 RECIPIENT = "susan@example.com"
@@ -90,7 +91,7 @@ class Visitor:
 @pytest.fixture
 def visitor(app: Quart, catcher: Catcher) -> Visitor:
     """A visitor of the site whose mail goes to the catcher."""
-    mailbox.init_app(app, catcher.mailbox)
+    routes.init_app(app, catcher.mailbox)
     return Visitor(app)
 
 

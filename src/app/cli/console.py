@@ -11,7 +11,7 @@ from typing import Any
 
 from quart import Quart
 
-from app.commands import take_down
+from app.cli.context import take_down
 
 BANNER = """Microblog console; `await` works. At hand: {names}.
 Stored mail goes out by a running site, or by `await outbox.drain()`. Leave with exit() or Ctrl-D."""

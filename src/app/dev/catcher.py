@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from app.mailbox.store import MAX_BYTES, Mailbox
+from app.dev.mailbox import MAX_BYTES, Mailbox
 
 HOST = "127.0.0.1"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from quart import Quart
 
-from app import demo
 from app.accounts.models import User, followers
+from app.dev import demo
 from app.posts.models import BODY_LENGTH, Post
 from tests.factories import count, make_user
 from tests.running import Browser, running_site

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.mailbox.letter import Heading, Letter, read_heading, read_letter
-from tests.mailbox.conftest import letter
+from app.dev.mail_parser import Heading, Letter, read_heading, read_letter
+from tests.dev.conftest import letter
 
 
 def test_encoded_headers_are_shown_as_meant() -> None:

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from quart import Quart, Response, abort, current_app, jsonify, render_template, request
 
-from app.mailbox.letter import ATTACHED, Letter, read_letter, read_source
-from app.mailbox.store import CaughtMail, Mailbox
+from app.dev.mail_parser import ATTACHED, Letter, read_letter, read_source
+from app.dev.mailbox import CaughtMail, Mailbox
 from app.web.blueprint import Blueprint
 from app.web.peers import is_this_machine
 

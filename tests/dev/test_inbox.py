@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.mailbox.conftest import RECIPIENT, Post, Visitor, letter
+from tests.dev.conftest import RECIPIENT, Post, Visitor, letter
 
 LINK = "http://127.0.0.1:8000/reset_password/eyJ.x-y_z"
 

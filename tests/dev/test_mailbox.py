@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.mailbox import Mailbox
+from app.dev.mailbox import Mailbox
 
 
 def add(mailbox: Mailbox, subject: str, size: int = 0) -> int:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parseaddr
 from itertools import count
 
-from app.mailbox.letter import Heading, read_heading
+from app.dev.mail_parser import Heading, read_heading
 
 MAX_MAILS = 500
 MAX_BYTES = 50 * 1024 * 1024

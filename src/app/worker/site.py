@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from quart import Quart
 
 from app import create_app
-from app.commands import take_down
+from app.cli.context import take_down
 from app.outbox.courier import Courier
 
 T = TypeVar("T")

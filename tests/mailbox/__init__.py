@@ -1,1 +1,0 @@
-# ruff: noqa: A005 -- named for the room it tests

@@ -147,3 +147,8 @@ async def test_a_reset_asked_by_the_page_and_by_the_function_is_one_mail(susan: 
     with mail.record_messages() as sent:
         await outbox.drain()
     assert [message.subject for message in sent] == ["[Microblog] Reset Your Password"]
+
+
+async def test_one_recipient_may_be_given_as_text(susan: User) -> None:
+    [message] = await delivered(await email.send_email("Hi", None, "ann@example.com", "Hi!", None))
+    assert list(message.send_to) == ["ann@example.com"]

@@ -33,19 +33,19 @@ __all__ = [
 async def send_email(
     subject: str,
     sender: str | tuple[str, str] | None,
-    recipients: Sequence[str],
+    recipients: str | Sequence[str],
     text_body: str | None,
     html_body: str | None,
     attachments: Sequence[Attachment | tuple[str, str, bytes]] | None = None,
 ) -> Handle:
     """Store a ready-made mail, like Microblog's function of this name.
 
-    `attachments`: Attachment objects, or tuples of filename, media type and bytes.
+    `recipients`: one address or several. `attachments`: Attachment objects, or tuples of filename, media type and bytes.
     """
     message = Message(
         subject,
         sender=sender,
-        recipients=list(recipients),
+        recipients=[recipients] if isinstance(recipients, str) else list(recipients),
         body=text_body,
         html=html_body,
         attachments=[

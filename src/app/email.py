@@ -40,7 +40,8 @@ async def send_email(
 ) -> Handle:
     """Store a ready-made mail, like Microblog's function of this name.
 
-    `recipients`: one address or several. `attachments`: Attachment objects, or tuples of filename, media type and bytes.
+    `recipients`: one address or several. `attachments`: Attachment objects, or tuples of filename, media type
+    and bytes.
     """
     message = Message(
         subject,

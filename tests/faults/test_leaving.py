@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from app.accounts.models import LoginSession, User, followers
 from app.database import Base, reading
-from app.greeting.models import Greeted
+from app.greeting import Greeted
 from app.outbox.models import Delivery
 from app.posts.models import Post
 from app.reports.models import Failure

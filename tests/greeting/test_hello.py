@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app import mail, outbox
 from app.database import reading
-from app.greeting.models import Greeted
+from app.greeting import Greeted
 from tests.mails import bodies
 from tests.visitor import Visitor
 

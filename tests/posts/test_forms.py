@@ -7,7 +7,7 @@ import re
 import pytest
 from quart import Quart
 
-from app.greeting.forms import NameForm
+from app.greeting import NameForm
 from app.posts.forms import PostForm
 from app.profiles.forms import EditProfileForm
 from app.web.forms import Form

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 import app.accounts.models
-import app.greeting.models
+import app.greeting
 import app.outbox.models
 import app.posts.models
 import app.reports.models  # noqa: F401 -- imported for the tables they declare

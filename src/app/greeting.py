@@ -1,0 +1,91 @@
+"""The greeting page of Flasky: it asks for a name, greets by it, and recognizes it the next time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from quart import Quart, redirect, render_template, session
+from quart.typing import ResponseReturnValue
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+from wtforms import SubmitField
+from wtforms.validators import DataRequired
+
+from app.accounts import emails
+from app.database import Base, UtcDateTime, insert_into, writing
+from app.web import limits
+from app.web.blueprint import Blueprint
+from app.web.fields import StringField
+from app.web.forms import REQUIRED, Bounded, Form, storable, visible
+
+NAME_LENGTH = 64
+NAMES_PER_PEER = "60 per hour"
+
+blueprint = Blueprint("greeting", __name__)
+
+
+def init_app(app: Quart) -> None:
+    """Give `app` the greeting page."""
+    app.register_blueprint(blueprint)
+
+
+class Greeted(Base):
+    """A name given on the greeting page, and when it was given first."""
+
+    __tablename__ = "greeted"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))
+
+
+def _collapse_spaces(value: str | None) -> str | None:
+    return value and " ".join(value.split())
+
+
+class NameForm(Form):
+    """What is your name?"""
+
+    name = StringField(
+        "What is your name?",
+        [DataRequired(REQUIRED), Bounded(max=NAME_LENGTH), visible, storable],
+        filters=[_collapse_spaces],
+    )
+    submit = SubmitField("Submit")
+
+
+@blueprint.route("/hello", methods=["GET", "POST"])
+async def hello() -> ResponseReturnValue:
+    """Ask for a name, and greet the visitor by the one given in this session."""
+    form = await NameForm.from_request()
+    if form.validate_on_submit():
+        await limits.count((NAMES_PER_PEER, f"hello:{limits.peer()}"))
+        session["known"] = not await add_name(form.name.data)
+        session["name"] = form.name.data
+        return redirect("/hello")
+    html = await render_template(
+        "greeting/hello.html",
+        title="Hello",
+        form=form,
+        name=session.get("name"),
+        known=session.get("known", False),
+    )
+    return html, form.status
+
+
+async def add_name(name: str) -> bool:
+    """Store `name` and tell the administrator of it; return False if it was stored before.
+
+    Of two requests with the same new name at the same instant, only one stores it.
+    """
+    async with writing() as database_session:
+        stored = await database_session.scalar(
+            insert_into(database_session, Greeted)
+            .values(name=name)
+            .on_conflict_do_nothing()
+            .returning(Greeted.id)
+        )
+        if stored is None:
+            return False
+        await emails.announce_new_user(database_session, name)
+        return True

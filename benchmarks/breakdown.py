@@ -15,7 +15,7 @@ from benchmarks.site import NAMES, PASSWORD
 from quart import Quart
 
 from app import create_app
-from app.database.leases import Leases
+from app.database.leases import RawReadPool
 from app.web.templates import PlainTemplate
 
 REQUESTS = 200
@@ -65,7 +65,7 @@ async def show(settings: dict[str, str], pages: tuple[str, ...]) -> None:
     quart_alone = (await parts.of(lambda: _ask(plain, "/", "")))[0]
     app = create_app(settings | {"PASSWORD_PROCESSES": "0"})
     cookie = await _log_in(app)
-    parts.time(Leases, "read", "statements")
+    parts.time(RawReadPool, "read", "statements")
     parts.time(PlainTemplate, "render_async", "template")
     columns = ("whole", "statements", "template", "Quart", "the rest")
     print(f"\n{'ms, in-process':16}" + "".join(f"{column:>12}" for column in columns))

@@ -107,13 +107,13 @@ class Stopwatch:
 
     def __init__(self, database: Database) -> None:
         self.milliseconds: list[float] = []
-        self.real = database.leases.read
-        database.leases.read = self.read  # type: ignore[method-assign]
+        self.real = database.raw_reads.read
+        database.raw_reads.read = self.read  # type: ignore[method-assign]
         self.sqlite = database.is_sqlite
         self.statements: list[tuple[str, Any]] = []
 
     async def read(self, sql: str, arguments: Any) -> Any:
-        """Do what `Leases.read` does, and note how long it takes."""
+        """Do what `RawReadPool.read` does, and note how long it takes."""
         self.statements.append((sql, arguments))
         if not self.sqlite:
             begun = time.perf_counter()

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import pytest
 
 from app.dev.catcher import Catcher
-from app.migrations import HEAD
+from app.migrations import HEAD_REVISION
 from tests import running
 from tests.running import Browser, running_site
 from tests.smtp_server import SmtpServer
@@ -51,7 +51,7 @@ def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
 
 def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
     upgraded = microblog("db", "upgrade")
-    newest = HEAD
+    newest = HEAD_REVISION
     assert (upgraded.returncode, upgraded.stdout) == (
         0, f"Brought the tables from nothing to revision {newest}.\n"
     )  # fmt: skip
@@ -85,7 +85,7 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
     done = microblog(*arguments, DATABASE_URL=url)
     assert done.returncode == 1
     assert done.stderr == (
-        f"DATABASE_URL: there is no database at {folder}/x.db; `microblog db upgrade` makes it.\n"
+        f"DATABASE_URL: there is no database at {folder}/x.db; run `microblog db upgrade` to create it\n"
     )
     assert not folder.exists()
     assert microblog("db", "upgrade", DATABASE_URL=url).returncode == 0
@@ -98,7 +98,11 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
     [
         (("db", "current"), 0, "There are no tables yet; `microblog db upgrade` makes them.\n"),
         (("db", "check"), 1, "The tables are at revision (none), and this version works with"),
-        (("user", "list"), 1, "DATABASE_URL: the database has not the tables of this version;"),
+        (
+            ("user", "list"),
+            1,
+            "DATABASE_URL: the database schema is out of date; run `microblog db upgrade`",
+        ),
     ],
 )
 def test_an_empty_file_is_told_and_left_empty(

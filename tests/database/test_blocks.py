@@ -15,8 +15,8 @@ from quart import Quart
 from sqlalchemy import func, select, text
 
 from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, reading, to_the_end, writing
-from app.migrations import HEAD
+from app.database import Database, DatabaseUnavailable, reading, shielded, writing
+from app.migrations import HEAD_REVISION
 from app.migrations import run as migrations
 from tests import postgres
 from tests.parts import connections_in_use, database_of
@@ -34,7 +34,7 @@ async def count_users() -> int:
 
 
 def test_the_newest_revision_is_the_one_that_the_site_wants() -> None:
-    assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [HEAD]
+    assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [HEAD_REVISION]
 
 
 async def test_models_and_migrations_agree(app: Quart) -> None:
@@ -46,7 +46,7 @@ async def test_looking_at_the_revision_waits_for_no_writer(app: Quart) -> None:
     async with writing() as session:
         session.add(susan())
         await session.flush()
-        assert await migrations.current(database_of(app)) == HEAD
+        assert await migrations.current(database_of(app)) == HEAD_REVISION
         await migrations.check(database_of(app))
 
 
@@ -217,7 +217,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_gives_its_connection_back(a
     assert connections_in_use(database_of(app).writer) == 0
 
 
-async def test_to_the_end_finishes_the_work_before_the_cancellation_is_heard() -> None:
+async def test_shielded_work_finishes_before_the_cancellation_is_raised() -> None:
     begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -225,7 +225,7 @@ async def test_to_the_end_finishes_the_work_before_the_cancellation_is_heard() -
         await go_on.wait()
         done.set()
 
-    task = asyncio.create_task(to_the_end(work()))
+    task = asyncio.create_task(shielded(work()))
     await begun.wait()
     task.cancel()
     go_on.set()

@@ -60,7 +60,7 @@ async def test_readers_that_leave_cost_no_connection(app: Quart) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert await fetch(PERSON, id=person) == [("susan", SEEN)]
-    leases = database_of(app).leases
+    leases = database_of(app).raw_reads
     assert not leases.free.locked()
     assert len(leases.idle) <= 5
     assert connections_in_use(database_of(app).reader) == len(leases.idle)
@@ -70,11 +70,11 @@ async def test_more_readers_than_connections_take_turns(app: Quart) -> None:
     person = await make_user("susan", last_seen=SEEN)
     found = await asyncio.gather(*(fetch(PERSON, id=person) for _ in range(60)))
     assert found == [[("susan", SEEN)]] * 60
-    assert len(database_of(app).leases.idle) <= 5
+    assert len(database_of(app).raw_reads.idle) <= 5
 
 
 async def test_who_waits_too_long_for_a_connection_hears_so(app: Quart) -> None:
-    leases = database_of(app).leases
+    leases = database_of(app).raw_reads
     leases.wait = 0.01
     while not leases.free.locked():
         await leases.free.acquire()

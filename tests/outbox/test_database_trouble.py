@@ -99,8 +99,8 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
         await has_looked_often.wait()
         told = [record.getMessage() for record in caplog.records]
         assert told == [
-            "The outbox cannot be read: the database has not the tables of this version; "
-            "`microblog db upgrade` makes them."
+            "The outbox cannot be read: the database schema is out of date; "
+            "run `microblog db upgrade`"
         ]
         await migrations.upgrade(database)
         assert await (await post()) == "sent"

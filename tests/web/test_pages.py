@@ -124,5 +124,5 @@ async def test_on_tables_of_an_older_version_pages_are_unavailable_and_the_log_s
     for page in (await susan.get("/index"), await Visitor(app).submit("/hello", name="Ann")):
         assert page.status == 503
         assert "Temporarily Unavailable" in page.text
-    assert caplog.text.count("`microblog db upgrade` makes them") == 2
+    assert caplog.text.count("run `microblog db upgrade`") == 2
     await migrations.upgrade(database_of(app))

@@ -11,7 +11,7 @@ import click
 from quart import Quart
 from sqlalchemy.exc import DBAPIError
 
-from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
+from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 
 P = ParamSpec("P")
 DRIVER_SECONDS = 0.1
@@ -48,7 +48,7 @@ async def _run(
         await asyncio.sleep(DRIVER_SECONDS)
         raise
     except DBAPIError as error:
-        if not wants_upgrade(error):
+        if not is_schema_outdated(error):
             raise
         raise DatabaseUnavailable(NOT_MIGRATED) from error
     finally:

@@ -15,9 +15,9 @@ from app.accounts.cli import user
 from app.accounts.models import User
 from app.cli.console import interact
 from app.cli.context import inside_app
-from app.database import REMEDY, DatabaseUnavailable, reading, writing
+from app.database import UPGRADE_COMMAND, DatabaseUnavailable, reading, writing
 from app.dev import server
-from app.migrations import HEAD, adoption
+from app.migrations import HEAD_REVISION, adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
 from app.outbox.cli import courier, outbox
@@ -86,11 +86,13 @@ async def current(app: Quart) -> None:
     """Show which revision the tables are at."""
     revision = await migrations.current(app.extensions["database"])
     if revision is None:
-        click.echo(f"There are no tables yet; {REMEDY} makes them.")
-    elif revision == HEAD:
+        click.echo(f"There are no tables yet; {UPGRADE_COMMAND} makes them.")
+    elif revision == HEAD_REVISION:
         click.echo(f"The tables are at revision {revision}, the newest.")
     else:
-        click.echo(f"The tables are at revision {revision}; {REMEDY} brings them up to date.")
+        click.echo(
+            f"The tables are at revision {revision}; {UPGRADE_COMMAND} brings them up to date."
+        )
 
 
 @db.command()
@@ -98,7 +100,7 @@ async def current(app: Quart) -> None:
 async def check(app: Quart) -> None:
     """Say whether the tables are those of this version."""
     await migrations.check(app.extensions["database"])
-    click.echo(f"The tables are those of this version (revision {HEAD}).")
+    click.echo(f"The tables are those of this version (revision {HEAD_REVISION}).")
     await _tell()
 
 

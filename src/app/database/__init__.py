@@ -15,8 +15,13 @@ from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
-from app.database.engines import Database, to_the_end
-from app.database.errors import NOT_MIGRATED, REMEDY, DatabaseUnavailable, wants_upgrade
+from app.database.engines import Database, shielded
+from app.database.errors import (
+    NOT_MIGRATED,
+    UPGRADE_COMMAND,
+    DatabaseUnavailable,
+    is_schema_outdated,
+)
 from app.database.fetching import fetch
 from app.database.inserting import insert_into
 from app.database.plans import Query
@@ -24,7 +29,7 @@ from app.database.transactions import Transaction
 
 __all__ = [
     "NOT_MIGRATED",
-    "REMEDY",
+    "UPGRADE_COMMAND",
     "Base",
     "Database",
     "DatabaseUnavailable",
@@ -35,10 +40,10 @@ __all__ = [
     "fetch",
     "init_app",
     "insert_into",
+    "is_schema_outdated",
     "is_storable",
     "reading",
-    "to_the_end",
-    "wants_upgrade",
+    "shielded",
     "writing",
 ]
 

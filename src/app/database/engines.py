@@ -16,8 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from app.database import postgresql, sqlite
-from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, by, unavailable
-from app.database.leases import Leases
+from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, translate_errors
+from app.database.leases import RawReadPool
 from app.database.transactions import SqlalchemyTransaction, Transaction, begin
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Database:
             sqlite.tune(self.reader, self.writer)
         else:
             postgresql.tune(self.reader, self.writer)
-        self.leases = Leases(self.reader, count=pool_size, wait=WAIT_SECONDS)
+        self.raw_reads = RawReadPool(self.reader, count=pool_size, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )
@@ -72,7 +72,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for SELECTs; raise DatabaseUnavailable when there is none in time."""
-        with unavailable():
+        with translate_errors():
             async with self._in_time(), self.reader.connect() as connection:
                 yield connection
 
@@ -89,7 +89,7 @@ class Database:
             return
         begun = asyncio.get_running_loop().time()
         sqlite.writing_since.set(time.monotonic())
-        with unavailable():
+        with translate_errors():
             async with AsyncSession(self.writer, expire_on_commit=False) as session:
                 self._open.set((asyncio.current_task(), session))
                 try:
@@ -97,8 +97,8 @@ class Database:
                         yield session
                 finally:
                     self._open.set(outer)
-                deadline = begun + LONGEST_COMMIT_SECONDS if self._is_waited_for() else None
-                await to_the_end(self._commit(session, deadline))
+                commit_by = begun + LONGEST_COMMIT_SECONDS if self._is_waited_for() else None
+                await shielded(self._commit(session, commit_by))
 
     async def change(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `block` in a transaction of its own, and return what it returns; never inside `writing()`.
@@ -108,9 +108,9 @@ class Database:
         and knows every driver's errors: all that a block does it does to the database. Raises
         DatabaseUnavailable, or DBAPIError for what the database refuses.
         """
-        with unavailable():
+        with translate_errors():
             try:
-                return await to_the_end(self._change_over_driver(block))
+                return await shielded(self._change_over_driver(block))
             except (DatabaseUnavailable, PoolTimeoutError):
                 raise
             except TimeoutError as error:
@@ -129,15 +129,14 @@ class Database:
                 await connection.invalidate()
                 raise
 
-    async def _commit(self, session: AsyncSession, deadline: float | None) -> None:
-        """Commit by `deadline` of the loop's clock."""
-        async with by(deadline):
+    async def _commit(self, session: AsyncSession, commit_by: float | None) -> None:
+        async with deadline(commit_by):
             await session.commit()
 
     def _in_time(self) -> AbstractAsyncContextManager[None]:
         """Give up a page's block that does not get a server's answers in time."""
         now = asyncio.get_running_loop().time()
-        return by(now + WAIT_SECONDS if self._is_waited_for() else None)
+        return deadline(now + WAIT_SECONDS if self._is_waited_for() else None)
 
     def _is_waited_for(self) -> bool:
         """Return whether a page waits for a server; SQLite's thread is let finish what it has begun.
@@ -154,10 +153,10 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        with unavailable():
+        with translate_errors():
             try:
                 async with self._in_time():
-                    return await self.leases.read(sql, arguments)
+                    return await self.raw_reads.read(sql, arguments)
             except PoolTimeoutError:
                 raise
             except Exception as error:  # of any driver: what it means is found out below
@@ -168,12 +167,12 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection."""
-        await self.leases.close()
+        await self.raw_reads.close()
         await self.reader.dispose()
         await self.writer.dispose()
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` returns, letting it finish first when this task is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

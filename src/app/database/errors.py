@@ -13,10 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 WAIT_SECONDS = 2.0
 """How long a statement waits for a connection or a lock, so that a page can say 503 within 3 s."""
 
-REMEDY = "`microblog db upgrade`"
-"""What makes the tables, and brings them up to date."""
+UPGRADE_COMMAND = "`microblog db upgrade`"
+"""The command that creates the tables and brings them up to date."""
 
-NOT_MIGRATED = f"the database has not the tables of this version; {REMEDY} makes them."
+NOT_MIGRATED = f"the database schema is out of date; run {UPGRADE_COMMAND}"
 
 NO_TABLE = ("42P01", "42703")
 """PostgreSQL's undefined_table and undefined_column (its manual, appendix A)."""
@@ -27,7 +27,7 @@ class DatabaseUnavailable(Exception):
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn SQLAlchemy's words for "no answer" into DatabaseUnavailable.
 
     What else is raised in a block is its caller's own affair, such as BrokenPipeError from printing.
@@ -42,16 +42,16 @@ def unavailable() -> Iterator[None]:
         raise DatabaseUnavailable(str(error.orig)) from error
 
 
-def wants_upgrade(error: DBAPIError) -> bool:
+def is_schema_outdated(error: DBAPIError) -> bool:
     """Return whether `error` is about a table or column that is not there (yet)."""
     missing = str(error.orig).startswith(("no such table", "no such column"))
     return missing or getattr(error.orig, "sqlstate", None) in NO_TABLE
 
 
 @asynccontextmanager
-async def by(deadline: float | None) -> AsyncIterator[None]:
-    """Raise DatabaseUnavailable out of a block that is not done by `deadline` of the loop's clock."""
-    limit = asyncio.timeout_at(deadline)
+async def deadline(at: float | None) -> AsyncIterator[None]:
+    """Raise DatabaseUnavailable in a block that has not ended when the loop's clock reaches `at`."""
+    limit = asyncio.timeout_at(at)
     try:
         async with limit:
             yield

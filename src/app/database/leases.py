@@ -34,7 +34,7 @@ async def ask(driver: Driver, dialect: Dialect, sql: str, arguments: Sequence[An
     return await driver.fetch(sql, *arguments)
 
 
-class Leases:
+class RawReadPool:
     """At most `count` connections of `engine`, which is in autocommit; one is waited for `wait` seconds."""
 
     def __init__(self, engine: AsyncEngine, *, count: int, wait: float) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import exchange
-from app.database.errors import REMEDY, WAIT_SECONDS, DatabaseUnavailable
+from app.database.errors import UPGRADE_COMMAND, WAIT_SECONDS, DatabaseUnavailable
 
 TURN_SECONDS = 0.25
 """How long SQLite's thread waits at a time for the lock of another process."""
@@ -51,7 +51,9 @@ def _look_for_file(
     """Refuse what sqlite3 would make, empty, for somebody who only wants to read."""
     place = str(arguments[0])
     if place and not place.startswith((":memory:", "file:")) and not Path(place).exists():
-        raise DatabaseUnavailable(f"there is no database at {place}; {REMEDY} makes it.")
+        raise DatabaseUnavailable(
+            f"there is no database at {place}; run {UPGRADE_COMMAND} to create it"
+        )
 
 
 def _pragmas(connection: Any, wait: float) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, NullPool, event
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.database import REMEDY, Database, DatabaseUnavailable, postgresql, sqlite
-from app.migrations import HEAD
+from app.database import UPGRADE_COMMAND, Database, DatabaseUnavailable, postgresql, sqlite
+from app.migrations import HEAD_REVISION
 from app.migrations.recognition import NotMicroblog, recognise
 
 FOLDER = Path(__file__).parent
@@ -68,10 +68,10 @@ async def current(database: Database) -> str | None:
 async def check(database: Database) -> None:
     """Raise NotCurrent when the schema of `database` is not that of this version's models."""
     found = await current(database)
-    if found != HEAD:
+    if found != HEAD_REVISION:
         raise NotCurrent(
             f"The tables are at revision {found or '(none)'}, and this version works with "
-            f"{HEAD}: run {REMEDY}."
+            f"{HEAD_REVISION}: run {UPGRADE_COMMAND}."
         )
     try:
         await _run(database, command.check)

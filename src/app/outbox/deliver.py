@@ -7,7 +7,7 @@ import logging
 
 from sqlalchemy.exc import DBAPIError
 
-from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
+from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.outbox import content
 from app.outbox.claim import Claim
 from app.outbox.counting import rendering
@@ -39,7 +39,9 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
     except UnknownKind:
         return Outcome(Event.DEFERRED, text=f"Nobody here renders mails of the kind {claim.kind}.")
     except Exception as error:
-        if isinstance(error, DBAPIError) and wants_upgrade(error):  # amid an upgrade of the site
+        if isinstance(error, DBAPIError) and is_schema_outdated(
+            error
+        ):  # amid an upgrade of the site
             return Outcome(Event.DEFERRED, text=NOT_MIGRATED)
         return _unrendered(outbox, claim, error)
     return Outcome(Event.NOTHING) if message is None else message

@@ -6,7 +6,7 @@ import logging
 
 from sqlalchemy.exc import DBAPIError
 
-from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
+from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.told import Told
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Trouble:
         if isinstance(error, DatabaseUnavailable):
             self._told.met(str(error) or type(error).__name__)
         else:
-            self._told.met(NOT_MIGRATED if wants_upgrade(error) else type(error).__name__)
+            self._told.met(NOT_MIGRATED if is_schema_outdated(error) else type(error).__name__)
 
     def gone(self) -> None:
         """Tell, if there was trouble, that it is over."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from quart import Quart
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.database import Database, DatabaseUnavailable, wants_upgrade
+from app.database import Database, DatabaseUnavailable, is_schema_outdated
 from app.reports import ledger
 from app.reports.description import Description, describe
 from app.reports.noted import Noted, Notes
@@ -109,7 +109,7 @@ def _harmless(error: Exception) -> str | None:
     """Return what holds no value: which table or column the database lacks, or its code for the error."""
     if not isinstance(error, DBAPIError):
         return None
-    if wants_upgrade(error):
+    if is_schema_outdated(error):
         return str(error.orig)
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
     return code and f"the database's code is {code}"

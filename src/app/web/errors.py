@@ -8,7 +8,7 @@ from quart import Quart, Response, make_response, render_template
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
-from app.database import NOT_MIGRATED, DatabaseUnavailable, wants_upgrade
+from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.web import exchange, health
 
 RETRY_AFTER_SECONDS = 5
@@ -68,7 +68,7 @@ async def unavailable(error: Exception) -> Response:
 
 async def refused(error: DBAPIError) -> Response:
     """Return the 503 page where the tables are not this version's; else it is an error as any other."""
-    if wants_upgrade(error) and not await health.is_migrated():
+    if is_schema_outdated(error) and not await health.is_migrated():
         return await unavailable(DatabaseUnavailable(NOT_MIGRATED))
     raise error
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable, reading
-from app.migrations import HEAD
+from app.migrations import HEAD_REVISION
 from app.web.blueprint import Blueprint
 from app.web.peers import is_this_machine
 
@@ -49,7 +49,7 @@ async def readyz() -> tuple[dict[str, Any], int]:
 
 async def is_migrated() -> bool:
     """Return whether the tables are at this version's revision; raises DatabaseUnavailable."""
-    return await _revision() == HEAD
+    return await _revision() == HEAD_REVISION
 
 
 async def _revision() -> str | None:

@@ -53,20 +53,25 @@ def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
     upgraded = microblog("db", "upgrade")
     newest = HEAD_REVISION
     assert (upgraded.returncode, upgraded.stdout) == (
-        0, f"Brought the tables from nothing to revision {newest}.\n"
+        0, f"Created the database schema (revision {newest}).\n"
     )  # fmt: skip
     again = microblog("db", "upgrade").stdout
-    assert again == f"The tables are already up to date (revision {newest}).\n"
+    assert again == f"The database schema is already at revision {newest}.\n"
     assert (
-        microblog("db", "current").stdout == f"The tables are at revision {newest}, the newest.\n"
+        microblog("db", "current").stdout
+        == f"The database schema is at revision {newest} (the latest).\n"
     )
     checked = microblog("db", "check")
     assert (checked.returncode, checked.stdout) == (
-        0, f"The tables are those of this version (revision {newest}).\n"
+        0, f"The database schema is up to date (revision {newest}).\n"
     )  # fmt: skip
     back = microblog("db", "downgrade", "ae346256b650").stdout
-    assert back == f"Took the tables from revision {newest} back to revision ae346256b650.\n"
-    assert "revision ae346256b650; `microblog db upgrade`" in microblog("db", "current").stdout
+    assert (
+        back == f"Downgraded the database schema from revision {newest} to revision ae346256b650.\n"
+    )
+    assert microblog("db", "current").stdout == (
+        "The database schema is at revision ae346256b650, which is out of date; run `microblog db upgrade`.\n"
+    )
     behind = microblog("db", "check")
     assert behind.returncode == 1
     assert behind.stderr == (
@@ -96,7 +101,7 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("db", "current"), 0, "There are no tables yet; `microblog db upgrade` makes them.\n"),
+        (("db", "current"), 0, "The database has no tables yet; run `microblog db upgrade`.\n"),
         (("db", "check"), 1, "The tables are at revision (none), and this version works with"),
         (
             ("user", "list"),
@@ -281,4 +286,4 @@ async def test_mail_test_says_which_settings_were_used_and_what_the_server_answe
 def test_mail_test_refuses_what_is_no_address_before_it_connects(wrong: str) -> None:
     done = microblog("mail", "test", wrong)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Error: {wrong!r} is no address to send a mail to.\n"
+    assert done.stderr == f"Error: {wrong!r} is not a valid email address.\n"

@@ -23,7 +23,7 @@ from app.quart_mail import Message
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests import postgres
 
-from app.cli.context import take_down
+from app.cli.context import close_connections
 
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT
@@ -51,7 +51,7 @@ async def migrated(database_url: str, port: int, **config: Any) -> AsyncIterator
     await migrations.upgrade(site.extensions["database"])
     async with site.app_context():
         yield site
-        await take_down(site)
+        await close_connections(site)
 
 
 @contextmanager

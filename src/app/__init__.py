@@ -30,13 +30,18 @@ mail = Mail()
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Quart:
-    """Return the site, set up from `config`, the environment and `.env`; raises SettingsError."""
+    """Return the app. Settings in `config` override the environment, which overrides `.env`.
+
+    Raises SettingsError; without `config`, as when a server calls it, exits with one line instead.
+    """
     app = Quart(__name__, static_folder=None)
     app.config.from_mapping(settings.load_or_exit() if config is None else settings.load(config))
+
     database.init_app(app)
     web.init_app(app)
     mail.init_app(app)
     outbox.init_app(app)
+
     accounts.init_app(app)
     posts.init_app(app)
     profiles.init_app(app)
@@ -44,5 +49,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     personal_data.init_app(app)
     reports.init_app(app)
     health.tell(app, "outbox", outbox.stats)
+
     shutdown.init_app(app)
     return app

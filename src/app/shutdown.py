@@ -1,8 +1,9 @@
-"""Ending in time: at SIGTERM the courier stops at once, and requests have no longer than the grace.
+"""Stop in time: at SIGTERM the mail worker stops at once, and requests get OUTBOX_GRACE seconds to finish.
 
-Hypercorn ends the lifespan only when every connection is closed: on Python 3.11 after `graceful_timeout`,
-from 3.12 on never, as `asyncio.Server.wait_closed` waits for each of them. So one client that keeps its
-upload open would keep the mail from being let go, and the process from ending.
+Hypercorn closes idle connections itself, but waits for those with a request under way: on Python 3.11 for
+`graceful_timeout`, from 3.12 on without limit, as `asyncio.Server.wait_closed` waits for every connection.
+A client that stalls in an upload or does not read its response would keep the process running. So after
+the grace period their connections are aborted, as if the client had left.
 """
 
 from __future__ import annotations
@@ -11,48 +12,62 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 
+from hypercorn.asyncio.run import worker_serve
 from quart import Quart
 
 from app.outbox.courier import Courier
 
-_CONNECTION = "_server_callback"
-"""The name of Hypercorn's coroutine for one connection; its `writer` is the way to the client."""
+# Neither ASGI nor Hypercorn gives access to a connection, and `asyncio.Server.abort_clients` needs Python
+# 3.13 and the server object. What is left is the coroutine that Hypercorn runs for each connection. Ending
+# that task by cancelling it would make Hypercorn exit with an error.
+_CONNECTION_COROUTINE = "_server_callback"
+
+if not any(
+    isinstance(code, CodeType)
+    and code.co_name == _CONNECTION_COROUTINE
+    and "writer" in code.co_varnames
+    for code in worker_serve.__code__.co_consts
+):
+    raise ImportError(
+        f"app.shutdown needs {_CONNECTION_COROUTINE}(reader, writer) in hypercorn.asyncio.run.worker_serve; "
+        "the installed version of Hypercorn does not have it. Install hypercorn 0.18."
+    )
 
 
 def init_app(app: Quart) -> None:
-    """Let `app` end within OUTBOX_GRACE after the signals that its server listens to."""
+    """Make `app` stop within OUTBOX_GRACE seconds of SIGTERM or SIGINT."""
     stopping: set[asyncio.Task[None]] = set()
 
     @app.before_serving
-    async def listen() -> None:
+    async def handle_signals() -> None:
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
             stopping.add(asyncio.create_task(_stop(app), name="shutdown"))
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            _also(number, lambda: loop.call_soon_threadsafe(begin))
+            _add_handler(number, lambda: loop.call_soon_threadsafe(begin))
 
     @app.after_serving
-    async def forget() -> None:
+    async def cancel() -> None:
         for task in stopping:
             task.cancel()
 
 
-def _also(number: signal.Signals, call: Callable[[], object]) -> None:
-    """Call also when a signal comes that the server has a handler for.
+def _add_handler(number: signal.Signals, call: Callable[[], object]) -> None:
+    """Run `call` in addition to the handler that the server has set for the signal, if it has set one.
 
-    asyncio's own handlers hear of signals by a file descriptor: they are called all the same.
+    asyncio learns of signals through a file descriptor, so its handlers still run.
     """
-    before = signal.getsignal(number)
+    previous = signal.getsignal(number)
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not callable(before) or before is signal.default_int_handler:
+    if not is_main or not callable(previous) or previous is signal.default_int_handler:
         return
 
-    def handler(given: int, frame: FrameType | None) -> None:
-        before(given, frame)
+    def handler(received: int, frame: FrameType | None) -> None:
+        previous(received, frame)
         call()
 
     signal.signal(number, handler)
@@ -61,20 +76,17 @@ def _also(number: signal.Signals, call: Callable[[], object]) -> None:
 async def _stop(app: Quart) -> None:
     grace: float = app.config["OUTBOX_GRACE"]
     courier: Courier = app.extensions["outbox_courier"]
-    letting_go = asyncio.create_task(courier.stop(grace), name="courier stopping")
+    stopping = asyncio.create_task(courier.stop(grace), name="courier stopping")
     await asyncio.sleep(grace)
     for task in asyncio.all_tasks():
-        _hang_up(task.get_coro())
-    await letting_go
+        _abort_connection(task.get_coro())
+    await stopping
 
 
-def _hang_up(coroutine: object) -> None:
-    """Close the client's connection if this is Hypercorn's coroutine for one.
-
-    As if the client had left: cancelling its task instead would end Hypercorn with an error.
-    """
+def _abort_connection(coroutine: object) -> None:
+    """Abort the client's connection if `coroutine` is Hypercorn's for one."""
     frame: FrameType | None = getattr(coroutine, "cr_frame", None)
-    if frame is None or frame.f_code.co_name != _CONNECTION:
+    if frame is None or frame.f_code.co_name != _CONNECTION_COROUTINE:
         return
     writer = frame.f_locals.get("writer")
     if isinstance(writer, asyncio.StreamWriter):

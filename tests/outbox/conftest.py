@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from app.cli.context import take_down
+from app.cli.context import close_connections
 from app.outbox.state import Outbox
 from tests.outbox.site import QUICK, make_site
 from tests.parts import outbox_of
@@ -31,7 +31,7 @@ async def app(config: dict[str, Any]) -> AsyncIterator[Quart]:
     site = make_site(config)
     async with site.app_context():
         yield site
-        await take_down(site)
+        await close_connections(site)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from app.cli.context import take_down
+from app.cli.context import close_connections
 from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
 from app.quart_mail import Mail
@@ -99,7 +99,7 @@ async def main(plan: dict[str, Any]) -> None:
         await stop.wait()
         await deliverer.stop(box.grace)
         await running
-        await take_down(site)
+        await close_connections(site)
 
 
 def run(plan: dict[str, Any], told: Connection) -> None:

@@ -17,7 +17,7 @@ import trustme
 from quart import Quart
 
 from app import outbox
-from app.cli.context import take_down
+from app.cli.context import close_connections
 from tests.outbox.site import make_due, make_site, post, rows
 from tests.parts import courier_of
 from tests.smtp_server import SmtpServer
@@ -97,7 +97,7 @@ async def app(
     site = make_site(config)
     async with site.app_context():
         yield site
-        await take_down(site)
+        await close_connections(site)
 
 
 async def inflict(server: SmtpServer, stage: str, fault: str, **only: Any) -> None:

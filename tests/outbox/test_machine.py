@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from app import outbox
-from app.cli.context import take_down
+from app.cli.context import close_connections
 from app.database import Transaction
 from app.outbox import claim as claims
 from app.outbox import rules
@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(inside())
 
     def teardown(self) -> None:
-        self.run(take_down(self.site))
+        self.run(close_connections(self.site))
         self.loop.close()
         self.folder.cleanup()
 

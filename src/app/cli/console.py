@@ -1,4 +1,4 @@
-"""`microblog shell`: a Python console inside the site, in which `await` works."""
+"""`microblog shell`: a Python console with the app loaded, in which `await` works."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 
 from quart import Quart
 
-from app.cli.context import take_down
+from app.cli.context import close_connections
 
-BANNER = """Microblog console; `await` works. At hand: {names}.
-Stored mail goes out by a running site, or by `await outbox.drain()`. Leave with exit() or Ctrl-D."""
+BANNER = """Microblog console. You can use `await`.
+Available: {names}.
+Queued mail is sent by a running site, or by `await outbox.drain()`. Exit with exit() or Ctrl-D."""
 
 
 class AsyncConsole(code.InteractiveConsole):
-    """A console whose statements run on the loop of `runner`, between inputs and without a thread."""
+    """A console that runs each statement on the event loop of `runner`, in this thread.
+
+    The loop runs only while a statement does.
+    """
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)
@@ -27,7 +31,7 @@ class AsyncConsole(code.InteractiveConsole):
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
     def runcode(self, code: CodeType) -> None:
-        """Run what was typed, awaiting what it awaits; an error is shown and the console goes on."""
+        """Run a statement, awaiting it if it uses `await`; print the traceback if it fails."""
         function = FunctionType(code, self.names)
 
         async def run() -> None:
@@ -39,19 +43,19 @@ class AsyncConsole(code.InteractiveConsole):
             self.runner.run(run())
         except SystemExit:
             raise
-        except BaseException:  # a console shows every error, as Python's own does
+        except BaseException:  # as Python's own console does, KeyboardInterrupt included
             self.showtraceback()
 
 
 def interact(app: Quart, names: dict[str, Any]) -> None:
-    """Read statements from standard input until it ends, inside the context of `app`."""
+    """Run statements from standard input in the context of `app` until it ends."""
     context = app.app_context()
     banner = BANNER.format(names=", ".join(sorted(names)))
-    # A runner runs everything in one context of variables: what is entered once stays entered.
+    # A runner uses one contextvars context for all it runs, so the app context stays pushed.
     with asyncio.Runner() as runner:
         runner.run(context.push())
         try:
             AsyncConsole(dict(names), runner).interact(banner=banner, exitmsg="")
         finally:
-            runner.run(take_down(app))
+            runner.run(close_connections(app))
             runner.run(context.pop(None))

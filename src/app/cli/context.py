@@ -1,4 +1,4 @@
-"""Running an async command of the `microblog` program inside the site."""
+"""Run an async command of the `microblog` program inside the app's context."""
 
 from __future__ import annotations
 
@@ -14,33 +14,29 @@ from sqlalchemy.exc import DBAPIError
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 
 P = ParamSpec("P")
+AppFactory = Callable[[], Quart]
+Command = Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]]
+
 DRIVER_SECONDS = 0.1
-"""aiosqlite's thread reports its own end to the loop after a connection that failed."""
-Factory = Callable[[], Quart]
+"""How long aiosqlite's thread may take to report its end to the loop after a failed connection."""
 
 
-def inside_app(
-    command: Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]],
-) -> Callable[P, None]:
-    """Make `async def command(app, ...)` a function for click, run in the app's context, not serving.
+def inside_app(command: Command[P]) -> Callable[P, None]:
+    """Turn `async def command(app, ...)` into a function for click that runs it in the app's context.
 
-    The group's `obj` is the app's factory, so that features' commands need not import it.
+    The app does not serve meanwhile. Its factory is the group's `obj`, so that a feature's commands
+    need not import it.
     """
 
     @click.pass_obj
     @wraps(command)
-    def run(create_app: Factory, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(create_app: AppFactory, /, *args: P.args, **kwargs: P.kwargs) -> None:
         asyncio.run(_run(create_app(), command, *args, **kwargs))
 
     return run
 
 
-async def _run(
-    app: Quart,
-    command: Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> None:
+async def _run(app: Quart, command: Command[P], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
         async with app.app_context():
             await command(app, *args, **kwargs)
@@ -52,10 +48,10 @@ async def _run(
             raise
         raise DatabaseUnavailable(NOT_MIGRATED) from error
     finally:
-        await take_down(app)
+        await close_connections(app)
 
 
-async def take_down(app: Quart) -> None:
-    """Close the connections of a program that did not serve."""
+async def close_connections(app: Quart) -> None:
+    """Close the mail and database connections of an app that was used without serving it."""
     await app.extensions["mail_pool"].close()
     await app.extensions["database"].dispose()

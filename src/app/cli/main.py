@@ -1,4 +1,4 @@
-"""The `microblog` command."""
+"""The `microblog` command: running the site for development, the database, the console, mail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from quart import Quart
 
 from app import create_app, mail
-from app import outbox as outbox_room
+from app import outbox as outbox_api
 from app.accounts.cli import user
 from app.accounts.models import User
 from app.cli.console import interact
@@ -31,12 +31,12 @@ from app.settings.parsing import address as parse_address
 @click.version_option(package_name="microblog")
 @click.pass_context
 def microblog(context: click.Context) -> None:
-    """Run and look after a Microblog; settings come from the environment and `.env`."""
+    """Run and manage a Microblog site. Settings come from the environment and `.env`."""
     context.obj = create_app
 
 
 @microblog.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -44,72 +44,87 @@ def microblog(context: click.Context) -> None:
     envvar="PORT",
     show_envvar=True,
     show_default=True,
-    help="0: a free one.",
+    help="Port to listen on; 0 picks a free one.",
 )
-@click.option("--demo", is_flag=True, help="Fill the site with people, posts and follows first.")
+@click.option(
+    "--demo",
+    is_flag=True,
+    help="Add sample accounts and posts; uses var/demo.db unless DATABASE_URL is set.",
+)
 def dev(host: str, port: int, demo: bool) -> None:
-    """Start the site and a mail catcher for trying it out on this machine."""
+    """Run the site on this machine, with an inbox that shows the mail it sends."""
     asyncio.run(server.run(host=host, port=port, with_demo=demo))
 
 
 @microblog.group()
 def db() -> None:
-    """Make, bring up and check the tables."""
+    """Create, upgrade and check the database schema."""
 
 
 @db.command()
 @click.argument("revision", default="head")
 @inside_app
 async def upgrade(app: Quart, revision: str) -> None:
-    """Bring the tables up to this version; a Microblog v0.10 file is adopted."""
+    """Upgrade the schema to this version, or to REVISION.
+
+    Creates the database if needed. A Microblog v0.10 database is adopted.
+    """
     before, after = await migrations.upgrade(app.extensions["database"], revision)
     if before == after:
-        click.echo(f"The tables are already up to date (revision {after}).")
+        click.echo(f"The database schema is already at revision {after}.")
+    elif before is None:
+        click.echo(f"Created the database schema (revision {after}).")
     else:
-        click.echo(f"Brought the tables from {_named(before)} to {_named(after)}.")
+        click.echo(f"Upgraded the database schema from revision {before} to {after}.")
     if revision == "head":
-        await _tell()
+        await _print_account_notes()
 
 
 @db.command()
 @click.argument("revision")
 @inside_app
 async def downgrade(app: Quart, revision: str) -> None:
-    """Take the tables back to REVISION; ae346256b650 is Microblog v0.10's own."""
+    """Downgrade the schema to REVISION; ae346256b650 is that of Microblog v0.10."""
     before, after = await migrations.downgrade(app.extensions["database"], revision)
-    click.echo(f"Took the tables from {_named(before)} back to {_named(after)}.")
+    if before == after:
+        click.echo(f"The database schema is already at {_describe(after)}.")
+    else:
+        click.echo(
+            f"Downgraded the database schema from {_describe(before)} to {_describe(after)}."
+        )
 
 
 @db.command()
 @inside_app
 async def current(app: Quart) -> None:
-    """Show which revision the tables are at."""
+    """Show the revision of the database schema."""
     revision = await migrations.current(app.extensions["database"])
     if revision is None:
-        click.echo(f"There are no tables yet; {UPGRADE_COMMAND} makes them.")
+        click.echo(f"The database has no tables yet; run {UPGRADE_COMMAND}.")
     elif revision == HEAD_REVISION:
-        click.echo(f"The tables are at revision {revision}, the newest.")
+        click.echo(f"The database schema is at revision {revision} (the latest).")
     else:
         click.echo(
-            f"The tables are at revision {revision}; {UPGRADE_COMMAND} brings them up to date."
+            f"The database schema is at revision {revision}, which is out of date; "
+            f"run {UPGRADE_COMMAND}."
         )
 
 
 @db.command()
 @inside_app
 async def check(app: Quart) -> None:
-    """Say whether the tables are those of this version."""
+    """Check that the database schema is up to date, and list accounts that need attention."""
     await migrations.check(app.extensions["database"])
-    click.echo(f"The tables are those of this version (revision {HEAD_REVISION}).")
-    await _tell()
+    click.echo(f"The database schema is up to date (revision {HEAD_REVISION}).")
+    await _print_account_notes()
 
 
-def _named(revision: str | None) -> str:
-    return f"revision {revision}" if revision else "nothing"
+def _describe(revision: str | None) -> str:
+    return f"revision {revision}" if revision else "base (no tables)"
 
 
-async def _tell() -> None:
-    """Print which accounts want a look, if there are any."""
+async def _print_account_notes() -> None:
+    """Print a line for each adopted account that needs attention."""
     async with reading() as connection:
         for line in await adoption.findings(connection):
             click.echo(line)
@@ -117,30 +132,30 @@ async def _tell() -> None:
 
 @microblog.command()
 def shell() -> None:
-    """Open a Python console inside the site, in which `await` works."""
-    # Hashing workers end with the statement that starts them, so the console hashes by itself.
+    """Open a Python console with the app loaded, in which `await` works."""
+    # Password workers would end with the statement that starts them, so the console hashes in-process.
     app = create_app({"PASSWORD_PROCESSES": 0})
-    at_hand = {"mail": mail, "Message": Message, "User": User, "Post": Post, "outbox": outbox_room}
-    interact(app, {"app": app, **at_hand, "reading": reading, "writing": writing})
+    names = {"mail": mail, "Message": Message, "User": User, "Post": Post, "outbox": outbox_api}
+    interact(app, {"app": app, **names, "reading": reading, "writing": writing})
 
 
 @microblog.group("mail")
 def mail_group() -> None:
-    """Try the mail settings out."""
+    """Test the mail settings."""
 
 
 def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     with suppress(ValueError):
         if parse_address(value):
             return value
-    raise click.ClickException(f"{value!r} is no address to send a mail to.")
+    raise click.ClickException(f"{value!r} is not a valid email address.")
 
 
 @mail_group.command("test")
 @click.argument("address", callback=_address)
 @inside_app
 async def mail_test(app: Quart, address: str) -> None:
-    """Send a test mail to ADDRESS at once, and say which settings were used and what came back."""
+    """Send a test mail to ADDRESS; print the settings used and the server's reply."""
     probe = await mail.probe(address)
     click.echo("\n".join(probe.sentences))
     if not probe.ok:
@@ -152,7 +167,7 @@ for command in (user, outbox, courier):
 
 
 def main() -> None:
-    """Run the command; what an operator can mend is said in one line, without a traceback."""
+    """Run the command. Errors that an operator can fix are one line, without a traceback."""
     try:
         microblog()
     except DatabaseUnavailable as error:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from quart import Quart
 
 from app import create_app
-from app.cli.context import take_down
+from app.cli.context import close_connections
 from app.outbox.courier import Courier
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class WorkerSite:
     def close(self) -> None:
         """Close connections and loop."""
         if self._runner is not None:
-            self.run(take_down)
+            self.run(close_connections)
             self._runner.close()
         self._runner = self._site = None
 

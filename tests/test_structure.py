@@ -51,11 +51,11 @@ ALLOWED = {
 }
 
 # The modules of a feature that may know of the request; a feature of one file is its own routes.
-ROUTES = {"routes", "authentication"}
+ROUTES = {"routes", "auth"}
 
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
-    *("routes", "owner", "links", "cli", "authentication", "throttle", "forms", "fields"),
+    *("routes", "owner", "links", "cli", "auth", "throttle", "forms"),
     *(
         "departure",
         "credentials",

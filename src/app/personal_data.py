@@ -16,7 +16,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import mailer
-from app.accounts.authentication import login_required, visitor
+from app.accounts.auth import login_required, visitor
 from app.accounts.models import LoginSession, User, followers
 from app.database import reading, writing
 from app.mailer import Email, render

@@ -49,9 +49,9 @@ async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_t
 ) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await change_password(visitor, new=PASSWORD)
-    assert page.errors("password") == ["Please choose a password that is not your current one."]
+    assert page.errors("password") == ["Your new password must be different from your current one."]
     page = await visitor.submit("/change_email", email="susan@example.com", current=PASSWORD)
-    assert page.errors("email") == ["This is your address already."]
+    assert page.errors("email") == ["This is already your email address."]
     assert await sent_by(app) == []
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from werkzeug.security import generate_password_hash
 
 from app.accounts import passwords
-from app.accounts.fields import TOO_COMMON, TOO_TELLING
+from app.accounts.forms import PASSWORD_IS_NAME, PASSWORD_TOO_COMMON
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
@@ -53,7 +53,7 @@ async def register(app: Quart, password: str) -> tuple[Visitor, Page]:
 @pytest.mark.parametrize("password", ["password123", "PassWord123", "12345678", "qwertyuiop"])
 async def test_a_password_of_many_is_refused_in_words(app: Quart, password: str) -> None:
     _, page = await register(app, password)
-    assert page.errors("password") == [TOO_COMMON]
+    assert page.errors("password") == [PASSWORD_TOO_COMMON]
     async with reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(User)) == 0
 
@@ -63,7 +63,7 @@ async def test_a_password_that_is_the_name_or_address_is_refused(app: Quart) -> 
     visitor = Visitor(app)
     for username, password in (("susan.miller", "Susan.Miller"), ("sue", "sue@example.com")):
         page = await visitor.register(username, password)
-        assert page.errors("password") == [TOO_TELLING]
+        assert page.errors("password") == [PASSWORD_IS_NAME]
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -72,11 +72,11 @@ async def test_nor_may_it_become_the_name_or_address_later(app: Quart, password:
     visitor, _ = await logged_in(app, "susan.miller")
     chosen = {"password": password, "password2": password}
     page = await visitor.submit("/change_password", current=PASSWORD, **chosen)
-    assert page.errors("password") == [TOO_TELLING]
+    assert page.errors("password") == [PASSWORD_IS_NAME]
     async with writing() as session:
         user = (await session.scalars(select(User))).one()
     link = f"/reset_password/{user.get_reset_password_token()}"
-    assert (await visitor.submit(link, **chosen)).errors("password") == [TOO_TELLING]
+    assert (await visitor.submit(link, **chosen)).errors("password") == [PASSWORD_IS_NAME]
     assert (await visitor.get(link)).status == 200
     assert (await Visitor(app).log_in("susan.miller")).location == "/index"
 
@@ -85,7 +85,7 @@ async def test_nor_may_it_become_the_name_or_address_later(app: Quart, password:
 async def test_the_shortest_length_is_a_setting(app: Quart) -> None:
     app.config["PASSWORD_MIN_LENGTH"] = 4
     visitor, page = await register(app, "1234")
-    assert page.errors("password") == [TOO_COMMON]
+    assert page.errors("password") == [PASSWORD_TOO_COMMON]
     page = await visitor.register("susan", "z8q?")
     assert page.location == "/login"
 

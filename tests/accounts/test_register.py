@@ -40,7 +40,7 @@ async def test_a_new_person_is_congratulated_and_can_log_in(app: Quart) -> None:
         ({"email": ""}, "email", "This field is required."),
         ({"password": ""}, "password", "This field is required."),
         ({"password2": ""}, "password2", "This field is required."),
-        ({"password2": "other words"}, "password2", "Field must be equal to password."),
+        ({"password2": "other words"}, "password2", "The passwords do not match."),
         ({"email": "not an address"}, "email", "Invalid email address."),
         ({"email": f"{'x' * 64}@{'y' * 60}.example"}, "email", "Field cannot be longer than 120 characters."),
         ({"username": "x" * 65}, "username", "Field cannot be longer than 64 characters."),

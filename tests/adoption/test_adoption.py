@@ -12,7 +12,7 @@ from alembic import op
 from quart import Quart
 
 from app import create_app, mail, outbox
-from app.accounts.addresses import person_path
+from app.accounts.names import person_path
 from app.database import reading
 from app.migrations import adoption
 from app.migrations import run as migrations

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from quart import Quart
 
-from app.accounts.addresses import person_path
+from app.accounts.names import person_path
 from tests.factories import logged_in, make_follow, make_post, make_user
 from tests.parts import database_of
 from tests.visitor import Visitor

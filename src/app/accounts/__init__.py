@@ -5,11 +5,11 @@ from __future__ import annotations
 from quart import Quart
 
 from app.accounts import (
-    addresses,
-    authentication,
+    auth,
     common_passwords,
     emails,
     links,
+    names,
     owner,
     passwords,
     routes,
@@ -21,8 +21,8 @@ def init_app(app: Quart) -> None:
     """Give `app` its hashing processes, its auth cookie and the pages of accounts."""
     passwords.init_app(app)
     common_passwords.warm()
-    authentication.init_app(app)
-    addresses.init_app(app)
+    auth.init_app(app)
+    names.init_app(app)
     emails.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(owner.blueprint)

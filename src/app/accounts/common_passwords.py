@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from app.accounts.canonical import canonical
+from app.accounts.names import canonical
 
 LIST = Path(__file__).with_name("common_passwords.txt")
 

@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails, passwords, queries, sessions, tokens, twins
-from app.accounts.canonical import canonical
 from app.accounts.models import User
+from app.accounts.names import canonical
 from app.accounts.proof import Proved
 from app.database import writing
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import mailer, outbox
 from app.accounts import queries, tokens
-from app.accounts.canonical import canonical
+from app.accounts.names import canonical
 from app.mailer import Email, render, site_url
 from app.outbox import MailRequest, Priority, Rendered
 from app.quart_mail import Message

@@ -1,42 +1,158 @@
-"""The forms of accounts; labels, field names and messages are those of the tutorials."""
+"""The forms of accounts, and their fields; names, labels and messages are those of the tutorials."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from wtforms import BooleanField, SubmitField, ValidationError
-from wtforms.validators import Email, InputRequired, Regexp
-
-from app.accounts.canonical import LONGEST_FOLDED
-from app.accounts.fields import (
-    INVALID_ADDRESS,
-    PLAIN_ADDRESS,
-    CurrentPasswordField,
-    NewPasswordField,
-    RepeatedPasswordField,
-    SessionIdField,
-    UsernameField,
-    address,
+from quart import current_app
+from wtforms import BooleanField, HiddenField, SubmitField, ValidationError
+from wtforms.form import BaseForm
+from wtforms.validators import (
+    DataRequired,
+    Email,
+    EqualTo,
+    InputRequired,
+    Regexp,
+    StopValidation,
 )
-from app.accounts.passwords import LONGEST_PASSWORD
+
+from app.accounts.common_passwords import is_common, is_one_of
+from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
+from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
+from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.fields import EmailField, PasswordField, StringField
 from app.web.forms import REQUIRED, Bounded, Form, refuse, storable
 
+USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
+USERNAME_RULE = (
+    "Use only letters (A to Z), digits, dots, dashes and underscores. "
+    "Start with a letter or a digit."
+)
+ADDRESS_PATTERN = r"\S+@[^@\s]+\Z"
+INVALID_ADDRESS = "Invalid email address."
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
-SAME_PASSWORD = "Please choose a password that is not your current one."  # noqa: S105
-SAME_ADDRESS = "This is your address already."
-TICK_TO_DELETE = "Please tick this, if you are sure."
+SAME_ADDRESS = "This is already your email address."
+PASSWORDS_DIFFER = "The passwords do not match."
+PASSWORD_TOO_COMMON = "This password is too common. Please choose another one."  # noqa: S105
+PASSWORD_IS_NAME = "Your password cannot be your username or email address."  # noqa: S105
+SAME_PASSWORD = "Your new password must be different from your current one."  # noqa: S105
+WRONG_PASSWORD = "This is not your current password."  # noqa: S105
+TICK_TO_DELETE = "Please tick this box to delete your account."
+
+MAX_LOCAL_PART_LENGTH = 64
+"""Octets before the @ (RFC 5321 4.5.3.1.1)."""
+
+MAX_CANONICAL_EMAIL_LENGTH = 200
+"""Canonical addresses are part of the outbox's unique keys, which hold 255 characters."""
+
+
+def _validate_length(form: BaseForm, field: PasswordField) -> None:
+    Bounded(min=current_app.config["PASSWORD_MIN_LENGTH"], max=MAX_PASSWORD_LENGTH)(form, field)
+
+
+def _validate_strength(form: BaseForm, field: NewPasswordField) -> None:
+    """Refuse passwords that many people use, and the account's own name or address."""
+    if is_common(field.data):
+        raise ValidationError(PASSWORD_TOO_COMMON)
+    names = [form[name].data or "" for name in ("username", "email") if name in form]
+    if is_one_of(field.data, *names, *field.names):
+        raise ValidationError(PASSWORD_IS_NAME)
+
+
+def _validate_canonical_length(form: BaseForm, field: EmailField) -> None:
+    """Refuse addresses that become too long when folded: one Arabic ligature becomes 18 letters."""
+    if len(canonical(field.data)) > MAX_CANONICAL_EMAIL_LENGTH:
+        raise StopValidation(INVALID_ADDRESS)
+
+
+def _validate_local_part(form: BaseForm, field: EmailField) -> None:
+    """Refuse local parts that mail servers refuse; `Email` accepts 65 letters."""
+    if len(field.data.rpartition("@")[0].encode()) > MAX_LOCAL_PART_LENGTH:
+        raise ValidationError(INVALID_ADDRESS)
+
+
+def new_email_field() -> EmailField:
+    """Return the field for an address that an account will use."""
+    return _email_field(Email(INVALID_ADDRESS), _validate_local_part)
+
+
+def known_email_field() -> EmailField:
+    """Return the field for the address of an account, which may be one that today's rules refuse."""
+    return _email_field(Regexp(ADDRESS_PATTERN, message=INVALID_ADDRESS))
+
+
+def _email_field(rule: Email | Regexp, *more: Any) -> EmailField:
+    validators = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule]
+    return EmailField(
+        "Email",
+        [*validators, _validate_canonical_length, *more],
+        filters=[lambda value: value and value.strip()],
+    )
+
+
+class UsernameField(StringField):
+    """The name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`."""
+
+    def __init__(self, label: str = "Username", **kwargs: Any) -> None:
+        validators = [
+            DataRequired(REQUIRED),
+            Bounded(max=USERNAME_LENGTH),
+            storable,
+            Regexp(USERNAME_PATTERN, message=USERNAME_RULE),
+        ]
+        filters = [lambda value: value and normalize(value)]
+        super().__init__(label, validators, filters=filters, **kwargs)
+
+
+class NewPasswordField(PasswordField):
+    """A password to be set. `names`: the account's name and address, if the form has no such fields."""
+
+    names: Sequence[str] = ()
+
+    def __init__(self, label: str = "Password", **kwargs: Any) -> None:
+        validators = [InputRequired(REQUIRED), _validate_length, _validate_strength]
+        super().__init__(label, validators, **kwargs)
+
+
+class RepeatedPasswordField(PasswordField):
+    """The same password once more."""
+
+    def __init__(self, label: str = "Repeat Password", **kwargs: Any) -> None:
+        validators = [InputRequired(REQUIRED), EqualTo("password", PASSWORDS_DIFFER)]
+        super().__init__(label, validators, **kwargs)
+
+
+class CurrentPasswordField(PasswordField):
+    """The account's password, required again for changes that a stolen session must not allow."""
+
+    def __init__(self, label: str = "Current Password", **kwargs: Any) -> None:
+        validators = [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)]
+        super().__init__(label, validators, **kwargs)
+
+
+class SessionIdField(HiddenField):
+    """The id of a session, written into the page by its template."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validators=[InputRequired(), Regexp(r"[1-9][0-9]{0,8}\Z")], **kwargs)
+
+    @property
+    def number(self) -> int:
+        """The id, once the form is valid."""
+        return int(self.data or 0)
 
 
 class LoginForm(Form):
-    """Sign In; the name stays as typed, since old databases hold names that differ only when not folded."""
+    """Sign In. The name is not normalized: in old databases names may differ only by their form."""
 
     username = StringField(
-        "Username", [InputRequired(REQUIRED), Bounded(max=LONGEST_FOLDED), storable]
+        "Username", [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable]
     )
-    password = PasswordField("Password", [InputRequired(REQUIRED), Bounded(max=LONGEST_PASSWORD)])
+    password = PasswordField(
+        "Password", [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)]
+    )
     remember_me = BooleanField("Remember Me")
     submit = SubmitField("Sign In")
 
@@ -45,13 +161,13 @@ class RegistrationForm(Form):
     """Register."""
 
     username = UsernameField()
-    email = address(Email(INVALID_ADDRESS))
+    email = new_email_field()
     password = NewPasswordField()
     password2 = RepeatedPasswordField()
     submit = SubmitField("Register")
 
-    def refuse(self, fields: frozenset[str]) -> None:
-        """Say under each of `fields`, "username" or "email", that somebody has it already."""
+    def refuse_taken(self, fields: frozenset[str]) -> None:
+        """Show that `fields` ("username", "email") belong to another account."""
         if "username" in fields:
             refuse(self.username, DIFFERENT_USERNAME)
         if "email" in fields:
@@ -59,31 +175,41 @@ class RegistrationForm(Form):
 
 
 class ResetPasswordRequestForm(Form):
-    """Ask for a reset link, also with an address of an old database that today's rules refuse."""
+    """Request a reset link."""
 
-    email = address(Regexp(PLAIN_ADDRESS, message=INVALID_ADDRESS))
+    email = known_email_field()
     submit = SubmitField("Request Password Reset")
 
 
-class OwnersForm(Form):
-    """A form by which the owner of an account chooses its password; `known`: their name and address."""
+class SetPasswordForm(Form):
+    """A form that sets the password of an account. `names`: the account's name and address."""
 
     password: NewPasswordField
 
-    def __init__(self, formdata: Any = None, *, known: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, formdata: Any = None, *, names: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)
-        self.password.known = known
+        self.password.names = names
 
 
-class ResetPasswordForm(OwnersForm):
-    """Choose a new password."""
+class ResetPasswordForm(SetPasswordForm):
+    """Choose a new password after following a reset link."""
 
     password = NewPasswordField()
     password2 = RepeatedPasswordField()
     submit = SubmitField("Reset Password")
 
 
-class ChangePasswordForm(OwnersForm):
+class OwnerForm(Form):
+    """A form that the owner of an account confirms with the current password."""
+
+    current: CurrentPasswordField
+
+    def refuse_password(self) -> None:
+        """Show that the current password is wrong."""
+        refuse(self.current, WRONG_PASSWORD)
+
+
+class ChangePasswordForm(OwnerForm, SetPasswordForm):
     """Choose another password."""
 
     current = CurrentPasswordField()
@@ -92,26 +218,34 @@ class ChangePasswordForm(OwnersForm):
     submit = SubmitField("Change Password")
 
     def validate_password(self, field: NewPasswordField) -> None:
-        """Refuse the password that it is said to be already."""
+        """Refuse the current password as the new one."""
         if field.data == self.current.data:
             raise ValidationError(SAME_PASSWORD)
 
 
-class ChangeEmailForm(Form):
-    """Name another address; `own`: the one that the account has."""
+class ChangeEmailForm(OwnerForm):
+    """Choose another address. `present`: the account's present one."""
 
-    email = address(Email(INVALID_ADDRESS))
+    email = new_email_field()
     current = CurrentPasswordField()
     submit = SubmitField("Send Confirmation")
 
-    def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
+    def __init__(self, formdata: Any = None, *, present: str = "", **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)
-        self.own = own
+        self.present = present
 
     def validate_email(self, field: EmailField) -> None:
-        """Refuse the address that the account has."""
-        if field.data == self.own:
+        """Refuse the present address as the new one."""
+        if field.data == self.present:
             raise ValidationError(SAME_ADDRESS)
+
+
+class DeleteAccountForm(OwnerForm):
+    """Delete the account."""
+
+    sure = BooleanField("Delete my account and everything I wrote", [InputRequired(TICK_TO_DELETE)])
+    current = CurrentPasswordField()
+    submit = SubmitField("Delete My Account")
 
 
 class EndSessionForm(Form):
@@ -119,11 +253,3 @@ class EndSessionForm(Form):
 
     session = SessionIdField()
     submit = SubmitField("End")
-
-
-class DeleteAccountForm(Form):
-    """Take leave."""
-
-    sure = BooleanField("Delete my account and everything I wrote", [InputRequired(TICK_TO_DELETE)])
-    current = CurrentPasswordField()
-    submit = SubmitField("Delete My Account")

@@ -6,7 +6,7 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
-from app.accounts.authentication import visitor
+from app.accounts.auth import visitor
 from app.web.blueprint import Blueprint
 from app.web.events import log_event
 from app.web.forms import EmptyForm

@@ -28,8 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from app.accounts import passwords, tokens
-from app.accounts.addresses import avatar_url
-from app.accounts.canonical import canonical
+from app.accounts.names import avatar_url, canonical
 from app.database import Base, UtcDateTime, reading
 
 USERNAME_LENGTH = 64

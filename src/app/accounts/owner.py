@@ -8,7 +8,7 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import browsers, credentials, departure, sessions, throttle
-from app.accounts.authentication import (
+from app.accounts.auth import (
     log_in,
     log_out,
     login_required,
@@ -97,7 +97,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 async def change_password() -> ResponseReturnValue:
     """Change the password, given the current one; this browser gets a new session, all others end."""
     me = await visitor()
-    form = await ChangePasswordForm.from_request(known=(me.username, me.email))
+    form = await ChangePasswordForm.from_request(names=(me.username, me.email))
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         try:
@@ -123,7 +123,7 @@ async def change_password() -> ResponseReturnValue:
 async def change_email() -> ResponseReturnValue:
     """Ask a new address to confirm itself, given the current password: one answer for every address."""
     me = await visitor()
-    form = await ChangeEmailForm.from_request(own=me.email)
+    form = await ChangeEmailForm.from_request(present=me.email)
     if form.validate_on_submit():
         await throttle.count_confirmation(me.id)
         await limits.count((ADDRESS_CHANGES, f"change-email:{me.id}"))
@@ -165,4 +165,4 @@ def _wrong_password(
     form: ChangePasswordForm | ChangeEmailForm | DeleteAccountForm, me: Visitor
 ) -> None:
     log_event("wrong_password", user=me.id)
-    form.current.refuse()
+    form.refuse_password()

@@ -23,7 +23,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from app.accounts import children
 
-LONGEST_PASSWORD = 256
+MAX_PASSWORD_LENGTH = 256
 QUEUE_PER_PROCESS = 32
 """So that, with the default of two processes, 50 people at once all get an answer, the last after seconds."""
 

@@ -6,7 +6,7 @@ from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
-from app.accounts.authentication import guests_only, known_device, log_in, log_out, visitor
+from app.accounts.auth import guests_only, known_device, log_in, log_out, visitor
 from app.accounts.forms import (
     LoginForm,
     RegistrationForm,
@@ -83,7 +83,7 @@ async def register() -> ResponseReturnValue:
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
-            form.refuse(error.fields)
+            form.refuse_taken(error.fields)
         else:
             log_event("registration_asked" if confirming else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirming else REGISTERED, "success")
@@ -122,7 +122,7 @@ async def reset_password(token: str) -> ResponseReturnValue:
     """Let the bearer of a good link choose a new password; only POST uses the link up."""
     try:
         owner = await credentials.check_reset(token)
-        form = await ResetPasswordForm.from_request(known=(owner.username, owner.email))
+        form = await ResetPasswordForm.from_request(names=(owner.username, owner.email))
         if form.validate_on_submit():
             await throttle.count_link("reset")
             user_id = await credentials.reset_password(token, form.password.data)

@@ -13,8 +13,8 @@ from quart import current_app
 from sqlalchemy import Row, String, bindparam, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.addresses import avatar_url
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
+from app.accounts.names import avatar_url
 from app.database import Query, UtcDateTime, fetch, reading, writing
 
 MOST_LISTED = 200

@@ -11,7 +11,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from app.accounts import devices
-from app.accounts.canonical import canonical
+from app.accounts.names import canonical
 from app.web import limits
 
 LOGINS = "10 per 5 minutes"

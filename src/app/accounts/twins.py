@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.accounts.canonical import canonical
 from app.accounts.models import User
+from app.accounts.names import canonical
 
 
 async def inherit_name(session: AsyncSession, folded: str | None) -> None:

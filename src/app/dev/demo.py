@@ -14,8 +14,8 @@ from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.security import generate_password_hash
 
-from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
+from app.accounts.names import canonical
 from app.database import writing
 from app.posts.models import Post
 

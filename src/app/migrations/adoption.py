@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.canonical import canonical
 from app.accounts.models import User
+from app.accounts.names import canonical
 from app.quart_mail import BadAddressError
 from app.quart_mail.address import mailbox
 

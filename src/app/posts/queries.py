@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, bindparam, select
 
-from app.accounts.addresses import avatar_url, person_path
 from app.accounts.models import User
+from app.accounts.names import avatar_url, person_path
 from app.database import Query, fetch
 from app.posts import timeline as timelines
 from app.posts.keyset import COLUMNS, ROWS, Side, beyond

@@ -7,7 +7,7 @@ from contextlib import suppress
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
-from app.accounts.authentication import login_required, visitor
+from app.accounts.auth import login_required, visitor
 from app.posts import queries, service
 from app.posts.forms import PostForm
 from app.web import paging

@@ -7,8 +7,7 @@ from typing import Any
 from wtforms import SubmitField
 from wtforms.validators import Length, StopValidation
 
-from app.accounts.fields import UsernameField
-from app.accounts.forms import DIFFERENT_USERNAME
+from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH
 from app.web.fields import TextAreaField
 from app.web.forms import Form, refuse, storable, unify_newlines

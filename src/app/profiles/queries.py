@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, Select, String, bindparam, func, select
 
-from app.accounts.addresses import avatar_url
-from app.accounts.canonical import canonical
 from app.accounts.models import User, exact_first, followers
+from app.accounts.names import avatar_url, canonical
 from app.database import Query, fetch, is_storable
 
 

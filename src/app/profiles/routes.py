@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from quart import abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
-from app.accounts.addresses import person_path
-from app.accounts.authentication import login_required, login_required_from, visitor
+from app.accounts.auth import login_required, login_required_from, visitor
 from app.accounts.models import USERNAME_LENGTH
+from app.accounts.names import person_path
 from app.accounts.service import Taken
 from app.posts import queries as posts
 from app.profiles import queries, service

@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import twins
-from app.accounts.canonical import canonical
 from app.accounts.models import User, followers
+from app.accounts.names import canonical
 from app.accounts.service import Taken
 from app.database import insert_into, writing
 from app.profiles import queries

@@ -1,15 +1,19 @@
-"""The addresses of people's pages and pictures."""
+"""Names and addresses of people: how two of them are compared, and the URLs made from them."""
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 from hashlib import md5
 from urllib.parse import quote, urlencode
 
 from quart import Quart, current_app
 
+MAX_FOLDED_LENGTH = 256
+"""Characters. CPython normalizes a run of combining characters in quadratic time: minutes for a megabyte."""
+
 DOT_SEGMENTS = frozenset({"", ".", ".."})
-REMEMBERED = 10_000
+CACHED_PATHS = 10_000
 
 
 def init_app(app: Quart) -> None:
@@ -17,7 +21,25 @@ def init_app(app: Quart) -> None:
     app.jinja_env.globals["person_path"] = person_path
 
 
-@lru_cache(maxsize=REMEMBERED)
+def normalize(text: str) -> str:
+    """Return `text` without white space around it and in NFKC, where it is short enough for a name."""
+    text = text.strip()
+    return text if len(text) > MAX_FOLDED_LENGTH else unicodedata.normalize("NFKC", text).strip()
+
+
+def canonical(text: str) -> str:
+    """Return `text` folded so that case and look-alike variants coincide (NFKC, then casefold).
+
+    Text that is too long for any name or address only loses its case: it is nobody's. Only for comparing
+    and for keys: mail goes to the address as stored, never to a typed or folded one (CVE-2019-19844).
+    """
+    text = text.strip()
+    if len(text) > MAX_FOLDED_LENGTH:
+        return text.casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+@lru_cache(maxsize=CACHED_PATHS)
 def person_path(page: str, username: str) -> str:
     """Return the path of `page` ("user", "follow", "unfollow") for the person called `username`.
 

@@ -97,7 +97,7 @@ async def test_a_server_that_listens_nowhere_is_the_servers_trouble(
         with pytest.raises(ConnectError) as caught:
             await mail.send(message)
     assert (caught.value.retry, caught.value.scope) == (True, "server")
-    assert "cannot be reached: connection refused" in caught.value.text
+    assert ": connection refused" in caught.value.text
     assert isinstance(caught.value, ConnectionError)
 
 

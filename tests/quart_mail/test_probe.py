@@ -28,10 +28,10 @@ async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path:
     assert "encrypted by STARTTLS (MAIL_USE_TLS); the certificate is checked against" in told
     assert "The login is me (MAIL_USERNAME) with MAIL_PASSWORD." in told
     assert "MAIL_SUPPRESS_SEND is on" in told
-    assert "Connected to 127.0.0.1; the server greeted: 220 test" in told
-    assert "Encrypted by TLSv1.3" in told
-    assert "Logged in by PLAIN." in told
-    assert probe.sentences[-1].endswith("the server answered: 250 OK number 1")
+    assert "Connected to 127.0.0.1; the server's greeting: 220 test" in told
+    assert "Encrypted with TLSv1.3" in told
+    assert "Logged in with PLAIN." in told
+    assert probe.sentences[-1].endswith("the server replied: 250 OK number 1")
     assert "right" not in told
     assert catcher.envelopes[0].rcpt_tos == ["ann@example.com"]
     assert catcher.parsed()["Subject"] == "Test of the mail settings"
@@ -43,7 +43,7 @@ async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
     assert not probe.ok
     assert "The connection is not encrypted" in probe.sentences[1]
     assert "There is no login" in probe.sentences[2]
-    assert probe.sentences[-1].startswith("Not sent: The mail server answered the recipient")
+    assert probe.sentences[-1].startswith("Not sent: The mail server refused the recipient: 550")
     assert "550 no such user" in probe.sentences[-1]
 
 

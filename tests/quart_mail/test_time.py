@@ -92,7 +92,7 @@ async def test_a_server_that_does_not_take_connections_in_time(
             filler.setblocking(False)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(loop.sock_connect(filler, full.getsockname()), 0.1)
-        with pytest.raises(ConnectError, match="could not be reached in time") as caught:
+        with pytest.raises(ConnectError, match="timed out") as caught:
             await make_mail(full.getsockname()[1]).send(message, timeout=0.05)
     assert (caught.value.retry, caught.value.scope) == (True, "server")
     assert (caught.value.stage, caught.value.code) == ("connect", None)

@@ -24,7 +24,7 @@ from .conftest import MakeMail
 WAYS = {"starttls": "MAIL_USE_TLS", "implicit": "MAIL_USE_SSL"}
 COMPLAINTS = {
     "expired": "has expired",
-    "wrong name": "is for another name: .*localhost",
+    "wrong name": "is for a different name: .*localhost",
     "unknown CA": "authority that is not trusted",
     "self-signed": "is self-signed",
 }

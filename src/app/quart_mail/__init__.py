@@ -3,33 +3,31 @@
     mail = Mail(app)                                  # or Mail(); mail.init_app(app)
     result = await mail.send(Message("Hello", recipients=["ann@example.com"], body="Hi!"))
 
-For a queue that delivers by it:
+What a queue needs to know:
 
 - ``await mail.send(message, envelope_from=None, *, before_data=None, timeout=None, deadline=None)``
-  returns a SendResult: ``code`` and ``text`` of the server's reply (None and "" when sending is
-  suppressed) and ``refused``: {address: Reply(code, text)} of a partly accepted message. When all
-  recipients are refused it raises RecipientsRefused.
-- Every MailError has ``retry`` (may the same message succeed later), ``scope`` ("message" or
+  returns a SendResult: ``code`` and ``text`` of the server's reply (None and "" if sending is
+  suppressed), and ``refused``: {address: Reply(code, text)} if only some recipients were accepted.
+  If all were refused, it raises RecipientsRefused.
+- Every MailError has ``retry`` (the same message may succeed later), ``scope`` ("message" or
   "server"), ``code`` (int or None), ``text`` (one printable sentence without secrets), ``stage``
-  and ``in_doubt`` (the final dot may have been sent). The tree is drawn in ``errors``.
-- ``before_data`` is awaited just before DATA. What it raises comes out unchanged, the message is
-  not sent, and the connection is left usable.
-- Cancelling ``send`` closes its connection. A Message keeps its ``msgId`` however often it is sent
-  and can be given one: ``Message(..., msg_id="<...@...>")``.
-- ``mail.pool`` has ``size``, ``idle`` and ``in_use``; it bounds connections and nothing else.
-  ``await mail.close()`` closes the idle ones and lets those in use finish their message; the app's
-  ``after_serving`` does it as well. A pool begins anew on another event loop.
+  and ``in_doubt`` (the final dot may have been sent). ``errors`` shows the tree.
+- ``before_data`` is awaited just before DATA. If it raises, the message is not sent, the connection
+  stays usable, and the exception is raised unchanged.
+- Cancelling ``send`` closes its connection. A Message keeps its ``msgId`` when it is sent again; it
+  can be set by ``Message(..., msg_id="<...@...>")``.
+- ``mail.pool`` has ``size``, ``idle`` and ``in_use``. ``await mail.close()`` closes idle connections
+  now and those in use after their message; so does the app's ``after_serving``. On another event
+  loop the pool starts empty.
 
-``await mail.probe(address)`` tries the settings out and returns a Probe: ``ok``, ``error``, and
-``sentences`` that say which settings were used and what the server answered.
+``await mail.probe(address)`` tests the settings and returns a Probe: ``ok``, ``error``, and
+``sentences`` that report the settings used and the server's replies.
 
-Nothing here starts a thread, except asyncio's resolver for a server given by a name that is not
-this machine's.
+No threads are started, except asyncio's resolver if the server is a host name other than localhost.
 """
 
 from .address import Address
-from .attachment import Attachment
-from .connection import Connection
+from .dispatch import email_dispatched, signals
 from .errors import (
     BadAddressError,
     BadHeaderError,
@@ -50,6 +48,7 @@ from .errors import (
     NoSenderError,
     RecipientsRefused,
     RefusedError,
+    Reply,
     ReplyTimeout,
     SenderRefused,
     ServerError,
@@ -59,14 +58,13 @@ from .errors import (
     TlsNotOffered,
     UnknownHost,
 )
-from .mail import Mail
+from .mail import Connection, Mail
 from .message import Message
+from .mime import Attachment
 from .pool import Pool
 from .probe import Probe
-from .reply import Reply
 from .session import SendResult
 from .settings import MailState
-from .signals import email_dispatched, signals
 
 __all__ = [
     "Address",

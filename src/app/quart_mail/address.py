@@ -1,4 +1,4 @@
-"""Mail addresses: from what people write to what headers and the envelope want."""
+"""Mail addresses: parsing, validation, and their forms in headers and in the envelope."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Mailbox(NamedTuple):
 
 
 def split(address: Address) -> tuple[str, str]:
-    """Return (name, addr-spec) of an address as it was written, line breaks taken out.
+    """Return (name, addr-spec) of an address as written, without control characters.
 
-    Commas in an unquoted name are part of the name, as people mean them: the standard library's
-    ``parseaddr`` takes them for a list and loses the address.
+    A comma in an unquoted name is part of the name. The standard library's ``parseaddr`` takes it for
+    a list separator and loses the address.
     """
     if isinstance(address, str):
         return _split_text(CONTROL.sub("", str(address)))
@@ -46,23 +46,23 @@ def split(address: Address) -> tuple[str, str]:
 
 def _split_text(text: str) -> tuple[str, str]:
     text = text.strip()
-    if found := _ANGLE.match(text):
-        name, spec = found["name"].strip(), found["spec"].strip()
+    if match := _ANGLE.match(text):
+        name, spec = match["name"].strip(), match["spec"].strip()
         if quoted := _QUOTED.match(name):
             return re.sub(r"\\(.)", r"\1", quoted["inner"]), spec
         if "@" in name and "," in name:
-            raise BadAddressError(f"{text!r} holds more than one address; give a list.")
+            raise BadAddressError(f"{text!r} contains more than one address; use a list.")
         return name, spec
-    if found := _COMMENT.match(text):
-        return found["name"].strip(), found["spec"]
+    if match := _COMMENT.match(text):
+        return match["name"].strip(), match["spec"]
     return "", text
 
 
 @lru_cache(maxsize=2048)
 def mailbox(address: Address) -> Mailbox:
-    """Parse and check one address.
+    """Parse and validate one address.
 
-    Raises BadAddressError when it could not stand in an SMTP command (RFC 5321 4.1.2).
+    Raises BadAddressError if it is not valid in an SMTP command (RFC 5321 4.1.2).
     """
     name, spec = split(address)
     local, at, domain = spec.rpartition("@")
@@ -74,9 +74,9 @@ def mailbox(address: Address) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII, international ones as A-labels (IDNA 2008, UTS 46).
+    """Return a domain in ASCII, with A-labels for international names (IDNA 2008, UTS 46).
 
-    Raises BadAddressError for what can be no domain.
+    Raises BadAddressError if it is not a domain.
     """
     if not domain.isascii():
         try:
@@ -89,7 +89,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def domain_of(address: Address | None) -> str | None:
-    """Return the ASCII domain of an address, or None when it has none that is usable."""
+    """Return the ASCII domain of an address, or None if there is no valid one."""
     if not address:
         return None
     try:
@@ -99,7 +99,7 @@ def domain_of(address: Address | None) -> str | None:
 
 
 def as_text(address: Address) -> str:
-    """Return a (name, address) pair as text, quoted where the name needs it; text as it is."""
+    """Return an address as text; the name of a pair is quoted if necessary."""
     if isinstance(address, str):
         return address
     name, spec = address
@@ -107,21 +107,21 @@ def as_text(address: Address) -> str:
 
 
 def quoted_name(name: str) -> str:
-    """Return a display name for people's eyes: in quotes only where it would not be read back."""
+    """Return a display name for people, quoted only if it could not be parsed otherwise."""
     if _AMBIGUOUS.search(name):
         return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
     return name
 
 
 def phrase(name: str) -> str:
-    """Return an ASCII display name as a header wants it (RFC 5322 3.2.5), quoted if it must be."""
+    """Return an ASCII display name for a header, quoted if necessary (RFC 5322 3.2.5)."""
     if _SPECIALS.search(name):
         return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
     return name
 
 
 def envelope(addresses: Iterable[Address]) -> list[str]:
-    """Return the bare addresses for RCPT TO: each once, in the order given."""
+    """Return the bare addresses for RCPT TO, in order and without duplicates."""
     unique: dict[tuple[str, str], str] = {}
     for address in addresses:
         spec = mailbox(address).spec

@@ -1,27 +1,37 @@
-"""What happens to every message: checked, made into bytes, sent, announced."""
+"""What happens to every message: it is checked, rendered, sent and announced by a signal."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from blinker import NamedSignal, Namespace
 
 from .address import Address, envelope, mailbox
-from .dialogue import BeforeData, Job
 from .errors import BadHeaderError, DeadlineExceeded, NoRecipientsError, NoSenderError
 from .message import Message
-from .render import render
-from .session import SendResult
+from .mime import render
+from .session import BeforeData, SendResult, Transaction
 from .settings import MailState
-from .signals import announce
 
 if TYPE_CHECKING:
     from quart import Quart
 
-NULL_SENDER = "<>"  # for mails that must never be answered by a bounce, RFC 5321 4.5.5
+NULL_SENDER = "<>"  # MAIL FROM of mails that must not cause a bounce, RFC 5321 4.5.5
+
+_log = logging.getLogger(__name__)
+
+signals: Namespace = Namespace()
+email_dispatched: NamedSignal = signals.signal(
+    "email-dispatched",
+    doc="Sent after a mail was dispatched, also if sending is suppressed. Sender: the app.",
+)
 
 
-class Order(NamedTuple):
+class SendRequest(NamedTuple):
     """A message and how to send it; ``timeout`` and ``deadline``: seconds, else the settings'."""
 
     message: Message
@@ -32,28 +42,31 @@ class Order(NamedTuple):
 
 
 async def dispatch(
-    app: Quart, state: MailState, send: Callable[[Job], Awaitable[SendResult]], order: Order
+    app: Quart,
+    state: MailState,
+    send: Callable[[Transaction], Awaitable[SendResult]],
+    request: SendRequest,
 ) -> SendResult:
-    """Check and send a message by ``send``, then announce it by ``email_dispatched``.
+    """Check a message, send it by ``send``, and announce it by ``email_dispatched``.
 
-    With ``MAIL_SUPPRESS_SEND`` everything but the sending happens. Raises MailError, or what
-    ``order.before_data`` raises.
+    With ``MAIL_SUPPRESS_SEND`` everything except the sending happens. Raises MailError, or what
+    ``request.before_data`` raises.
     """
-    job = make_job(state, order)
+    transaction = make_transaction(state, request)
     if state.suppress:
-        if job.before_data is not None:
-            await job.before_data()
+        if transaction.before_data is not None:
+            await transaction.before_data()
         result = SendResult(None, "", {})
     else:
-        limit = state.deadline if order.deadline is None else order.deadline
-        result = await _in_time(send, job, limit)
-    await announce(app, order.message)
+        limit = state.deadline if request.deadline is None else request.deadline
+        result = await _send_before(limit, send, transaction)
+    await _announce(app, request.message)
     return result
 
 
-def make_job(state: MailState, order: Order) -> Job:
-    """Return envelope and bytes of a message; raises MessageError for one that cannot be sent."""
-    message = order.message
+def make_transaction(state: MailState, request: SendRequest) -> Transaction:
+    """Return a message's envelope and bytes; raises MessageError if it cannot be sent."""
+    message = request.message
     if not message.send_to:
         raise NoRecipientsError("No recipients have been added.")
     message.prepare(state)
@@ -63,32 +76,48 @@ def make_job(state: MailState, order: Order) -> Job:
         )
     if message.has_bad_headers():
         raise BadHeaderError
-    given = order.envelope_from
-    return Job(
-        sender="" if given == NULL_SENDER else mailbox(given or message.sender).spec,
+    sender = request.envelope_from
+    return Transaction(
+        sender="" if sender == NULL_SENDER else mailbox(sender or message.sender).spec,
         recipients=envelope(message.send_to),
         data=render(message, ascii_attachments=state.ascii_attachments),
         mail_options=message.mail_options,
         rcpt_options=message.rcpt_options,
-        timeout=order.timeout or state.timeout,
-        data_timeout=order.timeout or state.data_timeout,
-        before_data=order.before_data,
+        timeout=request.timeout or state.timeout,
+        data_timeout=request.timeout or state.data_timeout,
+        before_data=request.before_data,
     )
 
 
-async def _in_time(
-    send: Callable[[Job], Awaitable[SendResult]], job: Job, limit: float | None
+async def _send_before(
+    limit: float | None,
+    send: Callable[[Transaction], Awaitable[SendResult]],
+    transaction: Transaction,
 ) -> SendResult:
-    """Send within ``limit`` seconds, waiting for a connection included."""
+    """Send within ``limit`` seconds, including the wait for a free connection."""
     try:
-        async with asyncio.timeout(limit) as clock:
-            return await send(job)
+        async with asyncio.timeout(limit) as timeout:
+            return await send(transaction)
     except TimeoutError as error:
-        if not clock.expired():
+        if not timeout.expired():
             raise
-        progress = job.progress
         raise DeadlineExceeded(
             f"The mail could not be sent within {limit:g} seconds.",
-            stage=progress.stage,
-            in_doubt=progress.in_doubt,
+            stage=transaction.progress.stage,
+            in_doubt=transaction.progress.in_doubt,
         ) from error
+
+
+async def _announce(app: Quart, message: Message) -> None:
+    """Call every receiver of ``email_dispatched``, sync or async, on this event loop.
+
+    An exception in a receiver is only logged: the mail was sent, and an error here would make the
+    caller send it again. (``send_async`` of blinker with Quart would run sync receivers in a thread.)
+    """
+    for receiver in list(email_dispatched.receivers_for(app)):
+        try:
+            result: Any = receiver(app, message=message)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            _log.exception("A receiver of email_dispatched failed; the mail was dispatched")

@@ -1,52 +1,76 @@
-"""Everything that can go wrong with a mail, as one tree.
+"""The errors of quart_mail, as one tree.
 
     MailError
     ├── ConfigurationError (ValueError)      a setting is wrong
-    ├── MessageError                         the message as it stands cannot be sent, ever
+    ├── MessageError                         this message can never be sent
     │   ├── NoRecipientsError (AssertionError)
     │   ├── NoSenderError (AssertionError)
-    │   ├── BadHeaderError (ValueError)      CR, LF, NUL or the like where a header stands
+    │   ├── BadHeaderError (ValueError)      a control character in a header
     │   ├── BadAddressError (ValueError)
-    │   └── Smtputf8Error                    the server cannot take this non-ASCII address
-    ├── RefusedError                         the server said no to this message
+    │   └── Smtputf8Error                    the server does not support this non-ASCII address
+    ├── RefusedError                         the server refused this message
     │   ├── SenderRefused
-    │   ├── RecipientsRefused                every recipient; see ``refused``
+    │   ├── RecipientsRefused                all recipients; see ``refused``
     │   └── DataRefused
-    ├── BrokenError                          no (sensible) answer came
+    ├── BrokenError                          no reply, or none that makes sense
     │   ├── ConnectionLost (ConnectionError)
     │   ├── ReplyTimeout (TimeoutError)
     │   ├── DeadlineExceeded (TimeoutError)
     │   └── NonsenseReply
-    └── ServerError                          no message would get through now
+    └── ServerError                          no message can be sent at present
         ├── ConnectError (ConnectionError)
         ├── UnknownHost (ConnectionError)    the server's name does not resolve
         ├── GreetingRefused
-        ├── ServiceUnavailable               421 at any point
+        ├── ServiceUnavailable               421 at any stage
         ├── TlsError
         │   ├── TlsNotOffered
         │   └── CertificateError
         └── LoginError
             └── CleartextLoginError
 
-Each carries what a queue decides by: see MailError.
+MailError lists the attributes by which a queue can decide what to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
-from .reply import Reply, is_transient, printable
+from typing import Literal, NamedTuple
 
 Scope = Literal["message", "server"]
 
+OPENING_STAGES = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
+"""The stages before the first message of a connection."""
+
+MAX_TEXT = 500  # characters that are kept of a text
+
+
+class Reply(NamedTuple):
+    """An SMTP reply: a three-digit code and its text."""
+
+    code: int
+    text: str
+
+
+def is_transient(code: int) -> bool:
+    """Return whether a reply code means a temporary failure (4yz, RFC 5321 4.2.1)."""
+    return 400 <= code < 500
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, shortened, with unprintable characters escaped."""
+    line = text[:MAX_TEXT]
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+    return line if len(text) <= MAX_TEXT else f"{line}..."
+
 
 class MailError(Exception):
-    """A mail was not (or not certainly) sent.
+    """A message was not sent, or it is uncertain whether it was.
 
-    ``retry``: may the same message succeed later? ``scope``: "message", or "server" as a whole. ``code``:
-    the reply code, if there was a reply. ``text``: one printable sentence without secrets. ``stage``: of
-    the dialogue ("connect", "dot"...). ``in_doubt``: the final dot may have been sent, and all arrived.
+    ``retry``: whether the same message may succeed later. ``scope``: "message", or "server" if it
+    concerns every message. ``code``: the reply code, or None. ``text``: one printable sentence without
+    secrets. ``stage``: the stage of the dialogue ("connect", "rcpt", "dot"...). ``in_doubt``: the final
+    dot may have been sent, so the message may have arrived.
     """
 
     retry: bool = False
@@ -68,40 +92,40 @@ class MailError(Exception):
 
 
 class ConfigurationError(MailError, ValueError):
-    """A setting is missing or contradicts another one."""
+    """A setting is wrong, or contradicts another one."""
 
     scope: Scope = "server"
 
 
 class MessageError(MailError):
-    """The message cannot be sent as it stands."""
+    """The message cannot be sent as it is."""
 
 
 class NoRecipientsError(MessageError, AssertionError):
-    """Nobody to send to; an AssertionError as in Flask-Mail, and also under ``python -O``."""
+    """There are no recipients; an AssertionError as in Flask-Mail, but also under ``python -O``."""
 
 
 class NoSenderError(MessageError, AssertionError):
-    """Neither a sender nor ``MAIL_DEFAULT_SENDER``; an AssertionError as in Flask-Mail."""
+    """Neither ``sender`` nor ``MAIL_DEFAULT_SENDER`` is set; an AssertionError as in Flask-Mail."""
 
 
 class BadHeaderError(MessageError, ValueError):
-    """A header would hold a line break, a NUL or another control character."""
+    """A header contains a line break, a NUL or another control character."""
 
-    def __init__(self, text: str = "A header holds a line break or control character.") -> None:
+    def __init__(self, text: str = "A header contains a line break or control character.") -> None:
         super().__init__(text)
 
 
 class BadAddressError(MessageError, ValueError):
-    """Something given as an address is none."""
+    """An address is not valid."""
 
 
 class Smtputf8Error(MessageError):
-    """An address needs SMTPUTF8 (RFC 6531) and the server does not offer it."""
+    """An address needs SMTPUTF8 (RFC 6531), which the server does not offer."""
 
 
 class RefusedError(MailError):
-    """The server refused this message: for now (4xx) or for good (5xx)."""
+    """The server refused this message, temporarily (4xx) or permanently (5xx)."""
 
     def __init__(self, text: str, *, code: int, stage: str) -> None:
         super().__init__(text, code=code, stage=stage)
@@ -113,7 +137,7 @@ class SenderRefused(RefusedError):
 
 
 class RecipientsRefused(RefusedError):
-    """Every recipient was refused; ``refused`` says each one's reply."""
+    """Every recipient was refused; ``refused`` maps each address to its reply."""
 
     def __init__(self, text: str, *, code: int, refused: Mapping[str, Reply] | None = None) -> None:
         super().__init__(text, code=code, stage="rcpt")
@@ -127,7 +151,7 @@ class DataRefused(RefusedError):
 
 
 class BrokenError(MailError):
-    """The dialogue broke off; before a message was begun that is the server's trouble."""
+    """The dialogue broke off; ``scope`` is "server" if that was before the first message."""
 
     retry = True
 
@@ -139,11 +163,11 @@ class BrokenError(MailError):
 
 
 class ConnectionLost(BrokenError, ConnectionError):
-    """The server hung up."""
+    """The server closed the connection."""
 
 
 class ReplyTimeout(BrokenError, TimeoutError):
-    """A reply did not come within ``MAIL_TIMEOUT`` (``MAIL_DATA_TIMEOUT`` for the final dot)."""
+    """A reply took longer than ``MAIL_TIMEOUT`` (``MAIL_DATA_TIMEOUT`` after the final dot)."""
 
 
 class DeadlineExceeded(BrokenError, TimeoutError):
@@ -151,18 +175,18 @@ class DeadlineExceeded(BrokenError, TimeoutError):
 
 
 class NonsenseReply(BrokenError):
-    """The answer was no SMTP reply, or none that fits the command."""
+    """The server sent something that is not an SMTP reply, or does not fit the command."""
 
 
 class ServerError(MailError):
-    """No message would get through: the server, the way to it, or our access to it."""
+    """No message can be sent: the server is down, unreachable, or refuses this client."""
 
     retry = True
     scope: Scope = "server"
 
 
 class ConnectError(ServerError, ConnectionError):
-    """No connection: refused, unreachable, or not answered in time."""
+    """The connection failed: refused, unreachable or timed out."""
 
 
 class UnknownHost(ServerError, ConnectionError):
@@ -170,7 +194,7 @@ class UnknownHost(ServerError, ConnectionError):
 
 
 class GreetingRefused(ServerError):
-    """The server refused to talk, by its greeting or by its answer to EHLO."""
+    """The server refused service in its greeting or its reply to EHLO."""
 
 
 class ServiceUnavailable(ServerError):
@@ -178,23 +202,20 @@ class ServiceUnavailable(ServerError):
 
 
 class TlsError(ServerError):
-    """TLS was asked for and did not come about."""
+    """TLS is required and could not be set up."""
 
 
 class TlsNotOffered(TlsError):
-    """``MAIL_USE_TLS`` is on and the server offers no STARTTLS."""
+    """``MAIL_USE_TLS`` is on, but the server does not offer STARTTLS."""
 
 
 class CertificateError(TlsError):
-    """The server's certificate is not to be trusted."""
+    """The server's certificate is not trusted."""
 
 
 class LoginError(ServerError):
-    """The server did not accept the login, or wants one."""
+    """The server refused the login, or requires one."""
 
 
 class CleartextLoginError(LoginError):
-    """The password would cross the network readable for anyone."""
-
-
-OPENING_STAGES = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
+    """The password would be sent over an unencrypted connection."""

@@ -1,4 +1,4 @@
-"""Header fields: checked, encoded (RFC 2047) and folded (RFC 5322 2.2.3)."""
+"""Header fields: validation, encoding (RFC 2047) and folding (RFC 5322 2.2.3)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from functools import lru_cache
 from .address import Address, mailbox, phrase, split
 from .errors import BadHeaderError, MessageError
 
-LINE_WANTED = 78  # characters, RFC 5322 2.1.1
-LINE_LIMIT = 998
+PREFERRED_LINE = 78  # characters, RFC 5322 2.1.1
+MAX_LINE = 998
 
 _BAD_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -27,9 +27,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 @lru_cache(maxsize=32)
 def charset(name: str | None) -> Charset:
-    """Return how a character set is written in mail (shift_jis goes out as iso-2022-jp).
+    """Return the charset to use in mail for ``name`` (iso-2022-jp for shift_jis).
 
-    Raises MessageError for one that is not known.
+    Raises MessageError if it is unknown.
     """
     wanted = name or "utf-8"
     try:
@@ -39,16 +39,16 @@ def charset(name: str | None) -> Charset:
         raise MessageError(f"{wanted!r} is not a known charset.") from error
     if not _CHARSET_NAME.match(wanted):
         raise MessageError(f"{wanted!r} is not a known charset.")
-    found = Charset(wanted)
+    result = Charset(wanted)
     if wanted == "utf-8":
-        found.header_encoding = SHORTEST
-    return found
+        result.header_encoding = SHORTEST
+    return result
 
 
 def is_bad_text(value: str) -> bool:
-    """Say whether a header text would break out of its field.
+    """Return whether a header text would break out of its field.
 
-    CRLF followed by a space or tab and something visible is folding and allowed (RFC 5322 2.2.3).
+    Folding is allowed: CRLF, then a space or tab and visible text (RFC 5322 2.2.3).
     """
     if not ("\r" in value or "\n" in value):
         return _BAD_CONTROL.search(value) is not None
@@ -64,28 +64,28 @@ def is_bad_text(value: str) -> bool:
 
 
 def is_bad_line(value: str) -> bool:
-    """Say whether a value that must stay on one line holds a break or control character."""
+    """Return whether a value for a single line contains a line break or control character."""
     return _BREAKS.search(value) is not None
 
 
 def is_bad_address(address: Address) -> bool:
-    """Say whether a text or pair holds a line break or control character."""
+    """Return whether an address contains a line break or control character."""
     parts = (address,) if isinstance(address, str) else address
     return any(is_bad_line(str(part)) for part in parts if part)
 
 
 def is_bad_field(name: str, value: str) -> bool:
-    """Say whether an extra header could not be written as given."""
+    """Return whether an extra header cannot be written as it is."""
     return _FIELD_NAME.match(name) is None or is_bad_text(value)
 
 
 def clean(value: str) -> str:
-    """Return a header text that cannot break out: as it is when well folded, else on one line."""
+    """Return a safe header text: unchanged if it is folded correctly, otherwise on one line."""
     return _BREAKS.sub("", value) if is_bad_text(value) else value
 
 
 def words(text: str, codec: Charset, *, name: str = "") -> str:
-    """Return ``text`` as encoded words on folded lines, in UTF-8 if ``codec`` cannot hold it."""
+    """Return ``text`` as folded encoded words, in UTF-8 if ``codec`` cannot represent it."""
     text = _UNFOLD.sub("", _SURROGATE.sub("\ufffd", text))
     try:
         return Header(text, codec, header_name=name).encode(linesep="\r\n")
@@ -94,32 +94,32 @@ def words(text: str, codec: Charset, *, name: str = "") -> str:
 
 
 def text_field(name: str, value: str, codec: Charset) -> str:
-    """Return a whole unstructured field, folded, without its closing CRLF.
+    """Return an unstructured field, folded, without the final CRLF.
 
-    List-* fields hold URLs and are never encoded, however long (RFC 2369). Raises BadHeaderError
-    when such a one cannot be brought under 998 characters a line.
+    List-* fields contain URLs and are never encoded (RFC 2369). Raises BadHeaderError if one of them
+    has a URL longer than a line may be.
     """
     value = clean(value)
     line = f"{name}: {value}"
-    if len(line) <= LINE_WANTED and line.isascii():
+    if len(line) <= PREFERRED_LINE and line.isascii():
         return line
     if not value.isascii():
         return f"{name}: {words(value, codec, name=name)}"
-    urls = name.lower().startswith("list-")
-    folded = fold(name, _URL_COMMA.sub(", ", value) if urls else value)
-    if all(len(part) <= LINE_LIMIT for part in folded.split("\r\n")):
+    has_urls = name.lower().startswith("list-")
+    folded = fold(name, _URL_COMMA.sub(", ", value) if has_urls else value)
+    if all(len(part) <= MAX_LINE for part in folded.split("\r\n")):
         return folded
-    if urls:
-        raise BadHeaderError(f"{name} holds an address of more than {LINE_LIMIT} characters.")
+    if has_urls:
+        raise BadHeaderError(f"{name} contains a URL of more than {MAX_LINE} characters.")
     return f"{name}: {words(value, charset('utf-8'), name=name)}"
 
 
 def fold(name: str, value: str) -> str:
-    """Return ``name: value`` broken before white space into lines of 78 characters if possible."""
+    """Return ``name: value``, folded at white space into lines of 78 characters where possible."""
     first, *given = f" {value}".split("\r\n")
     lines = [f"{name}:"]
     for piece in _PIECES.findall(first):
-        if len(lines) == 1 and lines[0] == f"{name}:":  # never a name without any value
+        if len(lines) == 1 and lines[0] == f"{name}:":  # never a field name on a line of its own
             lines[0] += piece
         else:
             _append(lines, piece)
@@ -131,35 +131,35 @@ def fold(name: str, value: str) -> str:
 
 
 def _append(lines: list[str], piece: str) -> None:
-    if lines[-1] and len(lines[-1]) + len(piece) > LINE_WANTED:
+    if lines[-1] and len(lines[-1]) + len(piece) > PREFERRED_LINE:
         lines.append(piece)
     else:
         lines[-1] += piece
 
 
 def address_field(name: str, addresses: Iterable[Address], codec: Charset) -> str:
-    """Return a whole address field, each address once, folded between addresses."""
+    """Return an address field without duplicates, folded between addresses."""
     written = list(dict.fromkeys(formatted(address, codec) for address in addresses))
     line = f"{name}: " + ", ".join(written)
-    if len(line) <= LINE_WANTED:
+    if len(line) <= PREFERRED_LINE:
         return line
     lines = [f"{name}: {written[0]}"]
-    for one in written[1:]:
-        if len(lines[-1].rpartition("\n")[2]) + len(one) + 2 > LINE_WANTED:
+    for text in written[1:]:
+        if len(lines[-1].rpartition("\n")[2]) + len(text) + 2 > PREFERRED_LINE:
             lines[-1] += ","
-            lines.append(f" {one}")
+            lines.append(f" {text}")
         else:
-            lines[-1] += f", {one}"
+            lines[-1] += f", {text}"
     return "\r\n".join(lines)
 
 
 def formatted(address: Address, codec: Charset) -> str:
-    """Return one address as a header holds it: the name encoded or quoted, the domain in ASCII."""
+    """Return an address for a header: the name encoded or quoted, the domain in ASCII."""
     if isinstance(address, str) and is_bad_line(address):
         address = split(address)
     name, spec = mailbox(address)
     if not name:
         return spec
-    if name.isascii() and len(name) <= LINE_WANTED * 2:
+    if name.isascii() and len(name) <= PREFERRED_LINE * 2:
         return f"{phrase(name)} <{spec}>"
     return f"{words(name, codec if not name.isascii() else charset('utf-8'))} <{spec}>"

@@ -1,32 +1,31 @@
-"""The extension itself: ``Mail(app)``, and all that one does with it."""
+"""The extension: ``Mail``, its ``Connection`` and the state of an app."""
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from quart import Quart, current_app, has_app_context
 
 from .address import Address
-from .connection import Connection
-from .dialogue import BeforeData
-from .dispatch import Order, dispatch
+from .dispatch import SendRequest, dispatch, email_dispatched
 from .message import Message
-from .pool import Pool
+from .pool import PersistentConnection, Pool
 from .probe import Probe, probe
-from .session import SendResult
+from .session import BeforeData, SendResult, Transaction, wait_closed
 from .settings import MailState, read_settings
-from .signals import email_dispatched
 
 
 class Mail:
-    """Sends mail for an app, as Flask-Mail's Mail does, with ``await``.
+    """The mail extension of an app, like Flask-Mail's Mail but with ``await``.
 
-    It works for the app it was made with, as Flask-Mail's does; else for that of the app context,
-    or outside any for the last one it was initialised with.
+    It sends for the app that it was created with; otherwise for the app of the current context, and
+    outside a context for the last app that it was initialised with.
     """
 
     def __init__(self, app: Quart | None = None) -> None:
@@ -36,7 +35,7 @@ class Mail:
             self.init_app(app)
 
     def init_app(self, app: Quart) -> AppMail:
-        """Read the app's MAIL_* settings and return them; they are ``app.extensions["mail"]`` too.
+        """Read the app's MAIL_* settings, store them in ``app.extensions["mail"]`` and return them.
 
         Raises ConfigurationError. Connections are closed when the app stops serving.
         """
@@ -51,7 +50,7 @@ class Mail:
     def init_mail(
         self, config: Mapping[str, Any], debug: bool = False, testing: bool = False
     ) -> AppMail:
-        """Return the settings that a config holds; raises ConfigurationError."""
+        """Return the settings in a config; raises ConfigurationError."""
         state = read_settings(config, debug=bool(debug), testing=bool(testing))
         return AppMail(**vars(state), mail=Mail())
 
@@ -67,33 +66,33 @@ class Mail:
         """Send a message over a pooled connection.
 
         ``envelope_from``: another address for MAIL FROM ("<>" for none). ``before_data``: an async
-        callable awaited just before DATA; what it raises stops the sending cleanly and comes out of
-        here unchanged. ``timeout``: seconds for each reply instead of ``MAIL_TIMEOUT`` and
-        ``MAIL_DATA_TIMEOUT``. ``deadline``: seconds for all of it instead of ``MAIL_DEADLINE``.
+        callable awaited just before DATA; an exception from it stops the sending cleanly and is
+        raised here unchanged. ``timeout``: seconds per reply, instead of ``MAIL_TIMEOUT`` and
+        ``MAIL_DATA_TIMEOUT``. ``deadline``: seconds in total, instead of ``MAIL_DEADLINE``.
 
-        Returns the server's reply and the recipients it refused; raises MailError when the message
-        went to nobody. Cancelling closes the connection.
+        Returns the server's reply and the refused recipients; raises MailError if the message was
+        sent to nobody. Cancelling closes the connection.
         """
         app = self._current()
-        order = Order(message, envelope_from, before_data, timeout, deadline)
-        return await dispatch(app, app.extensions["mail"], self.pool.send, order)
+        request = SendRequest(message, envelope_from, before_data, timeout, deadline)
+        return await dispatch(app, app.extensions["mail"], self.pool.send, request)
 
     async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
-        """Send a Message made of the arguments."""
+        """Create a Message from the arguments and send it."""
         return await self.send(Message(*args, **kwargs))
 
     async def probe(self, recipient: Address) -> Probe:
-        """Try the settings out with a test mail; the result tells in sentences how it went."""
+        """Send a test mail and report the settings used and the server's replies."""
         return await probe(self._current().extensions["mail"], recipient)
 
     def connect(self) -> Connection:
-        """Return a connection of one's own, for ``async with``."""
+        """Return a connection outside the pool, for ``async with``."""
         app = self._current()
         return Connection(app, app.extensions["mail"])
 
     @contextmanager
     def record_messages(self) -> Iterator[list[Message]]:
-        """Collect this app's messages as they are dispatched, in a list; for tests."""
+        """Collect the app's messages in a list as they are dispatched; for tests."""
         outbox: list[Message] = []
 
         def record(app: Quart, message: Message) -> None:
@@ -113,25 +112,25 @@ class Mail:
 
     @property
     def pool(self) -> Pool:
-        """The connections kept open for the app."""
+        """The app's connection pool."""
         pool: Pool = self._current().extensions["mail_pool"]
         return pool
 
     async def close(self) -> None:
-        """Close idle connections; those in use are closed after their message."""
+        """Close idle connections now, and those in use after their message."""
         await self.pool.close()
 
     aclose = close
 
     def _current(self) -> Quart:
-        """Return the app to work for; raises RuntimeError without one."""
+        """Return the app to send for; raises RuntimeError if there is none."""
         if self.app is not None:
             return self.app
         if has_app_context() and "mail_pool" in current_app.extensions:
             return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
         last = self._last() if self._last is not None else None
         if last is None:
-            raise RuntimeError("No app was initialised with this Mail; call init_app(app) first.")
+            raise RuntimeError("This Mail has no app; call init_app(app) first.")
         return last
 
     def __getattr__(self, name: str) -> Any:
@@ -142,24 +141,74 @@ class Mail:
         return getattr(state, name)
 
 
+class Connection:
+    """A connection of its own, outside the pool, opened by ``async with mail.connect()``.
+
+    Messages are sent one at a time, in request. After ``MAIL_MAX_EMAILS`` messages it reconnects.
+    """
+
+    def __init__(self, app: Quart, state: MailState) -> None:
+        self.app = app
+        self.state = state
+        self._connection = PersistentConnection(state)
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Connection:
+        """Connect and log in; raises MailError."""
+        if not self.state.suppress:
+            await self._connection.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Send QUIT and close; errors here are ignored, because all messages were sent."""
+        self._connection.quit()
+        await wait_closed()
+
+    async def send(
+        self,
+        message: Message,
+        envelope_from: Address | None = None,
+        *,
+        before_data: BeforeData | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> SendResult:
+        """Send one message; see ``Mail.send``."""
+        request = SendRequest(message, envelope_from, before_data, timeout, deadline)
+        return await dispatch(self.app, self.state, self._send, request)
+
+    async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
+        """Create a Message from the arguments and send it."""
+        return await self.send(Message(*args, **kwargs))
+
+    async def _send(self, transaction: Transaction) -> SendResult:
+        async with self._lock:  # tasks may share the connection
+            return await self._connection.send(transaction)
+
+
 @dataclass
 class AppMail(MailState):
-    """An app's settings, at ``app.extensions["mail"]``, that send for it, as Flask-Mail's do."""
+    """The settings in ``app.extensions["mail"]``, which can also send, as in Flask-Mail."""
 
     mail: Mail = field(kw_only=True, repr=False, compare=False)
 
     async def send(self, *args: Any, **kwargs: Any) -> SendResult:
-        """Send a message; arguments, result and errors are those of ``Mail.send``."""
+        """Send a message; see ``Mail.send``."""
         return await self.mail.send(*args, **kwargs)
 
     async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
-        """Send a Message made of the arguments."""
+        """Create a Message from the arguments and send it."""
         return await self.mail.send_message(*args, **kwargs)
 
     def connect(self) -> Connection:
-        """Return a connection of one's own, for ``async with``."""
+        """Return a connection outside the pool, for ``async with``."""
         return self.mail.connect()
 
     def record_messages(self) -> AbstractContextManager[list[Message]]:
-        """Collect the app's messages as they are dispatched, in a list; for tests."""
+        """Collect the app's messages in a list as they are dispatched; for tests."""
         return self.mail.record_messages()

@@ -1,4 +1,4 @@
-"""One mail: who, what, and as which bytes."""
+"""The Message class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from quart import current_app, has_app_context
 
 from .address import Address, as_text, domain_of
-from .attachment import Attachment
 from .headers import is_bad_address, is_bad_field, is_bad_line, is_bad_text
-from .render import render
+from .mime import Attachment, render
 
 if TYPE_CHECKING:
     from .session import SendResult
@@ -22,23 +21,22 @@ _T = TypeVar("_T")
 
 
 class Sender(Protocol):
-    """What can send a message: a Connection, or the Mail itself."""
+    """An object that can send a message: a Connection or a Mail."""
 
     async def send(self, message: Message) -> SendResult:
-        """Send it."""
+        """Send a message."""
 
 
 class Message:
     """A mail message, with Flask-Mail's arguments in Flask-Mail's order.
 
-    ``subject``: text. ``recipients``, ``cc``, ``bcc``: lists of addresses, each text or a (name,
-    address) pair. ``body``, ``html``: text. ``alts``: more alternatives of the body by subtype of
-    text ("calendar") or full type. ``sender``: an address; ``MAIL_DEFAULT_SENDER`` if not given.
-    ``attachments``: Attachment objects. ``reply_to``: an address, or a list of several. ``date``:
-    seconds since the epoch; the time of sending if not given. ``charset``: "utf-8" if not given.
-    ``extra_headers``: name to text; a name we write ourselves replaces ours, None drops it.
+    ``recipients``, ``cc``, ``bcc``: lists of addresses, each text or a (name, address) pair.
+    ``alts``: more alternatives of the body, by text subtype ("calendar") or full content type.
+    ``sender``: an address; ``MAIL_DEFAULT_SENDER`` by default. ``reply_to``: an address or a list.
+    ``date``: seconds since the epoch; the time of sending by default. ``charset``: "utf-8" by default.
+    ``extra_headers``: they replace generated headers of the same name; None removes one.
     ``mail_options``, ``rcpt_options``: ESMTP parameters of MAIL FROM and RCPT TO.
-    ``msg_id``: a Message-ID with its angle brackets; made once if not given.
+    ``msg_id``: a Message-ID with its angle brackets; generated once by default.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class Message:
 
     @property
     def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
-        """The Message-ID, made at first use and then kept (RFC 5322 3.6.4)."""
+        """The Message-ID, generated at first use and then kept (RFC 5322 3.6.4)."""
         if self._msg_id is None:
             self._msg_id = self._new_id(_current_state())
         return self._msg_id
@@ -111,18 +109,18 @@ class Message:
 
     @property
     def send_to(self) -> KeysView[Address]:
-        """All recipients, cc and bcc as they were given: a set that keeps their order."""
+        """All recipients, cc and bcc as given: a set that keeps their order."""
         return dict.fromkeys((*self.recipients, *self.cc, *self.bcc)).keys()
 
     @property
     def reply_to_list(self) -> list[Address]:
-        """Reply-To as a list of addresses."""
+        """The Reply-To addresses as a list."""
         if not self.reply_to:
             return []
         return list(self.reply_to) if isinstance(self.reply_to, list) else [self.reply_to]
 
     def add_recipient(self, recipient: Address) -> None:
-        """Add one more recipient."""
+        """Add a recipient."""
         self.recipients.append(recipient)
 
     def attach(
@@ -135,16 +133,15 @@ class Message:
         *,
         content_id: str | None = None,
     ) -> None:
-        """Attach a file; the arguments are Attachment's."""
+        """Attach a file; the arguments are those of Attachment."""
         self.attachments.append(
             Attachment(filename, content_type, data, disposition, headers, content_id=content_id)
         )
 
     def has_bad_headers(self) -> bool:
-        """Say whether any header would hold a line break, a NUL or another control character.
+        """Return whether any header contains a line break, a NUL or another control character.
 
-        A subject or extra header that is folded as RFC 5322 2.2.3 has it (CRLF, then a space or
-        tab, then text) is good.
+        Folding is allowed in the subject and in extra headers (RFC 5322 2.2.3).
         """
         addresses = [self.sender, *self.reply_to_list, *self.recipients, *self.cc, *self.bcc]
         return (
@@ -157,7 +154,7 @@ class Message:
         )
 
     def prepare(self, state: MailState) -> None:
-        """Fill in what is only known at sending: default sender, date, Message-ID."""
+        """Fill in the default sender, the date and the Message-ID before sending."""
         if not self.sender and state.default_sender:
             self.sender = as_text(state.default_sender)
         if self._msg_id is None:
@@ -186,10 +183,10 @@ class Message:
 
 
 def _as_list(given: Iterable[_T] | None) -> list[Any]:
-    """Return a list; one text alone is one entry, not its letters, and a pair may be a list."""
+    """Return a list; a single string becomes one entry, and a pair given as a list a tuple."""
     if isinstance(given, str):
         return [given]
-    return [tuple(one) if isinstance(one, list) else one for one in given or ()]
+    return [tuple(item) if isinstance(item, list) else item for item in given or ()]
 
 
 def _current_state() -> MailState | None:

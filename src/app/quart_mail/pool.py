@@ -1,32 +1,31 @@
-"""Connections kept open between messages."""
+"""A pool of SMTP connections that stay open between messages."""
 
 from __future__ import annotations
 
 import asyncio
 
-from .dialogue import Job, Progress, sockets_closed
+from .connect import open_session
 from .errors import ConnectionLost, MailError, ReplyTimeout, ServiceUnavailable
-from .opening import open_session
-from .session import SendResult, Session
+from .session import Progress, SendResult, Session, Transaction, wait_closed
 from .settings import MailState
 
 
-class Line:
-    """One connection that opens itself when needed and anew when its server has left it."""
+class PersistentConnection:
+    """A connection that opens itself when needed, and again after the server closed it."""
 
     def __init__(self, state: MailState) -> None:
         self.state = state
         self.session: Session | None = None
         self.expiry: asyncio.TimerHandle | None = None
-        self.is_kept = True  # after its message, unless the pool was closed meanwhile
+        self.is_reusable = True  # false if the pool was closed while this one was in use
 
     @property
     def is_open(self) -> bool:
-        """Say whether there is a connection that can take a message."""
+        """Whether there is an open session."""
         return self.session is not None and self.session.is_open
 
     async def open(self, progress: Progress | None = None, timeout: float | None = None) -> Session:
-        """Open the connection unless it is; raises MailError."""
+        """Open a session unless there is one; raises MailError."""
         if self.session is None or not self.session.is_open:
             self.quit()
             self.session = await open_session(
@@ -34,32 +33,33 @@ class Line:
             )
         return self.session
 
-    async def send(self, job: Job) -> SendResult:
-        """Send one message; a kept connection that turns out to be closed is replaced once."""
+    async def send(self, transaction: Transaction) -> SendResult:
+        """Send one message; reconnect once if the server had closed the idle connection."""
         if self.session is not None and self.is_open:
             try:
-                return await self._over(self.session, job)
+                return await self._send(self.session, transaction)
             except MailError as error:
-                if not _was_left(error, job.progress):
+                if not _closed_while_idle(error, transaction.progress):
                     raise
                 self.abort()
-        return await self._over(await self.open(job.progress, job.timeout), job)
+        session = await self.open(transaction.progress, transaction.timeout)
+        return await self._send(session, transaction)
 
-    async def _over(self, session: Session, job: Job) -> SendResult:
+    async def _send(self, session: Session, transaction: Transaction) -> SendResult:
         try:
-            return await session.send(job)
+            return await session.send(transaction)
         finally:
             if session.is_spent:
                 self.quit()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, without QUIT."""
         if self.session is not None:
             self.session.abort()
             self.session = None
 
     def quit(self) -> None:
-        """Say QUIT and close, without waiting."""
+        """Send QUIT and close, without waiting."""
         if self.expiry is not None:
             self.expiry.cancel()
             self.expiry = None
@@ -68,58 +68,57 @@ class Line:
             self.session = None
 
 
-def _was_left(error: MailError, progress: Progress) -> bool:
-    """Say whether a server had tired of a kept connection: no message was begun then."""
+def _closed_while_idle(error: MailError, progress: Progress) -> bool:
+    """Whether the server had closed an idle connection, so that no message was begun."""
     if progress.stage == "reset":
         return not isinstance(error, ReplyTimeout)
     return progress.stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))
 
 
 class Pool:
-    """At most ``MAIL_POOL_SIZE`` connections, each kept ``MAIL_POOL_IDLE`` seconds when idle.
+    """At most ``MAIL_POOL_SIZE`` connections; an idle one is closed after ``MAIL_POOL_IDLE`` seconds.
 
-    A plain bound, first come first served: who wants a connection in reserve (for urgent mail, say)
-    keeps its own number of messages at once below ``size``. A pool belongs to the event loop it is
-    used on; on another loop it begins anew.
+    First come, first served. To reserve a connection (say for urgent mail), send fewer than ``size``
+    other messages at once. On another event loop the pool starts empty.
     """
 
     def __init__(self, state: MailState) -> None:
         self.state = state
-        self._idle: list[Line] = []
-        self._in_use: set[Line] = set()
+        self._idle: list[PersistentConnection] = []
+        self._in_use: set[PersistentConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(state.pool_size)
 
     @property
     def size(self) -> int:
-        """How many connections there may be at once."""
+        """The maximum number of connections."""
         return self.state.pool_size
 
     @property
     def idle(self) -> int:
-        """How many open connections wait for a message."""
+        """The number of open connections that are not in use."""
         return len(self._idle)
 
     @property
     def in_use(self) -> int:
-        """How many messages are under way."""
+        """The number of messages being sent."""
         return len(self._in_use)
 
-    async def send(self, job: Job) -> SendResult:
-        """Send a message over a kept or a new connection, waiting for one if all are in use.
+    async def send(self, transaction: Transaction) -> SendResult:
+        """Send a message over an idle or a new connection; wait if all are in use.
 
-        Raises MailError, or what ``job.before_data`` raises.
+        Raises MailError, or what ``transaction.before_data`` raises.
         """
-        self._bind()
+        self._bind_to_loop()
         async with self._slots:
-            line = self._take()
-            self._in_use.add(line)
+            connection = self._acquire()
+            self._in_use.add(connection)
             try:
-                return await line.send(job)
+                return await connection.send(transaction)
             finally:
-                self._give_back(line)
+                self._release(connection)
 
-    def _bind(self) -> None:
+    def _bind_to_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
@@ -127,39 +126,35 @@ class Pool:
             self._in_use = set()
             self._slots = asyncio.Semaphore(self.state.pool_size)
 
-    def _take(self) -> Line:
-        """Return the connection used last, which is the likeliest to be open still, or a new one."""
-        line = self._idle.pop() if self._idle else Line(self.state)
-        if line.expiry is not None:
-            line.expiry.cancel()
-            line.expiry = None
-        return line
+    def _acquire(self) -> PersistentConnection:
+        """Return the connection used last, the likeliest to be still open, or a new one."""
+        connection = self._idle.pop() if self._idle else PersistentConnection(self.state)
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+            connection.expiry = None
+        return connection
 
-    def _give_back(self, line: Line) -> None:
-        """Keep an open connection for a while, unless the pool was closed in the meantime."""
-        self._in_use.discard(line)
-        if line.is_open and line.is_kept:
+    def _release(self, connection: PersistentConnection) -> None:
+        self._in_use.discard(connection)
+        if connection.is_open and connection.is_reusable:
             loop = asyncio.get_running_loop()
-            line.expiry = loop.call_later(self.state.pool_idle, self._expire, line)
-            self._idle.append(line)
+            connection.expiry = loop.call_later(self.state.pool_idle, self._expire, connection)
+            self._idle.append(connection)
         else:
-            line.quit()
+            connection.quit()
 
-    def _expire(self, line: Line) -> None:
-        if line in self._idle:
-            self._idle.remove(line)
-        line.quit()
+    def _expire(self, connection: PersistentConnection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.quit()
 
     async def close(self) -> None:
-        """Close the idle connections now and those in use after their message.
-
-        The pool may be used again afterwards.
-        """
+        """Close idle connections now and those in use after their message; the pool stays usable."""
         if self._loop is not asyncio.get_running_loop():
             return
         idle, self._idle = self._idle, []
-        for line in self._in_use:
-            line.is_kept = False
-        for line in idle:
-            line.quit()
-        await sockets_closed()
+        for connection in self._in_use:
+            connection.is_reusable = False
+        for connection in idle:
+            connection.quit()
+        await wait_closed()

@@ -1,4 +1,4 @@
-"""TLS: the client's context, and what a failed handshake means in words."""
+"""The TLS context, and readable errors for failed handshakes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WRONG_NAME = frozenset({62, 63, 64})
 def build_context(
     *, validate: bool, ca_file: str | None, client_cert: str | None, client_key: str | None
 ) -> ssl.SSLContext:
-    """Return a client context that checks certificates unless ``MAIL_VALIDATE_CERTS`` is off.
+    """Return a client context that checks certificates unless ``validate`` is false.
 
-    With ``MAIL_CA_FILE`` only the authorities in that file are trusted, else the system's. Raises
-    ConfigurationError for files that cannot be read.
+    With ``ca_file``, only the authorities in that file are trusted, otherwise the system's. Raises
+    ConfigurationError if a file cannot be read.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)
@@ -33,12 +33,12 @@ def build_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if client_cert:
-        _load_own(context, client_cert, client_key)
+        _load_client_cert(context, client_cert, client_key)
     return context
 
 
-def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
-    """Let the client show a certificate of its own; raises ConfigurationError."""
+def _load_client_cert(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Load the client's own certificate; raises ConfigurationError."""
     try:
         context.load_cert_chain(cert, key)
     except OSError as error:
@@ -50,28 +50,28 @@ def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
 
 
 def handshake_error(error: ssl.SSLError, server: str, stage: str) -> TlsError:
-    """Turn a failed handshake with ``server`` into an error that says what is wrong."""
+    """Return a TlsError that says why the handshake with ``server`` failed."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         reason = error.reason or type(error).__name__
         hint = ""
         if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-            hint = " It may expect STARTTLS (MAIL_USE_TLS) on this port instead of MAIL_USE_SSL."
-        return TlsError(f"No TLS with {server}: {reason}.{hint}", stage=stage)
+            hint = " The port may expect STARTTLS (MAIL_USE_TLS instead of MAIL_USE_SSL)."
+        return TlsError(f"The TLS handshake with {server} failed: {reason}.{hint}", stage=stage)
     return CertificateError(
-        f"The certificate of {server} {_complaint(error)} (MAIL_VALIDATE_CERTS is on).", stage=stage
+        f"The certificate of {server} {_problem(error)} (MAIL_VALIDATE_CERTS is on).", stage=stage
     )
 
 
-def _complaint(error: ssl.SSLCertVerificationError) -> str:
+def _problem(error: ssl.SSLCertVerificationError) -> str:
     code = error.verify_code
     if code == _EXPIRED:
         return "has expired"
     if code == _NOT_YET_VALID:
         return "is not valid yet"
     if code in _SELF_SIGNED:
-        return "is self-signed, or signed by an authority that MAIL_CA_FILE does not hold"
+        return "is self-signed, or signed by an authority that is not in MAIL_CA_FILE"
     if code in _UNKNOWN_ISSUER:
-        return "was issued by an authority that is not trusted; MAIL_CA_FILE names trusted ones"
+        return "was issued by an authority that is not trusted (see MAIL_CA_FILE)"
     if code in _WRONG_NAME:
-        return f"is for another name: {error.verify_message}"
+        return f"is for a different name: {error.verify_message}"
     return f"is not valid: {error.verify_message}"

@@ -1,0 +1,328 @@
+"""Messages and attachments as MIME bytes, assembled directly.
+
+A text and HTML mail takes about 0.01 ms here and 0.4 ms with the standard library's message objects
+and generator: 30 times as long, which would be most of the time of sending a mail. The price is that
+this module encodes, folds and nests by itself; the tests parse its output with the standard library
+and compare.
+
+    text                                  text/plain
+    text, html                            alternative(text, html, ...)
+    html with inline images               alternative(text, related(html, image, ...))
+    any of these with attachments         mixed(the above, attachment, ...)
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from binascii import b2a_base64, b2a_qp
+from collections.abc import Sequence
+from email.charset import Charset
+from email.utils import formatdate
+from mimetypes import guess_type
+from typing import Protocol
+from urllib.parse import quote
+
+from .address import Address
+from .headers import (
+    MAX_LINE,
+    address_field,
+    charset,
+    clean,
+    is_bad_field,
+    is_bad_line,
+    text_field,
+)
+
+BASE64_LINE = 76  # characters, RFC 2045 6.8
+MAX_PARAMETER = 500  # characters of a file name in one parameter; longer ones are continued
+
+_CONTENT_TYPE = re.compile(
+    r"^[!#-'*+.^_`|~\w-]+/[!#-'*+.^_`|~\w-]+(?:\s*;[^\r\n\x00]*)?$", re.ASCII
+)
+_SPACES = re.compile(r"\s+")
+_HIGH = bytes(range(128, 256))
+_QP_LIMIT = 6  # quoted-printable is shorter than base64 up to one non-ASCII byte in six
+# The first three describe the body as it is rendered here; Bcc must not be sent.
+_RESERVED_FIELDS = frozenset(
+    {"content-type", "content-transfer-encoding", "mime-version", "bcc", "resent-bcc"}
+)
+
+
+class Attachment:
+    """A file attached to a message, or an image shown in its HTML.
+
+    ``data``: bytes, or text that is sent as UTF-8. ``content_type``: guessed from the name by
+    default. ``disposition``: "attachment" or "inline". ``headers``: more header fields of this part.
+    ``content_id``: makes it inline, for ``<img src="cid:NAME">`` in the HTML.
+
+    Raises ValueError without ``data`` or if the content type is not valid.
+    """
+
+    def __init__(
+        self,
+        filename: str | None = None,
+        content_type: str | None = None,
+        data: str | bytes | None = None,
+        disposition: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        content_id: str | None = None,
+    ) -> None:
+        if data is None:
+            raise ValueError("The 'data' argument is required.")
+        self.data = data
+        if content_type is None and filename is not None:
+            content_type = guess_type(filename)[0]
+        if content_type is None:
+            content_type = "text/plain" if isinstance(data, str) else "application/octet-stream"
+        if not _CONTENT_TYPE.match(content_type):
+            raise ValueError(f"{content_type!r} is not a content type such as 'image/png'.")
+        self.filename = filename
+        self.content_type = content_type
+        self.headers = dict(headers or {})
+        if content_id is not None:
+            self.headers["Content-ID"] = f"<{content_id.strip('<>')}>"
+        self.disposition = disposition or ("attachment" if content_id is None else "inline")
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the HTML can refer to it: it is inline and has a Content-ID."""
+        return self.disposition == "inline" and any(k.lower() == "content-id" for k in self.headers)
+
+    def has_bad_headers(self) -> bool:
+        """Return whether the name, type or a header contains a line break or control character."""
+        texts = (self.filename or "", self.disposition, self.content_type)
+        return any(map(is_bad_line, texts)) or any(
+            is_bad_field(name, str(value)) for name, value in self.headers.items()
+        )
+
+    def part(self, *, ascii_filename: bool = False) -> bytes:
+        """Return the MIME part: header fields, an empty line, the data in base64."""
+        data = self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
+        given = {name.lower() for name in self.headers}
+        fields = []
+        if "content-type" not in given:
+            fields.append(f"Content-Type: {self._full_type()}")
+        if "content-disposition" not in given:
+            fields.append(f"Content-Disposition: {self._full_disposition(ascii_filename)}")
+        codec = charset("utf-8")
+        fields += [
+            text_field(clean(name), str(value), codec)
+            for name, value in self.headers.items()
+            if name.lower() != "content-transfer-encoding" and not is_bad_line(name)
+        ]
+        as_lines = self.content_type.lower() == "message/rfc822" and _rfc822_lines(data)
+        fields.append(f"Content-Transfer-Encoding: {'7bit' if as_lines else 'base64'}")
+        head = "\r\n".join(fields).encode("utf-8", "replace")
+        return head + b"\r\n\r\n" + (as_lines or base64_lines(data))
+
+    def _full_type(self) -> str:
+        text = isinstance(self.data, str) and not self.data.isascii()
+        if text and self.content_type.startswith("text/") and ";" not in self.content_type:
+            return f'{self.content_type}; charset="utf-8"'
+        return clean(self.content_type)
+
+    def _full_disposition(self, ascii_filename: bool) -> str:
+        if self.filename is None:
+            return clean(self.disposition)
+        name = _ascii_name(self.filename) if ascii_filename else self.filename
+        return f"{clean(self.disposition)}{_filename_parameter(clean(name))}"
+
+
+class MessageLike(Protocol):
+    """The attributes of a Message that are rendered."""
+
+    subject: str
+    sender: Address | None
+    recipients: list[Address]
+    cc: list[Address]
+    date: float | None
+    body: str | None
+    alts: dict[str, str]
+    attachments: list[Attachment]
+    charset: str | None
+    extra_headers: dict[str, str] | None
+    boundary: str
+
+    @property
+    def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
+        """The Message-ID."""
+
+    @property
+    def reply_to_list(self) -> list[Address]:
+        """The addresses of Reply-To."""
+
+
+def render(message: MessageLike, *, ascii_attachments: bool = False) -> bytes:
+    """Return the message as 7-bit CRLF lines of at most 998 bytes, not dot-stuffed.
+
+    Only addresses that need SMTPUTF8 put UTF-8 into header fields. Raises MessageError.
+    """
+    codec = charset(message.charset)
+    head = "\r\n".join(_fields(message, codec)).encode("utf-8", "replace")
+    return head + b"\r\n" + _body(message, codec, ascii_attachments)
+
+
+def _fields(message: MessageLike, codec: Charset) -> list[str]:
+    """Return the header fields in order; those in ``extra_headers`` replace the generated ones."""
+    generated = _generated_fields(message, codec)
+    extra: dict[str, str] = {}
+    for name, value in (message.extra_headers or {}).items():
+        key = name.lower()
+        if key in _RESERVED_FIELDS:
+            continue
+        generated.pop(key, None)
+        if value is not None and not is_bad_field(name, ""):
+            extra[key] = text_field(name, str(value), codec)
+    return [*generated.values(), *extra.values(), "MIME-Version: 1.0"]
+
+
+def _generated_fields(message: MessageLike, codec: Charset) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    if message.subject:
+        fields["subject"] = text_field("Subject", str(message.subject), codec)
+    if message.sender:
+        fields["from"] = address_field("From", [message.sender], codec)
+    if message.recipients:
+        fields["to"] = address_field("To", message.recipients, codec)
+    elif not message.cc:
+        fields["to"] = "To: undisclosed-recipients:;"
+    fields["date"] = f"Date: {formatdate(message.date, localtime=True)}"
+    fields["message-id"] = f"Message-ID: {clean(message.msgId)}"
+    if message.cc:
+        fields["cc"] = address_field("Cc", message.cc, codec)
+    if message.reply_to_list:
+        fields["reply-to"] = address_field("Reply-To", message.reply_to_list, codec)
+    fields["auto-submitted"] = "Auto-Submitted: auto-generated"
+    return fields
+
+
+def _body(message: MessageLike, codec: Charset, ascii_attachments: bool) -> bytes:
+    inline = [a for a in message.attachments if a.is_inline and "html" in message.alts]
+    others = [a for a in message.attachments if a not in inline]
+    text = _text_part(_as_str(message.body), "text/plain", codec)
+    if message.alts:
+        texts = [text]
+        for kind, content in message.alts.items():
+            part = _text_part(_as_str(content), kind if "/" in kind else f"text/{kind}", codec)
+            related = inline if kind == "html" else []
+            texts.append(_with(part, "related", related, message, ascii_attachments))
+        text = _multipart("alternative", f"{message.boundary}_a", texts)
+    return _with(text, "mixed", others, message, ascii_attachments)
+
+
+def _with(
+    part: bytes, kind: str, files: Sequence[Attachment], message: MessageLike, ascii_filenames: bool
+) -> bytes:
+    if not files:
+        return part
+    parts = [part, *(file.part(ascii_filename=ascii_filenames) for file in files)]
+    return _multipart(kind, f"{message.boundary}_{kind[0]}", parts)
+
+
+def _multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
+    """Return a multipart: its Content-Type, an empty line, the parts between boundaries."""
+    mark = f"--{boundary}".encode("ascii")
+    head = f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n\r\n'.encode("ascii")
+    inner = (b"\r\n" + mark + b"\r\n").join(parts)
+    return b"".join((head, mark, b"\r\n", inner, b"\r\n", mark, b"--\r\n"))
+
+
+def _as_str(text: object) -> str:
+    """Return a body as text; it may be None, text, UTF-8 bytes or a lazy string."""
+    if text is None:
+        return ""
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    return str(text)
+
+
+def _text_part(text: str, content_type: str, codec: Charset) -> bytes:
+    """Return a text part: Content-Type, Content-Transfer-Encoding, an empty line, the body."""
+    raw, charset_name = _bytes(text, codec)
+    encoding, payload = transfer(raw)
+    head = (
+        f'Content-Type: {content_type}; charset="{charset_name}"\r\n'
+        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+    )
+    return head.encode("ascii") + payload
+
+
+def _bytes(text: str, codec: Charset) -> tuple[bytes, str]:
+    name = str(codec.get_output_charset())
+    try:
+        return text.encode(codec.output_codec or name), name
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace"), "utf-8"
+
+
+def transfer(raw: bytes) -> tuple[str, bytes]:
+    """Return (Content-Transfer-Encoding, encoded bytes) of a text.
+
+    If all lines end in LF, or all in CRLF, they are sent with CRLF (RFC 2046 4.1.1). Anything else (a
+    bare CR, mixed endings, UTF-16) is sent in base64 and arrives byte for byte. No line exceeds 998
+    bytes, and 8BITMIME is not needed.
+    """
+    if b"\r" in raw:
+        breaks = raw.count(b"\r\n")
+        if not breaks == raw.count(b"\r") == raw.count(b"\n"):
+            return "base64", base64_lines(raw)
+        lines = raw
+    elif b"\0" in raw:
+        return "base64", base64_lines(raw)
+    else:
+        lines = raw.replace(b"\n", b"\r\n")
+    if raw.isascii():
+        short = len(lines) <= MAX_LINE or max(map(len, lines.split(b"\r\n"))) <= MAX_LINE
+        if short and b"\0" not in raw:
+            return "7bit", lines
+        return "quoted-printable", _quoted(lines)
+    high = len(raw) - len(raw.translate(None, _HIGH))
+    if high * _QP_LIMIT > len(raw):
+        return "base64", base64_lines(lines)
+    return "quoted-printable", _quoted(lines)
+
+
+def _quoted(lines: bytes) -> bytes:
+    # b2a_qp ends the lines it wraps like the first line of its input, and by LF if there is none.
+    return b2a_qp(lines.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+
+
+def _ascii_name(filename: str) -> str:
+    """Return a file name in ASCII, without accents and characters that have no ASCII form."""
+    bare = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
+    return _SPACES.sub(" ", bare).strip()
+
+
+def _filename_parameter(name: str) -> str:
+    """Return ``; filename=...`` for Content-Disposition (RFC 2183, RFC 2231)."""
+    if name.isascii() and len(name) <= MAX_PARAMETER:
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'; filename="{escaped}"'
+    value = "UTF8''" + quote(name, safe="", errors="replace")
+    if len(value) <= MAX_PARAMETER:
+        return f"; filename*={value}"
+    size = MAX_PARAMETER // 8
+    pieces = re.findall(rf"(?:%..|[^%]){{1,{size}}}", value)
+    return "".join(f";\r\n filename*{i}*={piece}" for i, piece in enumerate(pieces))
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Return ``data`` in base64, in CRLF-ended lines of 76 characters."""
+    whole = b2a_base64(data, newline=False)
+    if len(whole) <= BASE64_LINE:
+        return whole
+    lines = [whole[at : at + BASE64_LINE] for at in range(0, len(whole), BASE64_LINE)]
+    return b"\r\n".join(lines)
+
+
+def _rfc822_lines(data: bytes) -> bytes:
+    """Return an attached mail in CRLF lines, or b"" if it cannot be sent as 7bit.
+
+    RFC 2046 5.2.1 forbids base64 for message/rfc822, so it is only the last resort.
+    """
+    lines = data.splitlines()
+    if not data.isascii() or b"\0" in data or any(len(line) > 998 for line in lines):
+        return b""
+    return b"\r\n".join(lines)

@@ -16,9 +16,8 @@ from typing import Any
 from outboxbench import site as bench
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.outbox.process import BEFORE_DATA, POINTS
+from tests.outbox.process import BEFORE_DATA, POINTS, worker
 from tests.outbox.site import QUICK, rows
-from tests.outbox.workers import worker
 from tests.smtp_server import SmtpServer
 
 DATABASES = {"sqlite": bench.sqlite, "postgresql": bench.postgresql}
@@ -41,7 +40,7 @@ async def kill_one(config: dict[str, Any], number: int) -> list[int]:
     async with worker(config, post=MAILS, **plan(number)) as doomed:
         try:
             async with asyncio.timeout(random.uniform(0, LONGEST_LIFE)):
-                await doomed.ended.wait()
+                await doomed.end()
         except TimeoutError:
             doomed.signal(signal.SIGKILL)
         await doomed.end()

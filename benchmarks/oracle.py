@@ -31,7 +31,7 @@ from app.database import writing
 from app.migrations import run as migrations
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.visitor import Visitor
+from tests.clients import Visitor
 
 BOUND = {"login": 0.2, "reset": 0.35}
 OLDER_METHOD = "scrypt:32768:8:1"

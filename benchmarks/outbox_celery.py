@@ -29,7 +29,7 @@ from app.outbox.models import Delivery, State
 from app.quart_mail import Message
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.redis_server import RedisServer
+from tests.database_servers import RedisServer
 
 DATABASES = {"sqlite": site.sqlite, "postgresql": site.postgresql}
 WARMING = 120  # mails before the first round: more than one task's, so that two workers start

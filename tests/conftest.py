@@ -17,9 +17,8 @@ from quart.testing import QuartClient
 
 from app import create_app, settings
 from app.migrations import run as migrations
-from tests import postgres
-from tests.parts import database_of
-from tests.redis_server import RedisServer
+from tests.database_servers import PostgresServer, RedisServer, find_postgres
+from tests.inspection import database_of
 
 CHEAP_HASH = "pbkdf2:sha256:1"
 
@@ -57,14 +56,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL server of this test process's own; skips where the machine has none, but not in CI."""
-    binaries = postgres.find_binaries()
+    binaries = find_postgres()
     if binaries is None:
         if os.environ.get("CI"):
             pytest.fail("CI needs PostgreSQL, and initdb is not to be found")
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with postgres.Server(binaries, tmp_path_factory.mktemp("pg")) as server:
+    with PostgresServer(binaries, tmp_path_factory.mktemp("pg")) as server:
         yield server
 
 
@@ -92,7 +91,7 @@ async def database_url(
 ) -> AsyncIterator[str]:
     """The address of a migrated, empty database of this test's own."""
     if database_kind == "postgresql":
-        server: postgres.Server = request.getfixturevalue("postgres_server")
+        server: PostgresServer = request.getfixturevalue("postgres_server")
         url = await server.fresh_database(_migrate)
         yield url
         await server.drop_database(url)

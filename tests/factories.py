@@ -12,7 +12,7 @@ from werkzeug.security import generate_password_hash
 from app.accounts.models import User, followers
 from app.database import Base, reading, writing
 from app.posts.models import Post
-from tests.visitor import Visitor
+from tests.clients import Visitor
 
 PASSWORD = "correct horse"
 HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")

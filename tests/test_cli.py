@@ -12,8 +12,9 @@ import pytest
 
 from app.dev.catcher import Catcher
 from app.migrations import HEAD_REVISION
-from tests import running
-from tests.running import Browser, running_site
+from tests import processes
+from tests.clients import Browser
+from tests.processes import dev_site
 from tests.smtp_server import SmtpServer
 
 PRODUCTION = {
@@ -23,8 +24,8 @@ PRODUCTION = {
 }
 
 
-microblog = partial(running.microblog, **PRODUCTION)
-microblog_process = partial(running.microblog_process, **PRODUCTION)
+microblog = partial(processes.microblog, **PRODUCTION)
+microblog_process = partial(processes.microblog_process, **PRODUCTION)
 
 
 def test_an_operator_makes_the_database_and_an_account() -> None:
@@ -215,7 +216,7 @@ async def test_the_console_takes_leave_of_the_mail_server() -> None:
 
 
 async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:
-    async with running_site(tmp_path) as site:
+    async with dev_site(tmp_path) as site:
         assert f"{site.url}/mailbox" in site.greeting
         host, port = site.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -226,7 +227,7 @@ async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: 
         writer.close()
         await writer.wait_closed()
         assert " 200 " in answer.splitlines()[0]
-    assert site.process.returncode == 0
+    assert site.status == 0
     assert (tmp_path / "var" / "microblog.db").exists()
 
 
@@ -240,7 +241,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
 async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
-    async with running_site(tmp_path, "--host", "::1") as site:
+    async with dev_site(tmp_path, "--host", "::1") as site:
         assert site.url.startswith("http://[::1]:")
         assert "Sign In" in await Browser(site.url).get("/login")
 
@@ -249,7 +250,7 @@ async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
 async def test_dev_on_every_address_is_found_from_this_machine(
     tmp_path: Path, given: dict[str, str]
 ) -> None:
-    async with running_site(tmp_path, "--host", "0.0.0.0", **given) as site:
+    async with dev_site(tmp_path, "--host", "0.0.0.0", **given) as site:
         assert site.url.startswith("http://127.0.0.1:")
         assert f"{site.url}/mailbox" in site.greeting
         assert ("other machines need BASE_URL or TRUSTED_HOSTS" in site.greeting) is not bool(given)
@@ -263,7 +264,7 @@ async def test_dev_on_every_address_is_found_from_this_machine(
 
 
 async def test_dev_uses_the_mail_server_of_the_environment(tmp_path: Path) -> None:
-    async with running_site(tmp_path, MAIL_SERVER="mx.example.com") as site:
+    async with dev_site(tmp_path, MAIL_SERVER="mx.example.com") as site:
         assert "/mailbox" not in site.greeting
         assert "mx.example.com" in site.greeting
 

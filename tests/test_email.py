@@ -16,7 +16,7 @@ from app.database import reading, writing
 from app.outbox.models import Delivery
 from app.quart_mail import Attachment, Message
 from tests.factories import make_user
-from tests.mails import bodies
+from tests.inspection import bodies
 
 Send = Callable[[User], Awaitable[outbox.Handle]]
 

@@ -12,9 +12,9 @@ import pytest
 from quart import Quart
 
 from app.dev.catcher import Catcher
-from tests.mails import reset_link, text_to
-from tests.running import Browser, running_site
-from tests.visitor import Visitor
+from tests.clients import Browser, Visitor
+from tests.inspection import reset_link, text_to
+from tests.processes import dev_site
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_a_kill_between_the_page_and_the_mail_loses_nothing(
     tmp_path: Path, silent_port: int
 ) -> None:
     environment = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(silent_port)}
-    async with running_site(tmp_path, **environment) as site:
+    async with dev_site(tmp_path, **environment) as site:
         browser = Browser(site.url)
         fields = {"username": "susan", "email": "susan@example.com"}
         await browser.submit(
@@ -66,11 +66,11 @@ async def test_a_kill_between_the_page_and_the_mail_loses_nothing(
         )
         page = await browser.submit("/reset_password_request", email="susan@example.com")
         assert "Check your email" in page
-        site.process.send_signal(signal.SIGKILL)
-        await site.process.wait()
+        site.signal(signal.SIGKILL)
+        await site.end()
     async with (
         Catcher(port=silent_port) as catcher,
-        running_site(tmp_path, **environment) as site,
+        dev_site(tmp_path, **environment) as site,
     ):
         link = reset_link(await text_to(catcher, "susan@example.com"))
         browser = Browser(site.url)

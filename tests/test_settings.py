@@ -10,8 +10,8 @@ import pytest
 
 from app import create_app, settings
 from app.settings import SettingsError, load
-from tests.forking import FORKING
-from tests.parts import outbox_of
+from tests.inspection import outbox_of
+from tests.processes import FORKING
 
 GOOD: dict[str, Any] = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from quart import Quart
 
 from app import email
 from tests.outbox.site import rows
-from tests.serving import serving
+from tests.processes import served_site
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
@@ -27,7 +26,7 @@ async def test_it_ends_in_time_and_lets_its_mail_go(
         server.fail("rcpt", "hang")
         for number in range(6):
             await email.send_email("Hi", None, [f"ann{number}@example.com"], "Hi!", None)
-        async with serving(
+        async with served_site(
             tmp_path,
             database_url,
             KEEP_ALIVE_SECONDS,
@@ -46,9 +45,8 @@ async def test_it_ends_in_time_and_lets_its_mail_go(
                 b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=su"
             )
             await upload.drain()
-            served.process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(GRACE_SECONDS + 5):
-                assert await served.process.wait() == 0
+                assert await served.terminate() == 0
             for writer in (idle, upload):
                 writer.close()
     found = await rows()

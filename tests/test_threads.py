@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mails import reset_link
-from tests.running import Browser, running_site
+from tests.clients import Browser
+from tests.inspection import reset_link
+from tests.processes import dev_site
 
 RESET_MAIL = re.compile(r'href="(/mailbox/\d+)"[^>]*>\[Microblog\] Reset Your Password')
 
@@ -21,7 +22,7 @@ def count_threads(pid: int) -> int:
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 async def test_pages_logins_and_mails_start_no_thread(database_url: str, tmp_path: Path) -> None:
-    async with running_site(tmp_path, DATABASE_URL=database_url) as site:
+    async with dev_site(tmp_path, DATABASE_URL=database_url) as site:
         browser = Browser(site.url)
         person = {"username": "susan", "email": "susan@example.com"}
         await browser.submit(
@@ -46,4 +47,4 @@ async def test_pages_logins_and_mails_start_no_thread(database_url: str, tmp_pat
         style = re.search(r'href="(/static/site\.[^"]+)"', await browser.get("/index"))
         assert style is not None
         await asyncio.gather(*(browser.get(page) for page in (*pages, style[1]) for _ in range(4)))
-        assert count_threads(site.process.pid) == 1
+        assert count_threads(site.pid) == 1

@@ -19,9 +19,9 @@ from quart import Quart
 from app import create_app, email
 from app.migrations import run as migrations
 from tests.conftest import CHEAP_HASH
+from tests.database_servers import RedisServer
+from tests.inspection import database_of
 from tests.outbox.site import rows
-from tests.parts import database_of
-from tests.redis_server import RedisServer
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow

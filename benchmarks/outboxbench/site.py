@@ -21,7 +21,7 @@ from app.outbox.models import Delivery, Priority, State
 from app.quart_mail import Message
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests import postgres
+from tests.database_servers import PostgresServer, find_postgres
 
 from app.cli.context import close_connections
 
@@ -64,10 +64,10 @@ def sqlite() -> Iterator[str]:
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Give the address of a new PostgreSQL server's database."""
-    binaries = postgres.find_binaries()
+    binaries = find_postgres()
     if binaries is None:
         raise SystemExit("PostgreSQL is not installed.")
-    with tempfile.TemporaryDirectory() as folder, postgres.Server(binaries, Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, PostgresServer(binaries, Path(folder)) as server:
         yield server.url("postgres")
 
 

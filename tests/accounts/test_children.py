@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.accounts import children
-from tests.running import MICROBLOG, START_SECONDS
+from tests.processes import MICROBLOG, PATIENCE_SECONDS
 
 STOPS = 3
 
@@ -32,7 +32,7 @@ async def stopped(folder: Path) -> tuple[int | None, str]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    async with asyncio.timeout(START_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await process.stdout.readuntil(b"Ctrl-C")
         process.send_signal(signal.SIGTERM)
         _, said = await process.communicate()
@@ -54,7 +54,7 @@ async def test_a_child_that_somebody_else_has_reaped_is_no_warning(
         for each in (process, other):
             each.kill()
         os.waitpid(process.pid, 0)
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await other.wait() == -signal.SIGKILL
             assert await process.wait() == 255
         policy.get_child_watcher().close()

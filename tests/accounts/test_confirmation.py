@@ -15,9 +15,9 @@ from app.accounts import emails
 from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
+from tests.clients import Page, Visitor
 from tests.factories import count, logged_in, make_user
-from tests.mails import bodies, link_to
-from tests.visitor import Page, Visitor
+from tests.inspection import bodies, link_to
 
 CHECK = "Check your email: follow the link there to finish your registration."
 

@@ -15,9 +15,9 @@ from app.database import reading, writing
 from app.email import send_email
 from app.outbox.models import Content, Delivery, State
 from app.posts.models import Post
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
-from tests.mails import sent_by
-from tests.visitor import Page, Visitor
+from tests.inspection import sent_by
 
 
 async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:

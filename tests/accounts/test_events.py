@@ -11,9 +11,9 @@ from sqlalchemy import select
 from app.accounts import tokens
 from app.accounts.models import User
 from app.database import reading
+from tests.clients import Visitor
 from tests.factories import PASSWORD, logged_in, make_user
 from tests.faults.leavers import version
-from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -11,8 +11,8 @@ from quart import Quart
 
 from app.accounts import tokens
 from app.accounts.names import MAX_FOLDED_LENGTH
+from tests.clients import Visitor
 from tests.factories import logged_in, make_user
-from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

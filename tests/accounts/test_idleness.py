@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 
 from app.accounts.models import LoginSession
 from app.database import reading, writing
+from tests.clients import Visitor
 from tests.factories import make_user
-from tests.visitor import Visitor
 
 IDLE = timedelta(seconds=60)
 

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading
 from app.posts.models import Post
+from tests.clients import Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.visitor import Visitor
 
 
 async def test_what_others_do_meanwhile_is_done_or_refused_politely(app: Quart) -> None:

@@ -10,8 +10,8 @@ import pytest
 from quart import Quart
 
 from app.accounts import throttle
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, make_user
-from tests.visitor import Page, Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -14,9 +14,9 @@ from werkzeug.security import generate_password_hash
 from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
+from tests.clients import Visitor
 from tests.conftest import CHEAP_HASH
 from tests.factories import make_user
-from tests.visitor import Visitor
 
 ACTION = re.compile(r'<form class="form" action="([^"]*)"')
 

@@ -12,7 +12,7 @@ from quart import Quart
 import app as package
 from app.mailer import render
 from tests.factories import NOON
-from tests.mails import bodies
+from tests.inspection import bodies
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

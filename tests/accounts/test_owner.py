@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 from app.accounts.models import User
 from app.database import reading, writing
 from app.quart_mail import Message
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.mails import bodies, link_to, sent_by
-from tests.visitor import Page, Visitor
+from tests.inspection import bodies, link_to, sent_by
 
 NEW = "battery staple"
 ASK_AGAIN = "/reset_password_request?again=1"

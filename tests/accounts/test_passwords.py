@@ -18,9 +18,9 @@ from app.accounts.forms import PASSWORD_IS_NAME, PASSWORD_TOO_COMMON
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
+from tests.clients import Page, Visitor
 from tests.conftest import CHEAP_HASH
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.visitor import Page, Visitor
 
 SLOW = "pbkdf2:sha256:600000"
 

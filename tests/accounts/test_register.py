@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.accounts.models import User
 from app.accounts.passwords import Hasher
 from app.database import reading
-from tests.visitor import Visitor
+from tests.clients import Visitor
 
 
 async def stored_users() -> list[str]:

@@ -16,9 +16,9 @@ from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
 from app.quart_mail import Message
+from tests.clients import Visitor
 from tests.factories import make_user
-from tests.mails import bodies, reset_link
-from tests.visitor import Visitor
+from tests.inspection import bodies, reset_link
 
 NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"

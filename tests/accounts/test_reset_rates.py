@@ -11,9 +11,9 @@ from app import mail, outbox
 from app.database import reading, writing
 from app.outbox.models import Delivery
 from app.quart_mail import Message
+from tests.clients import Page, Visitor
 from tests.factories import make_user
-from tests.mails import reset_link
-from tests.visitor import Page, Visitor
+from tests.inspection import reset_link
 
 
 async def ask(app: Quart, address: str = "susan@example.com") -> tuple[Page, list[Message]]:

@@ -15,9 +15,9 @@ from app.accounts.browsers import describe
 from app.accounts.models import KnownDevice, LoginSession
 from app.database import reading
 from app.quart_mail import Message
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.mails import bodies
-from tests.visitor import Page, Visitor
+from tests.inspection import bodies
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"

@@ -9,9 +9,9 @@ from quart import Quart
 
 from app import mail, outbox
 from app.database import reading
+from tests.clients import Page, Visitor
 from tests.factories import make_user
-from tests.mails import reset_link
-from tests.visitor import Page, Visitor
+from tests.inspection import reset_link
 
 TABLES = ("user", "login_session", "known_device", "registration", "outbox", "outbox_content")
 

@@ -10,8 +10,8 @@ from app import mail, outbox
 from app.accounts import credentials, tokens
 from app.accounts.models import User
 from app.database import reading, writing
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.visitor import Page, Visitor
 
 
 async def make_twin(username: str, email: str) -> int:

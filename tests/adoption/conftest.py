@@ -11,7 +11,7 @@ from quart import Quart
 from app import create_app
 from app.migrations import run as migrations
 from tests.conftest import use_fresh_contexts
-from tests.parts import database_of
+from tests.inspection import database_of
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from app.database import reading
 from app.email import send_password_reset_email
 from app.migrations import adoption
 from tests.adoption.old_files import PASSWORD, PBKDF2_HASH, make_old_file
-from tests.mails import link_to
-from tests.visitor import Visitor
+from tests.clients import Visitor
+from tests.inspection import link_to
 
 REACHED = ("root@company.local", "odd..dots@example.com", "me@localhost")
 NOT_REACHED = (

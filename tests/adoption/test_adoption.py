@@ -18,8 +18,8 @@ from app.migrations import adoption
 from app.migrations import run as migrations
 from app.migrations.recognition import NotMicroblog
 from tests.adoption.old_files import EDITIONS, ODD_NAMES, PASSWORD, make_old_file, rows
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.clients import Visitor
+from tests.inspection import database_of
 
 MICROBLOGS_OWN = "ae346256b650"
 MEMBERS = """SELECT u.username, u.email, u.password_hash, u.about_me, u.last_seen FROM user u ORDER BY id"""

@@ -8,7 +8,7 @@ import pytest
 from quart import Quart
 
 from tests.adoption.old_files import EDITIONS, PASSWORD, make_old_file, rows
-from tests.visitor import Visitor
+from tests.clients import Visitor
 
 
 @pytest.fixture(params=sorted(EDITIONS))

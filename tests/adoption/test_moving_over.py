@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.adoption.old_files import PASSWORD, make_old_file, rows
-from tests.running import Browser, microblog, running_site
+from tests.clients import Browser
+from tests.processes import dev_site, microblog
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "from-microblog.md").read_text()
 STEPS = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
 COPY, ADOPT, CHECK, LOOK, SETTINGS, SERVE, BACK = STEPS
-START_SECONDS = 30
+PATIENCE_SECONDS = 30
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ async def served(command: str) -> AsyncIterator[int]:
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (
                 found := re.search(
                     r":(\d+) \(CTRL", line := (await process.stdout.readline()).decode()
@@ -89,7 +90,7 @@ async def test_every_step_of_the_guide(home: Path, tmp_path: Path) -> None:
     accounts = listed.splitlines()[1:]
     assert (await run(CHECK)).splitlines()[1:] == accounts
     assert LOOK.strip() == "microblog dev"
-    async with running_site(tmp_path) as site:
+    async with dev_site(tmp_path) as site:
         browser = Browser(site.url)
         await browser.submit("/login", username="susan", password=PASSWORD)
         assert "David speaks" in await browser.get("/index")

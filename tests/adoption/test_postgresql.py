@@ -9,8 +9,8 @@ from sqlalchemy import text
 from app.database import writing
 from app.migrations import run as migrations
 from tests.adoption.old_files import PASSWORD, PBKDF2_HASH, SCRYPT_HASH
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.clients import Visitor
+from tests.inspection import database_of
 
 LOOSEN = """
 ALTER TABLE "user" ALTER username DROP NOT NULL, ALTER email DROP NOT NULL,

@@ -12,7 +12,7 @@ import pytest
 from app import create_app
 from app.migrations import run as migrations
 from tests.adoption.old_files import PBKDF2_HASH, make_old_file, rows
-from tests.parts import database_of
+from tests.inspection import database_of
 
 MICROBLOGS_OWN = "ae346256b650"
 AUTHORS = "SELECT body, username, email FROM post JOIN user ON user.id = user_id ORDER BY post.id"

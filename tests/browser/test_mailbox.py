@@ -10,7 +10,7 @@ import aiosmtplib
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.running import Site, running_site
+from tests.processes import Site, dev_site
 
 pytestmark = pytest.mark.browser
 
@@ -50,7 +50,7 @@ def hostile_mail(url: str) -> EmailMessage:
 async def test_a_hostile_mail_is_shown_and_kept_at_bay(page: Page, tmp_path: Path) -> None:
     loaded: list[str] = []
     page.on("requestfinished", lambda request: loaded.append(request.url))
-    async with running_site(tmp_path) as site:
+    async with dev_site(tmp_path) as site:
         await page.goto(f"{site.url}/mailbox")
         await expect(page.get_by_text("No mail yet.")).to_be_visible()
         await send(site, hostile_mail(site.url))

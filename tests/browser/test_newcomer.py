@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.running import running_site
+from tests.processes import dev_site
 
 pytestmark = pytest.mark.browser
 
@@ -16,7 +16,7 @@ async def test_the_newcomers_minute(page: Page, tmp_path: Path) -> None:
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    async with running_site(tmp_path) as site:
+    async with dev_site(tmp_path) as site:
         await page.goto(site.url)
         await expect(page).to_have_title("Sign In - Microblog")
         await page.get_by_role("link", name="Register").first.click()

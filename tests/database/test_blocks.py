@@ -18,8 +18,8 @@ from app.accounts.models import User
 from app.database import Database, DatabaseUnavailable, reading, shielded, writing
 from app.migrations import HEAD_REVISION
 from app.migrations import run as migrations
-from tests import postgres
-from tests.parts import connections_in_use, database_of
+from tests.database_servers import PostgresServer
+from tests.inspection import connections_in_use, database_of
 
 Block = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -133,7 +133,7 @@ async def test_a_server_that_takes_nobody_in_is_unavailable(refusal: str) -> Non
 
 @pytest.mark.parametrize(("own", "wrong"), [("postgres@", "nobody@"), ("/microblog?", "/nothing?")])
 async def test_a_wrong_role_or_database_is_told_in_a_sentence(
-    postgres_server: postgres.Server, own: str, wrong: str
+    postgres_server: PostgresServer, own: str, wrong: str
 ) -> None:
     wanted = r"^DATABASE_URL: .* cannot be used \(.* does not exist\); nothing was changed\.$"
     database = Database(postgres_server.url("microblog").replace(own, wrong))

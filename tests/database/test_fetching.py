@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from app.accounts.models import User
 from app.database import DatabaseUnavailable, Query, fetch, writing
 from tests.factories import logged_in, make_user
-from tests.parts import connections_in_use, database_of
+from tests.inspection import connections_in_use, database_of
 
 PERSON = Query(
     select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))

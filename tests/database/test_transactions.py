@@ -16,7 +16,7 @@ from app.database import DatabaseUnavailable, Query, Transaction, writing
 from app.database.places import PLACES, placed
 from app.database.transactions import DriverTransaction, SqlalchemyTransaction
 from tests.factories import make_user
-from tests.parts import database_of
+from tests.inspection import database_of
 
 TELL = Query(
     update(User)

@@ -10,9 +10,9 @@ from quart import Quart
 from app.accounts.models import User, followers
 from app.dev import demo
 from app.posts.models import BODY_LENGTH, Post
+from tests.clients import Browser, Visitor
 from tests.factories import count, make_user
-from tests.running import Browser, running_site
-from tests.visitor import Visitor
+from tests.processes import dev_site
 
 
 async def test_the_demo_is_a_living_place(app: Quart) -> None:
@@ -53,10 +53,10 @@ async def test_where_one_of_the_addresses_is_taken_nobody_moves_in(app: Quart) -
 
 @pytest.mark.slow
 async def test_the_demo_is_beside_who_lives_here_already(tmp_path: Path) -> None:
-    async with running_site(tmp_path) as site:
+    async with dev_site(tmp_path) as site:
         fields = {"username": "susan", "email": "susan@example.com"}
         await Browser(site.url).submit("/register", **fields, password=OWN, password2=OWN)
-    async with running_site(tmp_path, "--demo") as site:
+    async with dev_site(tmp_path, "--demo") as site:
         browser = Browser(site.url)
         await browser.submit("/login", username=demo.GUEST, password=demo.PASSWORD)
         assert "Hi, susan!" in await browser.get("/index")
@@ -64,5 +64,5 @@ async def test_the_demo_is_beside_who_lives_here_already(tmp_path: Path) -> None
 
 @pytest.mark.slow
 async def test_the_command_says_how_to_log_in(tmp_path: Path) -> None:
-    async with running_site(tmp_path, "--demo") as site:
+    async with dev_site(tmp_path, "--demo") as site:
         assert f"log in as {demo.GUEST} with the password: {demo.PASSWORD}" in site.greeting

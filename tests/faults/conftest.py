@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from quart import Quart
 
+from tests.clients import Visitor
 from tests.factories import logged_in
-from tests.visitor import Visitor
 from tests.web.test_fuzz import watched
 
 

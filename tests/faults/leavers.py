@@ -13,8 +13,8 @@ from sqlalchemy import insert, select
 from app.accounts import tokens
 from app.accounts.models import Registration, User
 from app.database import reading, writing
+from tests.clients import Visitor
 from tests.factories import HASH, NOON, PASSWORD, logged_in, make_post, make_user
-from tests.visitor import Visitor
 
 NEW = {"password": "a new horse", "password2": "a new horse"}
 CURRENT = {"current": PASSWORD}

@@ -20,9 +20,10 @@ from app.greeting import Greeted
 from app.outbox.models import Delivery
 from app.posts.models import Post
 from app.reports.models import Failure
+from tests.clients import talk
 from tests.factories import HASH
 from tests.faults.leavers import PARTINGS, Parting, People, leave
-from tests.serving import PRODUCTION, Served, serving, talk
+from tests.processes import PRODUCTION, Site, served_site
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ async def test_every_form_can_be_left(app: Quart, config: dict[str, Any], tmp_pa
     assert rules == set(PARTINGS)
     people = People(app)
     settings = {"PASSWORD_PROCESSES": str(HASHERS), "FLASKY_ADMIN": "admin@site.example"}
-    async with serving(tmp_path, config["DATABASE_URL"], **settings) as served:
+    async with served_site(tmp_path, config["DATABASE_URL"], **settings) as served:
         before = served.connections()
         last = await people.parting("/index", 999)
         for rule in PARTINGS:
@@ -76,12 +77,12 @@ async def test_every_form_can_be_left(app: Quart, config: dict[str, Any], tmp_pa
                 pass
         await nothing_is_used_up(served, people, before)
     await rows_agree()
-    assert not any("event=failure" in line for line in served.log), served.log
+    assert not any("event=failure" in line for line in served.lines), served.lines
     async with reading() as connection:
         assert (await connection.execute(select(func.count()).select_from(Failure))).scalar() == 0
 
 
-async def nothing_is_used_up(served: Served, people: People, before: int) -> None:
+async def nothing_is_used_up(served: Site, people: People, before: int) -> None:
     """Show that as many as ever can be served at once, by as many processes and connections."""
     posts = [await people.parting("/index", 900 + number) for number in range(20)]
     logins = [await people.parting("/login", 0) for _ in range(20)]
@@ -94,7 +95,7 @@ async def nothing_is_used_up(served: Served, people: People, before: int) -> Non
             await asyncio.sleep(0.1)
 
 
-async def statuses(served: Served, partings: list[Parting]) -> set[int]:
+async def statuses(served: Site, partings: list[Parting]) -> set[int]:
     """Send the forms all at once, wait for the answers, and return their statuses."""
     requests = (
         parting.request().replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for parting in partings

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.serving import TOML, Reply, Served, serving
+from tests.clients import Reply
+from tests.processes import TOML, Site, served_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -43,7 +44,7 @@ class Front:
     https: int
     http: int
     log: Path
-    site: Served
+    site: Site
     trust: ssl.SSLContext
 
     async def ask(self, *pieces: bytes, tls: bool = True) -> Reply:
@@ -73,7 +74,7 @@ def free_port() -> int:
         return port
 
 
-def configure(folder: Path, site: Served, https: int, http: int) -> trustme.CA:
+def configure(folder: Path, site: Site, https: int, http: int) -> trustme.CA:
     """Write the shipped file with this machine's ports and paths, and the certificate it names."""
     authority = trustme.CA()
     own = authority.issue_cert("microblog.example")
@@ -101,7 +102,7 @@ async def behind_nginx(folder: Path, database_url: str) -> AsyncIterator[Front]:
         "TRUSTED_HOSTS": "",
         "TRUSTED_PROXIES": "1",
     }
-    async with serving(folder, database_url, **settings) as site:
+    async with served_site(folder, database_url, **settings) as site:
         https, http = free_port(), free_port()
         authority = configure(folder, site, https, http)
         trust = ssl.create_default_context()
@@ -161,11 +162,11 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         assert plain.status == 301
         assert "location: https://microblog.example/login?next=/x" in plain.head.lower()
 
-        lines = [line for line in front.site.log if "event=access" in line]
+        lines = [line for line in front.site.lines if "event=access" in line]
         assert len(lines) == 4
         assert all("peer=127.0.0.1" in line for line in lines)
     logged = front.log.read_text()
     assert '"path":"/reset_password/-"' in logged
-    everything = logged + "".join(front.site.log) + (tmp_path / "microblog.error.log").read_text()
+    everything = logged + "".join(front.site.lines) + (tmp_path / "microblog.error.log").read_text()
     assert "eyJkey" not in everything
     assert "10.9.8.7" not in everything

@@ -16,10 +16,10 @@ from sqlalchemy import literal, select
 
 from app.database import DatabaseUnavailable, Query, Transaction
 from app.posts.models import Post
-from tests import postgres
+from tests.clients import Page, Visitor
+from tests.database_servers import PostgresServer, find_postgres
 from tests.factories import count
-from tests.parts import connections_in_use, database_of
-from tests.visitor import Page, Visitor
+from tests.inspection import connections_in_use, database_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
 
@@ -28,17 +28,17 @@ ONE = Query(select(literal(1)))
 
 
 @pytest.fixture(scope="module")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server of this module's own: it is stopped and frozen, which others would feel."""
-    binaries = postgres.find_binaries()
+    binaries = find_postgres()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with postgres.Server(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
+    with PostgresServer(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
         yield server
 
 
 @contextmanager
-def down(server: postgres.Server) -> Iterator[None]:
+def down(server: PostgresServer) -> Iterator[None]:
     server.stop()
     try:
         yield
@@ -47,7 +47,7 @@ def down(server: postgres.Server) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(server: postgres.Server) -> Iterator[None]:
+def frozen(server: PostgresServer) -> Iterator[None]:
     server.signal(signal.SIGSTOP)
     try:
         yield
@@ -76,7 +76,7 @@ def is_the_503_page(page: Page) -> bool:
 
 @FAULTS
 async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
-    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any
+    app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any
 ) -> None:
     guest = Visitor(app)
     tokens = {
@@ -105,7 +105,7 @@ async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
 
 @FAULTS
 async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
-    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any
+    app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any
 ) -> None:
     token = (await susan.get("/index")).token
 
@@ -126,7 +126,7 @@ async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
 
 @FAULTS
 async def test_what_was_acknowledged_is_there_afterwards(
-    app: Quart, susan: Visitor, postgres_server: postgres.Server, fault: Any, tmp_path: Path
+    app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any, tmp_path: Path
 ) -> None:
     token = (await susan.get("/index")).token
     said = asyncio.Event()
@@ -152,7 +152,7 @@ async def test_what_was_acknowledged_is_there_afterwards(
 
 
 async def test_a_courier_waits_for_a_hanging_server_no_longer_than_a_page(
-    app: Quart, postgres_server: postgres.Server
+    app: Quart, postgres_server: PostgresServer
 ) -> None:
     database = database_of(app)
 

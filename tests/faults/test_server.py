@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import KEEP_ALIVE_SECONDS, Served, serving, talk
+from tests.clients import talk
+from tests.processes import KEEP_ALIVE_SECONDS, Site, served_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -27,7 +28,7 @@ def get(path: bytes) -> bytes:
     return b"GET " + path + HEAD + b"\r\n"
 
 
-async def grown(served: Served, *pieces: bytes, times: int) -> tuple[set[int], int]:
+async def grown(served: Site, *pieces: bytes, times: int) -> tuple[set[int], int]:
     """Send the same `times` at once; return the statuses, and by how many bytes the server grew."""
     before = served.memory()
     replies = await asyncio.gather(*(talk(served.port, *pieces) for _ in range(times)))
@@ -38,7 +39,7 @@ async def test_bodies_of_17_mb_are_refused_without_being_held(
     database_url: str, tmp_path: Path
 ) -> None:
     body = [b"a" * MEGABYTE] * 17
-    async with serving(tmp_path, database_url) as served:
+    async with served_site(tmp_path, database_url) as served:
         assert (await talk(served.port, get(b"/login"))).status == 200
         for path in (b"/login", b"/nothing"):
             told = post(path, b"Content-Length: 17825792")
@@ -61,7 +62,7 @@ async def test_bodies_of_17_mb_are_refused_without_being_held(
 
 async def test_a_slow_body_is_cut_and_holds_nobody_up(database_url: str, tmp_path: Path) -> None:
     settings = {"BODY_TIMEOUT": "1", "MAX_REQUESTS": "4"}
-    async with serving(tmp_path, database_url, **settings) as served:
+    async with served_site(tmp_path, database_url, **settings) as served:
         begun = time.monotonic()
         slow = [
             asyncio.create_task(talk(served.port, post(b"/login", b"Content-Length: 100"), b"a=b"))
@@ -77,7 +78,7 @@ async def test_a_slow_body_is_cut_and_holds_nobody_up(database_url: str, tmp_pat
 async def test_who_is_slow_with_the_head_of_a_request_is_hung_up_on(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path, database_url) as served:
+    async with served_site(tmp_path, database_url) as served:
         begun = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         dripping = asyncio.create_task(drip(writer))
@@ -100,7 +101,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 async def test_more_load_than_it_bears_is_shed_early_and_is_over_in_seconds(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path, database_url, MAX_REQUESTS="5") as served:
+    async with served_site(tmp_path, database_url, MAX_REQUESTS="5") as served:
         await talk(served.port, get(b"/login"))
         before = served.memory()
         replies = await asyncio.gather(
@@ -114,13 +115,13 @@ async def test_more_load_than_it_bears_is_shed_early_and_is_over_in_seconds(
         assert "Temporarily Unavailable" in shed.body
         assert served.memory() - before < 30 * MEGABYTE
         assert (await talk(served.port, get(b"/login"))).status == 200
-        assert sum("event=shed" in line for line in served.log) == 1
+        assert sum("event=shed" in line for line in served.lines) == 1
 
 
 async def test_the_log_has_one_line_each_and_no_reset_link(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path, database_url) as served:
+    async with served_site(tmp_path, database_url) as served:
         for path in (
             b"/reset_password/eyJsecret",
             b"/nothing/eyJsecret",
@@ -128,21 +129,21 @@ async def test_the_log_has_one_line_each_and_no_reset_link(
         ):
             await talk(served.port, get(path), b"X-Evil: \x1b[31m\r\n\r\n")
         await talk(served.port, b"GET /\x1b[31m\r\nevil HTTP/1.1\r\n\r\n")
-    lines = [line for line in served.log if "event=access" in line]
+    lines = [line for line in served.lines if "event=access" in line]
     assert [line.partition("route=")[2].split()[0] for line in lines[::2]] == [
         "/reset_password/<token>",
         "/login",
     ]
     assert len(lines) == 3
-    assert "eyJsecret" not in "".join(served.log)
-    assert all(line.rstrip("\n").isprintable() for line in served.log)
-    assert all(line.startswith("20") for line in served.log), served.log
+    assert "eyJsecret" not in "".join(served.lines)
+    assert all(line.rstrip("\n").isprintable() for line in served.lines)
+    assert all(line.startswith("20") for line in served.lines), served.lines
 
 
 async def test_in_json_every_line_is_json_the_servers_own_too(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path, database_url, LOG_FORMAT="json") as served:
+    async with served_site(tmp_path, database_url, LOG_FORMAT="json") as served:
         assert (await talk(served.port, get(b"/login"))).status == 200
-    loggers = {json.loads(line)["logger"] for line in served.log}
+    loggers = {json.loads(line)["logger"] for line in served.lines}
     assert {"hypercorn.error", "app.events"} <= loggers

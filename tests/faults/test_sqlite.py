@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from quart import Quart
 
+from tests.clients import Visitor
 from tests.faults.test_postgres import is_the_503_page, timed
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.inspection import database_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 

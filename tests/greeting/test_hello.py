@@ -12,8 +12,8 @@ from sqlalchemy import select
 from app import mail, outbox
 from app.database import reading
 from app.greeting import Greeted
-from tests.mails import bodies
-from tests.visitor import Visitor
+from tests.clients import Visitor
+from tests.inspection import bodies
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from quart import Quart
 
 from app.cli.context import close_connections
 from app.outbox.state import Outbox
+from tests.inspection import outbox_of
 from tests.outbox.site import QUICK, make_site
-from tests.parts import outbox_of
 from tests.smtp_server import SmtpServer
 
 

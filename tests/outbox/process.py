@@ -11,7 +11,8 @@ import asyncio
 import os
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,8 +20,9 @@ from app.cli.context import close_connections
 from app.outbox import carrier, claim, ledger
 from app.outbox.carrier import Carrier
 from app.quart_mail import Mail
+from tests.inspection import courier_of, outbox_of
 from tests.outbox.site import make_site, post
-from tests.parts import courier_of, outbox_of
+from tests.processes import Process, forked
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
     "claiming": (claim, "take", False),
@@ -102,8 +104,25 @@ async def main(plan: dict[str, Any]) -> None:
         await close_connections(site)
 
 
-def run(plan: dict[str, Any], told: Connection) -> None:
-    """Carry out a plan in a process of its own, saying on `told` what it does."""
+def run(plan: dict[str, Any], output: Connection) -> None:
+    """Carry out a plan in this process, printing to `output`."""
     warnings.simplefilter("error")
-    os.dup2(told.fileno(), 1)
+    os.dup2(output.fileno(), 1)
     asyncio.run(main(plan))
+
+
+class Worker(Process):
+    """A process that carries out a plan."""
+
+    @property
+    def promised(self) -> list[int]:
+        """The ids of the mails it has committed."""
+        return [int(id_) for line in self.lines if line[:6] == "posted" for id_ in line.split()[1:]]
+
+
+@asynccontextmanager
+async def worker(config: dict[str, Any], **plan: Any) -> AsyncIterator[Worker]:
+    """Carry out a plan in a process of its own; kill it at the end of the block."""
+    async with forked(Worker, run, {"config": config, **plan}) as process:
+        await process.line("ready")
+        yield process

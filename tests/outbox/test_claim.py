@@ -21,8 +21,8 @@ from app.outbox.models import Delivery
 from app.outbox.rules import Event, Outcome, Settlement, Times, settle
 from app.outbox.state import Outbox
 from app.settings import SettingsError
+from tests.inspection import database_of
 from tests.outbox.site import make_site, post, rows
-from tests.parts import database_of
 
 LEASE = 30.0
 SOON = timedelta(seconds=LEASE + 1)

@@ -12,8 +12,8 @@ from sqlalchemy import insert, select
 from app.database import writing
 from app.outbox import claim as claims
 from app.outbox.models import Delivery, Priority, State
+from tests.inspection import database_of
 from tests.outbox.site import post
-from tests.parts import database_of
 
 
 def now() -> datetime:

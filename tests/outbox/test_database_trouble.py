@@ -18,8 +18,8 @@ from app import outbox
 from app.migrations import run as migrations
 from app.outbox.state import Outbox
 from app.quart_mail import Message
+from tests.inspection import courier_of, database_of
 from tests.outbox.site import post, rows
-from tests.parts import courier_of, database_of
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])

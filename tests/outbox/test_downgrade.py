@@ -8,8 +8,8 @@ from quart import Quart
 
 from app import outbox
 from app.migrations import run as migrations
+from tests.inspection import database_of
 from tests.outbox.site import post, rows
-from tests.parts import database_of
 from tests.smtp_server import SmtpServer
 
 BEFORE_THE_OUTBOX = "ae346256b650"

@@ -18,8 +18,8 @@ from quart import Quart
 
 from app import outbox
 from app.cli.context import close_connections
+from tests.inspection import courier_of
 from tests.outbox.site import make_due, make_site, post, rows
-from tests.parts import courier_of
 from tests.smtp_server import SmtpServer
 
 FAULTS = {

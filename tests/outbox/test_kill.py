@@ -11,9 +11,8 @@ import pytest
 from quart import Quart
 
 from app.outbox.state import Outbox
-from tests.outbox.process import BEFORE_DATA, IN_GROUPS, POINTS
+from tests.outbox.process import BEFORE_DATA, IN_GROUPS, POINTS, worker
 from tests.outbox.site import post, rows
-from tests.outbox.workers import worker
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow

@@ -28,8 +28,8 @@ from app.outbox.ledger import Ledger
 from app.outbox.models import Delivery, Priority
 from app.outbox.rules import Event, Outcome
 from tests.conftest import _migrate
+from tests.inspection import database_of, outbox_of
 from tests.outbox.site import make_site
-from tests.parts import database_of, outbox_of
 
 LEASE = 30.0
 BACK = st.integers(0, 3)

@@ -17,8 +17,8 @@ from app.database import reading, writing
 from app.outbox.models import Content
 from app.outbox.state import Outbox
 from app.quart_mail import BadHeaderError, Message, NoRecipientsError
+from tests.inspection import database_of
 from tests.outbox.site import post, rows
-from tests.parts import database_of
 from tests.smtp_server import SmtpServer
 
 

@@ -9,8 +9,8 @@ import pytest
 from quart import Quart
 
 from app.database import DatabaseUnavailable
+from tests.inspection import courier_of
 from tests.outbox.site import post, rows
-from tests.parts import courier_of
 from tests.smtp_server import SmtpServer
 
 

@@ -15,8 +15,8 @@ from app.outbox import queries
 from app.outbox.courier import Courier
 from app.outbox.models import Delivery
 from app.outbox.state import Outbox
+from tests.inspection import courier_of
 from tests.outbox.site import change, make_due, post, rows
-from tests.parts import courier_of
 from tests.smtp_server import SmtpServer
 
 

@@ -20,7 +20,7 @@ from app.outbox import queries, upkeep
 from app.outbox.models import Content, Delivery
 from app.outbox.state import Outbox
 from app.quart_mail import Message
-from tests import running
+from tests import processes
 from tests.outbox.site import change, post, rows
 from tests.smtp_server import SmtpServer
 
@@ -132,7 +132,7 @@ async def test_the_command_line_tells_it_all(
 
     async def microblog(*arguments: str) -> str:
         settings = {"DEBUG": "1", "DATABASE_URL": database_url}
-        done = await asyncio.to_thread(running.microblog, *arguments, **settings)
+        done = await asyncio.to_thread(processes.microblog, *arguments, **settings)
         return done.stdout + done.stderr
 
     [listed] = json.loads(await microblog("outbox", "list", "--state", "failed", "--json"))
@@ -156,7 +156,7 @@ async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
         await outbox.post_message(session, message)
     await post(kind="reset_password", address="secret@example.com")
     settings = {"DEBUG": "1", "DATABASE_URL": database_url}
-    done = await asyncio.to_thread(running.microblog, "outbox", "list", **settings)
+    done = await asyncio.to_thread(processes.microblog, "outbox", "list", **settings)
     head, *kinds = [line.split("\t")[2] for line in done.stdout.splitlines()]
     assert head == "KIND AND RECIPIENT"
     assert kinds == ["reset_password", "message to bob@example.com", "message to ann@example.com"]
@@ -176,7 +176,7 @@ async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
     ],
 )
 def test_the_command_line_says_what_cannot_be(arguments: tuple[str, ...], said: str) -> None:
-    done = running.microblog("outbox", *arguments, DEBUG="1")
+    done = processes.microblog("outbox", *arguments, DEBUG="1")
     assert done.returncode != 0
     assert done.stderr.rstrip().endswith(said)
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.database import reading
 from app.posts import service
 from app.posts.models import Post
+from tests.clients import Visitor
 from tests.factories import logged_in
-from tests.visitor import Visitor
 
 
 async def stored() -> list[str]:

@@ -14,7 +14,7 @@ from app.database import reading, writing
 from app.posts import timeline
 from app.posts.models import Post
 from tests.factories import NOON, logged_in, make_follow, make_post, make_user
-from tests.statements import READS, recorded, statements_of
+from tests.inspection import READS, recorded, statements_of
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from sqlalchemy import delete
 
 from app.database import writing
 from app.posts.models import Post
+from tests.clients import Page, Visitor
 from tests.factories import logged_in, make_follow, make_post, make_user
-from tests.parts import database_of
-from tests.visitor import Page, Visitor
+from tests.inspection import database_of
 
 BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>')
 NEWER = re.compile(r'rel="prev" href="([^"]+)".*?Newer posts')

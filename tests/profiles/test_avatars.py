@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from app.accounts.models import LoginSession
 from app.database import writing
 from tests.factories import logged_in, make_post, make_user
-from tests.statements import statements_of
+from tests.inspection import statements_of
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from quart import Quart
 
+from tests.clients import Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.visitor import Visitor
 
 
 async def test_changes_are_saved_and_shown(app: Quart) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from app.accounts.models import followers
 from app.database import reading
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_follow, make_user
-from tests.statements import READS, recorded
-from tests.visitor import Page, Visitor
+from tests.inspection import READS, recorded
 
 
 async def follows() -> list[tuple[int, int]]:

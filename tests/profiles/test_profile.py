@@ -11,9 +11,9 @@ import pytest
 from quart import Quart
 
 from app.accounts.names import person_path
+from tests.clients import Visitor
 from tests.factories import logged_in, make_follow, make_post, make_user
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.inspection import database_of
 
 
 async def test_a_profile_says_who_it_is(app: Quart) -> None:

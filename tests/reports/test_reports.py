@@ -17,10 +17,9 @@ from app.quart_mail import Message
 from app.reports import ledger
 from app.reports.models import Failure
 from app.web.logs import Line
+from tests.clients import Visitor
 from tests.factories import logged_in
-from tests.mails import bodies
-from tests.parts import connections_in_use, database_of, outbox_of
-from tests.visitor import Visitor
+from tests.inspection import bodies, connections_in_use, database_of, outbox_of
 
 SECRET = "correct-horse-battery-staple"
 

@@ -10,7 +10,7 @@ from quart import Quart
 
 from app.web.errors import RETRY_AFTER_SECONDS
 from app.web.headers import HEADERS
-from tests.asgi import ask
+from tests.clients import ask
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -7,8 +7,8 @@ from quart import Quart
 
 from app.accounts.models import LoginSession, User
 from app.web.csrf import STALE, STALE_BUT_PASSWORDS, STALE_WITH_NOTHING
+from tests.clients import Visitor
 from tests.factories import count, logged_in
-from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from quart import Quart
 from quart.signals import got_background_exception, got_request_exception
 
-from tests.asgi import ask
+from tests.clients import TOKEN, ask
 from tests.factories import logged_in, make_post, make_user
-from tests.visitor import TOKEN
 
 EXAMPLES = int(os.environ.get("FUZZ", "15"))
 fuzz = settings(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from quart import Quart
 
+from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, make_user
-from tests.visitor import Page, Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 HERE = {"headers": {"Host": "example.com"}, "scheme": "https"}

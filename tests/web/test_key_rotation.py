@@ -11,10 +11,10 @@ import pytest
 from quart import Quart
 
 from app import create_app
+from tests.clients import Visitor
 from tests.conftest import use_fresh_contexts
 from tests.factories import PASSWORD, make_user
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.inspection import database_of
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

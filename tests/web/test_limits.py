@@ -10,7 +10,7 @@ import pytest
 from app.web import counters
 from app.web.counters import Counters
 from app.web.limits import Limiter
-from tests.redis_server import RedisServer
+from tests.database_servers import RedisServer
 
 RULE = "3 per 5 minutes"
 

@@ -12,7 +12,7 @@ from quart import Quart
 from app.web import limits
 from app.web.events import Event
 from app.web.logs import Line
-from tests.visitor import Visitor
+from tests.clients import Visitor
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -9,9 +9,9 @@ from quart import Quart
 
 from app.migrations import run as migrations
 from app.web.headers import HEADERS
+from tests.clients import Visitor
 from tests.factories import logged_in
-from tests.parts import database_of
-from tests.visitor import Visitor
+from tests.inspection import database_of
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from quart import Quart, request
 
-from tests.asgi import ask
+from tests.clients import ask
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from app.accounts import tokens
 from app.accounts.models import User
 from app.database import Base, reading, writing
+from tests.clients import Visitor
 from tests.factories import logged_in, make_follow, make_post, make_user
-from tests.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

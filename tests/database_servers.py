@@ -1,15 +1,16 @@
-"""A PostgreSQL server for tests: its own cluster in a temporary directory, reached by a socket file."""
+"""A PostgreSQL and a Redis server for tests, each in a temporary directory and reached by a socket file."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import asyncpg
@@ -20,7 +21,7 @@ HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 MEMORY = Path("/dev/shm")
 
 
-def find_binaries() -> Path | None:
+def find_postgres() -> Path | None:
     """Return the directory of initdb and pg_ctl, or None."""
     for candidate in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (candidate / "initdb").exists():
@@ -29,8 +30,8 @@ def find_binaries() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
-class Server:
-    """One running cluster; `with Server(binaries, directory) as server`."""
+class PostgresServer:
+    """One running cluster; `with PostgresServer(binaries, directory) as server`."""
 
     def __init__(self, binaries: Path, directory: Path, settings: tuple[str, ...] = HASTY) -> None:
         self.binaries = binaries
@@ -71,12 +72,7 @@ class Server:
             with suppress(ProcessLookupError):  # a child may end while we count them
                 os.kill(process, number)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -114,3 +110,57 @@ class Server:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+class RedisServer:
+    """`async with RedisServer() as server` runs one; `start` and `stop` may be called in between."""
+
+    def __init__(self) -> None:
+        self.binary = shutil.which("redis-server")
+        self.directory = Path(tempfile.mkdtemp(prefix="redis"))
+        self.socket = self.directory / "socket"
+        self.process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis+socket://{self.socket}"
+
+    async def start(self) -> None:
+        assert self.binary is not None
+        self.process = await asyncio.create_subprocess_exec(
+            self.binary, "--port", "0", "--unixsocket", str(self.socket), "--save", "",
+            "--dir", str(self.directory), stdout=DEVNULL,
+        )  # fmt: skip
+        async with asyncio.timeout(10):
+            while await self._say("PING") != b"+PONG":
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            await self.process.wait()
+            self.socket.unlink(missing_ok=True)
+            self.process = None
+
+    async def flush(self) -> None:
+        assert await self._say("FLUSHALL") == b"+OK"
+
+    async def _say(self, command: str) -> bytes:
+        """Send one command and return the first line of the answer, b"" when there is none."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.socket)
+        except OSError:
+            return b""
+        writer.write(command.encode() + b"\r\n")
+        answer = (await reader.readline()).strip()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -165,3 +165,77 @@ async def test_the_state_of_an_app_does_what_flask_mails_does(
             await other.send_message("another app's", ["to@example.com"], "4")
     assert [message.subject for message in recorded] == ["one", "two", "three"]
     assert len(catcher.envelopes) == 3
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann@example.com",
+        "Ann <ann@example.com>",
+        '"Doe, John" <john@example.com>',
+        ("Ann", "ann@example.com"),
+        ("", "ann@example.com"),
+        ("Dr. Ann", "ann@example.com"),
+        ("Zoë", "zoe@example.com"),
+        "Jörg Ünal <j@example.com>",
+        "ann@bücher.example",
+        ("Ą" * 60, "a@example.com"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1"])
+def test_sanitize_address_is_flask_mails(address: Any, encoding: str) -> None:
+    expected = flask_mail.sanitize_address(address, encoding)
+    assert quart_mail.sanitize_address(address, encoding) == expected
+
+
+@pytest.mark.parametrize(
+    "subject", ["", "plain", "word " * 40, "Zażółć gęślą jaźń", "é" * 200, "表題"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "shift_jis"])
+def test_sanitize_subject_is_flask_mails(subject: str, encoding: str) -> None:
+    expected = flask_mail.sanitize_subject(subject, encoding)
+    assert quart_mail.sanitize_subject(subject, encoding) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        ("text", ()),
+        ("tëxt".encode(), ()),
+        (b"t\xebxt", ("iso-8859-1",)),
+        (b"t\xebxt", ("utf-8", "replace")),
+        (7, ()),
+        (None, ()),
+        (ValueError("a", "b"), ()),
+    ],
+)
+def test_force_text_is_flask_mails(value: Any, options: tuple[str, ...]) -> None:
+    assert quart_mail.force_text(value, *options) == flask_mail.force_text(value, *options)
+
+
+def test_force_text_raises_what_flask_mails_does() -> None:
+    for force_text in (flask_mail.force_text, quart_mail.force_text):
+        with pytest.raises(UnicodeDecodeError):
+            force_text(b"\xff")
+
+
+def test_sanitize_addresses_is_flask_mails() -> None:
+    given: list[str | tuple[str, str]] = [
+        "ann@example.com",
+        PAIR,
+        ("Zoë", "zoe@example.com"),
+        "ann@example.com",
+    ]
+    expected = flask_mail.sanitize_addresses(given)
+    assert quart_mail.sanitize_addresses(given) == expected
+
+
+def test_flask_mails_faults_are_not_in_the_sanitize_functions() -> None:
+    assert quart_mail.sanitize_addresses("ann@example.com") == ["ann@example.com"]
+    assert quart_mail.sanitize_address("Doe, John <john@example.com>").endswith(
+        "<john@example.com>"
+    )
+    assert quart_mail.sanitize_address("jörg@straße.de") == "jörg@xn--strae-oqa.de"
+    evil = "x\r\nBcc: victim@example.com"
+    assert "\n" not in quart_mail.sanitize_subject(evil)
+    assert "\n" not in quart_mail.sanitize_address((evil, "ann@example.com"))

@@ -58,6 +58,7 @@ from .errors import (
     TlsNotOffered,
     UnknownHost,
 )
+from .headers import force_text, sanitize_address, sanitize_addresses, sanitize_subject
 from .mail import Connection, Mail
 from .message import Message
 from .mime import Attachment
@@ -105,5 +106,9 @@ __all__ = [
     "TlsNotOffered",
     "UnknownHost",
     "email_dispatched",
+    "force_text",
+    "sanitize_address",
+    "sanitize_addresses",
+    "sanitize_subject",
     "signals",
 ]

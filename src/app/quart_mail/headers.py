@@ -1,4 +1,4 @@
-"""Header fields: validation, encoding (RFC 2047) and folding (RFC 5322 2.2.3)."""
+"""Header fields: validation, encoding (RFC 2047), folding (RFC 5322 2.2.3), Flask-Mail's helpers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from email.charset import SHORTEST, Charset
 from email.header import Header
 from functools import lru_cache
+from typing import Any
 
 from .address import Address, mailbox, phrase, split
 from .errors import BadHeaderError, MessageError
@@ -163,3 +164,39 @@ def formatted(address: Address, codec: Charset) -> str:
     if name.isascii() and len(name) <= PREFERRED_LINE * 2:
         return f"{phrase(name)} <{spec}>"
     return f"{words(name, codec if not name.isascii() else charset('utf-8'))} <{spec}>"
+
+
+def sanitize_address(addr: Address, encoding: str = "utf-8") -> str:
+    """Return an address for a header, as Flask-Mail's function does; raises BadAddressError.
+
+    Unlike there, a comma in the name is kept, line breaks are removed, domains follow IDNA 2008, and a
+    non-ASCII local part stays as it is (SMTPUTF8).
+    """
+    name, spec = mailbox(split(addr))
+    return f"{_encoded(name, encoding)} <{spec}>" if name else spec
+
+
+def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") -> list[str]:
+    """Return ``sanitize_address`` of each address; a single string is one address."""
+    if isinstance(addresses, str):
+        addresses = [addresses]
+    return [sanitize_address(address, encoding) for address in addresses]
+
+
+def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:
+    """Return a subject for a header, as Flask-Mail's function does, but without line breaks of its own."""
+    subject = clean(subject)
+    return subject if subject.isascii() else _encoded(subject, encoding)
+
+
+def _encoded(text: str, encoding: str) -> str:
+    text = _SURROGATE.sub("\ufffd", text)
+    try:
+        return Header(text, charset(encoding)).encode()
+    except UnicodeError:
+        return Header(text, charset("utf-8")).encode()
+
+
+def force_text(s: Any, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return text, decoded bytes, or the ``str`` of anything else; raises UnicodeDecodeError."""
+    return s.decode(encoding, errors) if isinstance(s, bytes) else str(s)

@@ -67,7 +67,7 @@ LAYERS = [
         "proof",
         "twins",
     ),
-    *("queries", "timeline", "keyset", "models", "tokens", "passwords"),
+    *("queries", "models", "tokens", "passwords"),
 ]
 
 

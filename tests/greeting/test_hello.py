@@ -26,7 +26,7 @@ async def names() -> list[str]:
         return list((await connection.execute(select(Greeted.name))).scalars())
 
 
-async def test_a_stranger_is_greeted_as_one(app: Quart) -> None:
+async def test_a_visitor_without_a_name_is_a_stranger(app: Quart) -> None:
     page = await Visitor(app).get("/hello")
     assert page.title == "Hello - Microblog"
     assert "Hello, Stranger!" in page.text
@@ -34,7 +34,7 @@ async def test_a_stranger_is_greeted_as_one(app: Quart) -> None:
     assert "Pleased to meet you!" not in page.text
 
 
-async def test_a_new_name_is_greeted_stored_and_told_of(app: Quart) -> None:
+async def test_a_new_name_is_greeted_stored_and_mailed(app: Quart) -> None:
     visitor = Visitor(app)
     with mail.record_messages() as sent:
         page = await visitor.submit("/hello", name="Susan <3")
@@ -65,7 +65,7 @@ async def test_a_known_name_is_welcomed_back_without_a_mail(app: Quart) -> None:
     assert sent == []
 
 
-async def test_a_name_is_new_once_also_at_the_same_instant(app: Quart) -> None:
+async def test_a_name_is_new_only_once_among_simultaneous_requests(app: Quart) -> None:
     visitors = [Visitor(app) for _ in range(8)]
     with mail.record_messages() as sent:
         await asyncio.gather(*(visitor.submit("/hello", name="Susan") for visitor in visitors))
@@ -85,7 +85,7 @@ async def test_a_name_is_new_once_also_at_the_same_instant(app: Quart) -> None:
         ("a\0b", "This contains a character that cannot be stored."),
     ],
 )
-async def test_what_is_no_name_is_refused_under_the_field(
+async def test_an_invalid_name_is_refused_under_the_field(
     app: Quart, name: str, message: str
 ) -> None:
     page = await Visitor(app).submit("/hello", name=name)
@@ -93,7 +93,7 @@ async def test_what_is_no_name_is_refused_under_the_field(
     assert await names() == []
 
 
-async def test_without_an_admin_nobody_is_told(config: dict[str, Any], app: Quart) -> None:
+async def test_without_an_admin_no_mail_is_sent(config: dict[str, Any], app: Quart) -> None:
     app.config["FLASKY_ADMIN"] = None
     visitor = Visitor(app)
     with mail.record_messages() as sent:

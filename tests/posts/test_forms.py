@@ -8,7 +8,7 @@ import pytest
 from quart import Quart
 
 from app.greeting import NameForm
-from app.posts.forms import PostForm
+from app.posts.routes import PostForm
 from app.profiles.forms import EditProfileForm
 from app.web.forms import Form
 from tests.factories import logged_in
@@ -25,7 +25,7 @@ FIELD = re.compile(r'<label[^>]* for="(\w+)">(.*?)</label>')
     ],
 )
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_labels_stand_by_their_fields(
+async def test_fields_have_their_labels(
     app: Quart, path: str, form: type[Form], fields: list[tuple[str, str]]
 ) -> None:
     susan, _ = await logged_in(app, "susan")

@@ -1,4 +1,4 @@
-"""Saying something: what is stored, and what a person is told."""
+"""Writing a post: what is stored, and what the page says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from quart import Quart
 from sqlalchemy import select
 
 from app.database import reading
-from app.posts import service
-from app.posts.models import Post
+from app.posts.models import AuthorDeletedError, Post, create_post
 from tests.clients import Visitor
 from tests.factories import logged_in
 
@@ -19,7 +18,7 @@ async def stored() -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/", "/index"])
-async def test_a_post_is_stored_and_seen(app: Quart, path: str) -> None:
+async def test_a_post_is_stored_and_shown(app: Quart, path: str) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.submit(path, post="Hello, world!")
     assert (page.status, page.location) == (302, "/index")
@@ -41,7 +40,7 @@ async def test_a_post_is_stored_and_seen(app: Quart, path: str) -> None:
         "<b>not bold</b> & 'quoted' \"twice\"",
     ],
 )
-async def test_what_is_typed_is_stored_as_typed(app: Quart, body: str) -> None:
+async def test_text_is_stored_as_typed(app: Quart, body: str) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.submit("/index", post=body)
     assert page.location == "/index"
@@ -49,7 +48,7 @@ async def test_what_is_typed_is_stored_as_typed(app: Quart, body: str) -> None:
     assert "<b>" not in (await susan.get("/index")).text
 
 
-async def test_a_browsers_line_break_counts_as_one_character(app: Quart) -> None:
+async def test_a_line_break_counts_as_one_character(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await susan.submit("/index", post="x" * 69 + "\r\n" + "y" * 70)).status == 302
     assert await stored() == ["x" * 69 + "\n" + "y" * 70]
@@ -60,12 +59,12 @@ async def test_a_browsers_line_break_counts_as_one_character(app: Quart) -> None
     [
         ("", "This field is required."),
         (" \n ", "This field is required."),
-        ("\u200b\u2060\u00ad", "This field is required."),  # nothing of it can be seen
+        ("\u200b\u2060\u00ad", "This field is required."),  # invisible
         ("x" * 141, "Field must be between 1 and 140 characters long."),
         ("a\0b", "This contains a character that cannot be stored."),
     ],
 )
-async def test_a_post_that_does_not_fit_is_refused_under_its_field(
+async def test_an_invalid_post_is_refused_under_its_field(
     app: Quart, body: str, message: str
 ) -> None:
     susan, _ = await logged_in(app, "susan")
@@ -84,7 +83,7 @@ async def test_a_stale_token_keeps_what_was_typed(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/index", "/explore"])
-async def test_who_is_not_logged_in_is_asked_to(app: Quart, path: str) -> None:
+async def test_anonymous_visitors_are_sent_to_the_login(app: Quart, path: str) -> None:
     visitor = Visitor(app)
     page = await visitor.get(path)
     assert page.status == 302
@@ -92,13 +91,13 @@ async def test_who_is_not_logged_in_is_asked_to(app: Quart, path: str) -> None:
     assert "Please log in to access this page." in (await visitor.get("/login")).flashes
 
 
-async def test_an_account_deleted_while_it_speaks_says_nothing(app: Quart) -> None:
-    with pytest.raises(service.AuthorGone):
-        await service.say(4711, "hello")
+async def test_a_post_of_an_account_deleted_meanwhile_is_not_stored(app: Quart) -> None:
+    with pytest.raises(AuthorDeletedError):
+        await create_post(4711, "hello")
     assert await stored() == []
 
 
-async def test_who_was_logged_out_meanwhile_hears_that_nothing_was_saved(app: Quart) -> None:
+async def test_a_post_sent_after_the_session_ended_says_that_nothing_was_saved(app: Quart) -> None:
     visitor = Visitor(app)
     page = await visitor.post("/index", post="a long thought")
     assert page.location == "/login?next=/index"

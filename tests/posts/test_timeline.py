@@ -1,4 +1,4 @@
-"""Whose posts a person sees, in which order, and how pages of them hang together."""
+"""Which posts a page shows, in which order, and how pages are linked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def walk(visitor: Visitor, path: str, pattern: re.Pattern[str]) -> list[li
     return pages
 
 
-async def test_the_timeline_is_mine_and_theirs_whom_i_follow_newest_first(app: Quart) -> None:
+async def test_the_timeline_has_ones_own_and_followed_posts_newest_first(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     david, mary = await make_user("david"), await make_user("mary")
     await make_follow(me, david)
@@ -90,7 +90,7 @@ async def test_the_first_page_has_no_newer_and_the_last_no_older_posts(app: Quar
     assert (link(NEWER, page), link(OLDER, page)) == (None, None)
 
 
-async def test_a_post_that_comes_meanwhile_moves_nothing(app: Quart) -> None:
+async def test_a_new_post_does_not_shift_the_pages(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     for number in range(5):
         await make_post(me, f"post {number}", minute=number)
@@ -106,7 +106,7 @@ async def test_a_post_that_comes_meanwhile_moves_nothing(app: Quart) -> None:
     assert link(NEWER, page) is not None
 
 
-async def test_a_position_whose_post_is_gone_still_leads_on(app: Quart) -> None:
+async def test_a_cursor_whose_post_was_deleted_still_works(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     ids = [await make_post(me, f"post {number}", minute=number) for number in range(5)]
     older = link(OLDER, await susan.get("/explore"))
@@ -129,24 +129,24 @@ NONSENSE = [
     "bm93fjE",  # "now~1"
     "OTk5OS0xMi0zMX45OTk5OTk5OTk5OTk5OTk5OTk5OTk",  # an id beyond any integer
 ]
-BEYOND = [
+OUT_OF_RANGE = [
     "MDAwMS0wMS0wMX4x",  # the year 1, before every post
     "MjAwMS0xMS0yMCAxMjowMDowMCswMDowMH4x",  # with a time zone
 ]
 
 
 @pytest.mark.parametrize("path", ["/index", "/explore", "/user/susan"])
-async def test_a_made_up_position_shows_the_first_page(app: Quart, path: str) -> None:
+async def test_a_made_up_cursor_shows_the_first_page(app: Quart, path: str) -> None:
     susan, me = await logged_in(app, "susan")
     for number in range(5):
         await make_post(me, f"post {number}", minute=number)
-    queries = [f"{side}={position}" for side in ("before", "after") for position in NONSENSE]
-    queries += [f"before={position}" for position in BEYOND] + ["before=&after=", "page=2"]
+    queries = [f"{side}={cursor}" for side in ("before", "after") for cursor in NONSENSE]
+    queries += [f"before={cursor}" for cursor in OUT_OF_RANGE] + ["before=&after=", "page=2"]
     for query in queries:
         assert bodies(await susan.get(f"{path}?{query}")) == ["post 4", "post 3", "post 2"], query
 
 
-async def test_rows_of_other_programs_are_paged_too(app: Quart) -> None:
+async def test_times_without_fractions_are_paged_too(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     async with database_of(app).writing() as session:
         for number in range(5):
@@ -158,7 +158,7 @@ async def test_rows_of_other_programs_are_paged_too(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("path", ["/index", "/explore", "/user/susan"])
-async def test_a_site_without_posts_says_so(app: Quart, path: str) -> None:
+async def test_a_page_without_posts_says_so(app: Quart, path: str) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.get(path)
     assert page.status == 200

@@ -1,4 +1,4 @@
-"""Pictures drawn here instead of fetched from Gravatar."""
+"""Avatars drawn by the site instead of Gravatar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"AVATARS": "local"}
 
 
-async def test_pages_show_pictures_of_this_site_alone(app: Quart) -> None:
+async def test_pages_show_avatars_of_this_site_only(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     await make_post(await make_user("david"), "Hello")
     await make_post(me, "Hello too")
@@ -41,13 +41,13 @@ async def test_pages_show_pictures_of_this_site_alone(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.svg", "A" * 32 + ".svg", "0" * 33 + ".svg", "%00.svg"])
-async def test_only_digests_have_pictures(app: Quart, name: str) -> None:
+async def test_only_digests_have_avatars(app: Quart, name: str) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await susan.get(f"/avatar/{name}")).status == 404
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_a_picture_that_caches_keep_is_not_about_its_reader(app: Quart, ended: bool) -> None:
+async def test_a_cached_avatar_does_not_depend_on_the_session(app: Quart, ended: bool) -> None:
     susan, _ = await logged_in(app, "susan")
     if ended:
         async with writing() as session:

@@ -44,7 +44,7 @@ async def test_about_me_may_be_emptied(app: Quart) -> None:
         ("about_me", "a\0b", "This contains a character that cannot be stored."),
     ],
 )
-async def test_what_cannot_be_is_said_under_its_field(
+async def test_errors_stand_under_their_field(
     app: Quart, field: str, value: str, message: str
 ) -> None:
     await make_user("david")
@@ -74,7 +74,7 @@ async def test_an_old_name_that_the_rules_refuse_may_stay(app: Quart, name: str)
     assert (await odd.get("/user/better")).status == 200
 
 
-async def test_of_ten_who_take_one_name_at_once_one_gets_it(app: Quart) -> None:
+async def test_one_of_ten_simultaneous_renames_to_one_name_wins(app: Quart) -> None:
     people = [(await logged_in(app, f"person{number}"))[0] for number in range(10)]
     pages = await asyncio.gather(
         *(person.submit("/edit_profile", username="Star", about_me="") for person in people)

@@ -44,7 +44,7 @@ async def test_following_and_unfollowing(app: Quart) -> None:
     assert await follows() == []
 
 
-async def test_twice_is_once(app: Quart) -> None:
+async def test_following_twice_changes_nothing(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     david = await make_user("david")
     for _ in range(2):
@@ -66,13 +66,13 @@ async def test_twice_is_once(app: Quart) -> None:
         ("/follow/" + "x" * 5000, f"User {'x' * 64}… not found."),
     ],
 )
-async def test_what_cannot_be_is_said(app: Quart, path: str, flash: str) -> None:
+async def test_refusals_are_flashed(app: Quart, path: str, flash: str) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await press(susan, path)).flashes == [flash.replace("\0", "\ufffd")]
     assert await follows() == []
 
 
-async def test_at_the_same_instant_nothing_breaks(app: Quart) -> None:
+async def test_simultaneous_follows_do_not_fail(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     david = await make_user("david")
     token = (await susan.get("/user/david")).token
@@ -98,7 +98,7 @@ async def test_only_a_post_with_a_token_follows(app: Quart, verb: str) -> None:
     assert david not in [pair[1] for pair in await follows()]
 
 
-async def test_who_has_to_log_in_first_comes_back_to_the_profile(app: Quart) -> None:
+async def test_the_login_leads_back_to_the_profile(app: Quart) -> None:
     await make_user("susan")
     await make_user("david")
     visitor = Visitor(app)
@@ -110,7 +110,7 @@ async def test_who_has_to_log_in_first_comes_back_to_the_profile(app: Quart) -> 
 
 
 @pytest.mark.parametrize("verb", ["follow", "unfollow"])
-async def test_a_button_counts_nobodys_followers(app: Quart, verb: str) -> None:
+async def test_a_button_does_not_count_followers(app: Quart, verb: str) -> None:
     susan, _ = await logged_in(app, "susan")
     await make_user("david")
     token = (await susan.get("/user/david")).token

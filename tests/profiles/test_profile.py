@@ -1,4 +1,4 @@
-"""A person's page, under any name that a database may hold."""
+"""A person's page, for every name that a database may hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.factories import logged_in, make_follow, make_post, make_user
 from tests.inspection import database_of
 
 
-async def test_a_profile_says_who_it_is(app: Quart) -> None:
+async def test_a_profile_shows_the_person(app: Quart) -> None:
     susan, me = await logged_in(app, "susan")
     seen = datetime(2026, 11, 19, 8, 30, tzinfo=UTC)
     david = await make_user("david", about_me="I like <tea>.", last_seen=seen)
@@ -46,13 +46,13 @@ async def test_ones_own_profile_leads_to_editing_it(app: Quart) -> None:
     assert "0 followers, 0 following." in page.text
 
 
-async def test_a_name_in_other_letters_leads_to_the_same_person(app: Quart) -> None:
+async def test_names_ignore_case(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     await make_user("David")
     assert (await susan.get("/user/dAVID")).title == "David - Microblog"
 
 
-async def test_of_two_names_that_differ_by_case_each_has_its_page(app: Quart) -> None:
+async def test_two_names_that_differ_by_case_each_have_a_page(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     await make_user("david")
     twin = await make_user("twin", username_canonical=None)
@@ -69,7 +69,7 @@ async def test_of_two_names_that_differ_by_case_each_has_its_page(app: Quart) ->
     "name",
     ["nobody", "%00", "a%00b", "%ED%A0%80", "%FF", "x" * 5000, "%2e%2e", "a%2Fb", "%0d%0aX:y"],
 )
-async def test_nobodys_profile_is_not_found(app: Quart, name: str) -> None:
+async def test_unknown_names_are_not_found(app: Quart, name: str) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.get(f"/user/{name}")
     assert page.status == 404
@@ -81,7 +81,7 @@ async def test_nobodys_profile_is_not_found(app: Quart, name: str) -> None:
 ODD_NAMES = ["a/b", "..", ".", "a//b", "/a", "a/../b", "login", "x" * 64, "a b", "50%", "ü?#&+", "a\\b", "<i>", "שלום"]  # fmt: skip
 
 
-async def test_odd_names_of_old_databases_have_working_pages_and_buttons(app: Quart) -> None:
+async def test_unusual_names_of_old_databases_have_working_pages_and_buttons(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     for number, name in enumerate(ODD_NAMES):
         user_id = await make_user(name, email=f"odd{number}@example.com")
@@ -102,12 +102,12 @@ async def test_odd_names_of_old_databases_have_working_pages_and_buttons(app: Qu
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\\b"])
-async def test_a_name_in_the_path_is_found_where_a_client_sends_it(app: Quart, name: str) -> None:
+async def test_encoded_names_in_the_path_are_found(app: Quart, name: str) -> None:
     susan, _ = await logged_in(app, "susan")
     await make_user(name, email="odd@example.com")
     assert (await susan.get(f"/user/{quote(name, safe='')}")).title == f"{name} - Microblog"
 
 
-async def test_who_is_not_logged_in_is_asked_to(app: Quart) -> None:
+async def test_anonymous_visitors_are_sent_to_the_login(app: Quart) -> None:
     page = await Visitor(app).get("/user/susan")
     assert page.location == "/login?next=/user/susan"

@@ -1,4 +1,4 @@
-"""Posts: the timeline, exploring, and saying something."""
+"""Posts: the timeline, the page of everybody's posts, and writing one."""
 
 from __future__ import annotations
 

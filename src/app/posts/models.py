@@ -1,19 +1,20 @@
-"""The table of posts, with Microblog v0.10's columns."""
+"""The table of posts, with Microblog v0.10's columns, and how a post is stored."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, UtcDateTime
+from app.database import Base, UtcDateTime, writing
 
 BODY_LENGTH = 140
 
 
 class Post(Base):
-    """Something that somebody said, at most 140 characters."""
+    """A short text by a user, at most 140 characters."""
 
     __tablename__ = "post"
     __table_args__ = (
@@ -28,3 +29,18 @@ class Post(Base):
 
     def __repr__(self) -> str:
         return f"<Post {self.body}>"
+
+
+class AuthorDeletedError(LookupError):
+    """The author's account was deleted while the post was being sent."""
+
+
+async def create_post(author_id: int, body: str) -> int:
+    """Store a post and return its id; raises AuthorDeletedError."""
+    post = Post(body=body, user_id=author_id)
+    try:
+        async with writing() as session:
+            session.add(post)
+    except IntegrityError as error:
+        raise AuthorDeletedError(author_id) from error
+    return post.id

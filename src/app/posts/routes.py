@@ -1,4 +1,4 @@
-"""The pages of posts."""
+"""The pages of posts, and the form that writes one."""
 
 from __future__ import annotations
 
@@ -6,31 +6,46 @@ from contextlib import suppress
 
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
+from wtforms import SubmitField
+from wtforms.validators import DataRequired
 
 from app.accounts.auth import login_required, visitor
-from app.posts import queries, service
-from app.posts.forms import PostForm
-from app.web import paging
+from app.posts import queries
+from app.posts.models import BODY_LENGTH, AuthorDeletedError, create_post
 from app.web.blueprint import Blueprint
+from app.web.fields import TextAreaField
+from app.web.forms import REQUIRED, Bounded, Form, storable, unify_newlines, visible
+from app.web.paging import parse_cursor
 
 POSTED = "Your post is now live!"
 
 blueprint = Blueprint("posts", __name__)
 
 
+class PostForm(Form):
+    """Say something."""
+
+    post = TextAreaField(
+        "Say something",
+        [DataRequired(REQUIRED), Bounded(min=1, max=BODY_LENGTH), visible, storable],
+        filters=[unify_newlines],
+    )
+    submit = SubmitField("Submit")
+
+
 @blueprint.route("/", methods=["GET", "POST"])
 @blueprint.route("/index", methods=["GET", "POST"])
 @login_required
 async def index() -> ResponseReturnValue:
-    """Show what the visitor and the people they follow said, and take something new."""
+    """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
     if form.validate_on_submit():
-        with suppress(service.AuthorGone):  # the timeline asks to log in
-            await service.say(me.id, form.post.data)
+        with suppress(AuthorDeletedError):  # the redirect leads to the login
+            await create_post(me.id, form.post.data)
             await flash(POSTED, "success")
         return redirect("/index")
-    page = await queries.timeline(me.id, paging.asked(request.args), _size())
+    page = await queries.timeline(me.id, parse_cursor(request.args), _page_size())
     html = await render_template(
         "posts/index.html", title="Home", form=form, path="/index", page=page
     )
@@ -40,11 +55,11 @@ async def index() -> ResponseReturnValue:
 @blueprint.get("/explore")
 @login_required
 async def explore() -> ResponseReturnValue:
-    """Show what everybody said."""
-    page = await queries.everybody(paging.asked(request.args), _size())
+    """Show everybody's posts."""
+    page = await queries.everybody(parse_cursor(request.args), _page_size())
     return await render_template("posts/explore.html", title="Explore", path="/explore", page=page)
 
 
-def _size() -> int:
+def _page_size() -> int:
     size: int = current_app.config["POSTS_PER_PAGE"]
     return size

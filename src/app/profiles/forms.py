@@ -1,4 +1,4 @@
-"""The form of profiles."""
+"""The form of the page Edit Profile."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.web.forms import Form, refuse, storable, unify_newlines
 
 
 class OwnUsernameField(UsernameField):
-    """A name that may also stay what it is: old databases hold names that today's rules refuse."""
+    """A name that may also stay unchanged, because old databases hold names that today's rules refuse."""
 
     own: str = ""
 
     def pre_validate(self, form: object) -> None:
-        """Accept the name that the person has already, without asking the rules."""
+        """Accept the person's present name without checking it."""
         sent = self.raw_data[0] if self.raw_data else None
         if self.own and sent is not None and self.own in (sent, self.data):
             self.data = self.own
@@ -42,5 +42,5 @@ class EditProfileForm(Form):
         self.username.own = own
 
     def refuse_username(self) -> None:
-        """Say under the name that somebody has it already."""
+        """Say under the name that somebody else has it."""
         refuse(self.username, DIFFERENT_USERNAME)

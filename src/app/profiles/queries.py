@@ -1,4 +1,4 @@
-"""Reading people: one statement finds a person with all that their page says about them."""
+"""Reading profiles: one statement finds a person with everything that their page shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.database import Query, fetch, is_storable
 
 
 class Person(NamedTuple):
-    """A person as their page shows them, `is_followed` by its reader or not."""
+    """A person as their page shows them; `is_followed`: by the reader of the page."""
 
     id: int
     username: str
@@ -35,7 +35,7 @@ READER = bindparam("reader", type_=Integer)
 
 
 def _named(people: Select[*tuple[Any, ...]]) -> Query:
-    """Return the query for whoever of `people` is called NAME, the exact name first."""
+    """Return the query for the one of `people` called NAME: exactly, or else by another case."""
     condition = User.named(NAME, FOLDED)
     return Query(people.where(condition).order_by(exact_first(User.username, NAME)).limit(1))
 
@@ -60,7 +60,7 @@ PERSON = _named(
         .exists(),
     )
 )
-WHOM = _named(select(User.id, User.username))
+IDENTITY = _named(select(User.id, User.username))
 
 
 async def find(username: str, *, reader_id: int) -> Person | None:
@@ -75,7 +75,7 @@ async def identify(username: str) -> tuple[int, str] | None:
     """Return id and stored name of the person that `find` finds."""
     if not is_storable(username):
         return None
-    rows = await fetch(WHOM, name=username, folded=canonical(username))
+    rows = await fetch(IDENTITY, name=username, folded=canonical(username))
     return (rows[0][0], rows[0][1]) if rows else None
 
 
@@ -83,6 +83,6 @@ ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=
 
 
 async def about_me(user_id: int) -> str:
-    """Return what the account says about itself."""
+    """Return the account's text about itself."""
     rows = await fetch(ABOUT_ME, user=user_id)
     return (rows[0][0] if rows else None) or ""

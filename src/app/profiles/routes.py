@@ -1,10 +1,11 @@
-"""The pages of profiles."""
+"""The pages of profiles, the buttons Follow and Unfollow, and the avatars drawn here (AVATARS=local)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
-from quart import abort, current_app, flash, redirect, render_template, request
+from quart import Response, abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts.auth import login_required, login_required_from, visitor
@@ -14,41 +15,46 @@ from app.accounts.service import Taken
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
-from app.web import paging
 from app.web.blueprint import Blueprint
 from app.web.csrf import BUTTON_TOO_OLD
 from app.web.forms import EmptyForm
+from app.web.paging import parse_cursor
+from app.web.static import FOREVER
 
 SAVED = "Your changes have been saved."
 FOLLOWING = "You are following {}!"
 NOT_FOLLOWING = "You are not following {}."
-NOT_FOLLOW_ONESELF = "You cannot follow yourself!"
-NOT_UNFOLLOW_ONESELF = "You cannot unfollow yourself!"
-UNKNOWN = "User {} not found."
+CANNOT_FOLLOW_SELF = "You cannot follow yourself!"
+CANNOT_UNFOLLOW_SELF = "You cannot unfollow yourself!"
+NOT_FOUND = "User {} not found."
+
+DIGEST = re.compile(r"[0-9a-f]{32}")
+AVATAR_CELLS = 5
+"""Cells on each side of an avatar."""
 
 blueprint = Blueprint("profiles", __name__)
 
 
-def _asked(username: str) -> str:
+def _username(from_path: str) -> str:
     """Return the name in the path, or else the one in the query (see `person_path`)."""
-    return username or request.args.get("name", "")
+    return from_path or request.args.get("name", "")
 
 
-def _profile(username: str) -> str:
-    return person_path("user", _asked(username))
+def _profile_path(username: str) -> str:
+    return person_path("user", _username(username))
 
 
 @blueprint.get("/user/", defaults={"username": ""})
 @blueprint.get("/user/<path:username>")
 @login_required
 async def user(username: str) -> ResponseReturnValue:
-    """Show a person and what they said."""
+    """Show a person and their posts."""
     me = await visitor()
-    person = await queries.find(_asked(username), reader_id=me.id)
+    person = await queries.find(_username(username), reader_id=me.id)
     if person is None:
         abort(404)
     size = current_app.config["POSTS_PER_PAGE"]
-    page = await posts.of_person(person.id, paging.asked(request.args), size)
+    page = await posts.by_author(person.id, parse_cursor(request.args), size)
     return await render_template(
         "profiles/user.html",
         title=person.username,
@@ -61,15 +67,15 @@ async def user(username: str) -> ResponseReturnValue:
 @blueprint.route("/edit_profile", methods=["GET", "POST"])
 @login_required
 async def edit_profile() -> ResponseReturnValue:
-    """Let the visitor change their name and what they say about themselves."""
+    """Let the visitor change their name and their text about themselves."""
     me = await visitor()
-    known = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
-    form = await EditProfileForm.from_request(own=me.username, username=me.username, **known)
+    stored = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
+    form = await EditProfileForm.from_request(own=me.username, username=me.username, **stored)
     if form.validate_on_submit():
         name = form.username.data
         try:
-            await service.edit(
-                me.id, rename=name if name != me.username else None, about_me=form.about_me.data
+            await service.update_profile(
+                me.id, new_name=name if name != me.username else None, about_me=form.about_me.data
             )
         except Taken:
             form.refuse_username()
@@ -82,42 +88,72 @@ async def edit_profile() -> ResponseReturnValue:
 
 @blueprint.post("/follow/", defaults={"username": ""})
 @blueprint.post("/follow/<path:username>")
-@login_required_from(_profile)
+@login_required_from(_profile_path)
 async def follow(username: str) -> ResponseReturnValue:
     """Follow a person."""
-    return await _press(service.follow, username, FOLLOWING, NOT_FOLLOW_ONESELF)
+    return await _change_follow(service.follow, username, FOLLOWING, CANNOT_FOLLOW_SELF)
 
 
 @blueprint.post("/unfollow/", defaults={"username": ""})
 @blueprint.post("/unfollow/<path:username>")
-@login_required_from(_profile)
+@login_required_from(_profile_path)
 async def unfollow(username: str) -> ResponseReturnValue:
     """Stop following a person."""
-    return await _press(service.unfollow, username, NOT_FOLLOWING, NOT_UNFOLLOW_ONESELF)
+    return await _change_follow(service.unfollow, username, NOT_FOLLOWING, CANNOT_UNFOLLOW_SELF)
 
 
-async def _press(
+async def _change_follow(
     change: Callable[[int, str], Awaitable[str]], username: str, done: str, oneself: str
 ) -> ResponseReturnValue:
-    """Carry out a button of a profile, say how it went, and go back to the profile."""
+    """Follow or unfollow by `change`, flash the result, and go back to the profile."""
     if not (await EmptyForm.from_request()).validate_on_submit():
         abort(400, BUTTON_TOO_OLD)
-    username = _asked(username)
+    username = _username(username)
     try:
         name = await change((await visitor()).id, username)
-    except service.Unknown:
-        await flash(UNKNOWN.format(_short(username)), "danger")
+    except service.UserNotFoundError:
+        await flash(NOT_FOUND.format(_printable(username)), "danger")
         return redirect("/index")
-    except service.Oneself as error:
+    except service.SelfFollowError as error:
         await flash(oneself, "warning")
         return redirect(person_path("user", error.username))
     await flash(done.format(name))
     return redirect(person_path("user", name))
 
 
-def _short(username: str) -> str:
-    """Return a name that nobody has in a form that a cookie and a page can hold."""
-    sound = "".join(
+def _printable(username: str) -> str:
+    """Return a name that may hold anything as text that fits into a cookie and a page."""
+    text = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in username
     )
-    return sound if len(sound) <= USERNAME_LENGTH else f"{sound[:USERNAME_LENGTH]}…"
+    return text if len(text) <= USERNAME_LENGTH else f"{text[:USERNAME_LENGTH]}…"
+
+
+@blueprint.get("/avatar/<digest>.svg")
+async def avatar(digest: str) -> Response:
+    """Draw the avatar for the MD5 `digest` of an address, in 32 hexadecimal digits.
+
+    No other site learns who reads what, and it works offline. Caches keep it, so its template gets no context
+    of the request.
+    """
+    if not DIGEST.fullmatch(digest):
+        abort(404)
+    template = current_app.jinja_env.get_template("profiles/avatar.svg")
+    svg = await template.render_async(
+        cells=_avatar_cells(digest), hue=int(digest[-4:], 16) % 360, side=AVATAR_CELLS
+    )
+    return Response(svg, content_type="image/svg+xml", headers={"Cache-Control": FOREVER})
+
+
+def _avatar_cells(digest: str) -> list[tuple[int, int]]:
+    """Return the filled cells, (column, row), of a pattern whose right half mirrors its left."""
+    half = (AVATAR_CELLS + 1) // 2
+    filled = [
+        (number % half, number // half)
+        for number, digit in enumerate(digest[: half * AVATAR_CELLS])
+        if int(digit, 16) % 2
+    ]
+    mirrored = [
+        (AVATAR_CELLS - 1 - column, row) for column, row in filled if column < AVATAR_CELLS // 2
+    ]
+    return filled + mirrored

@@ -1,4 +1,4 @@
-"""What people can do about themselves and each other: be looked up, edit, follow and unfollow."""
+"""Editing one's profile, following and unfollowing."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from app.database import insert_into, writing
 from app.profiles import queries
 
 
-class Unknown(LookupError):
-    """Nobody has this name."""
+class UserNotFoundError(LookupError):
+    """There is no user of this name."""
 
 
-class Oneself(ValueError):
-    """One does not follow oneself; `username` is one's name."""
+class SelfFollowError(ValueError):
+    """People cannot follow themselves; `username` is the name as stored."""
 
     def __init__(self, username: str) -> None:
         super().__init__(username)
         self.username = username
 
 
-async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
-    """Store what the account says about itself, and its new name if it gets one.
+async def update_profile(user_id: int, *, new_name: str | None, about_me: str) -> None:
+    """Store the account's text about itself, and its new name if it gets one.
 
-    Raises Taken when the name is somebody's, also at the same instant.
+    Raises Taken if somebody else has the name, even since a moment ago.
     """
     try:
         async with writing() as session:
-            if rename is not None:
-                await _rename(session, user_id, rename)
+            if new_name is not None:
+                await _rename(session, user_id, new_name)
             await session.execute(update(User).where(User.id == user_id).values(about_me=about_me))
     except IntegrityError as error:
         raise Taken(frozenset({"username"})) from error
@@ -43,7 +43,7 @@ async def edit(user_id: int, *, rename: str | None, about_me: str) -> None:
 async def follow(follower_id: int, username: str) -> str:
     """Make the account follow the person called `username`, and return that name as stored.
 
-    Following twice is following once. Raises Unknown and Oneself.
+    Following somebody twice changes nothing. Raises UserNotFoundError and SelfFollowError.
     """
     followed_id, name = await _other(follower_id, username)
     try:
@@ -53,15 +53,15 @@ async def follow(follower_id: int, username: str) -> str:
                 .values(follower_id=follower_id, followed_id=followed_id)
                 .on_conflict_do_nothing()
             )
-    except IntegrityError as error:  # the person went away meanwhile
-        raise Unknown(username) from error
+    except IntegrityError as error:  # the account was deleted meanwhile
+        raise UserNotFoundError(username) from error
     return name
 
 
 async def unfollow(follower_id: int, username: str) -> str:
-    """Make the account not follow the person called `username`, and return that name as stored.
+    """Make the account stop following the person called `username`, and return that name as stored.
 
-    Raises Unknown and Oneself.
+    Raises UserNotFoundError and SelfFollowError.
     """
     followed_id, name = await _other(follower_id, username)
     async with writing() as session:
@@ -74,18 +74,21 @@ async def unfollow(follower_id: int, username: str) -> str:
 
 
 async def _other(follower_id: int, username: str) -> tuple[int, str]:
-    found = await queries.identify(username)
-    if found is None:
-        raise Unknown(username)
-    if found[0] == follower_id:
-        raise Oneself(found[1])
-    return found
+    user = await queries.identify(username)
+    if user is None:
+        raise UserNotFoundError(username)
+    if user[0] == follower_id:
+        raise SelfFollowError(user[1])
+    return user
 
 
 async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
-    """Store the new name; who has the old one but for its case is now the one it is folded for."""
-    own, folded = User.id == user_id, canonical(name)
-    old = await session.scalar(select(User.username_canonical).where(own).with_for_update())
-    await session.execute(update(User).where(own).values(username=name, username_canonical=folded))
+    """Store the new name.
+
+    If another account's name differs from the old one only by case, it now gets the canonical form.
+    """
+    this, folded = User.id == user_id, canonical(name)
+    old = await session.scalar(select(User.username_canonical).where(this).with_for_update())
+    await session.execute(update(User).where(this).values(username=name, username_canonical=folded))
     if old != folded:
         await twins.inherit_name(session, old)

@@ -1,7 +1,7 @@
-"""Paging by position in a timeline rather than by counting rows: the page after, or before, one row.
+"""Keyset paging: the page next to a cursor, instead of pages found by counting rows.
 
-A position is a row's time and id (a keyset), carried in the address as `?before=...` (older rows) or
-`?after=...` (newer ones), opaque to people. What cannot be read as a position asks for the first page.
+A cursor is the time and id of a row at the edge of a page. Addresses carry it as `?before=...` (older rows)
+or `?after=...` (newer ones). A cursor that cannot be read leads to the first page.
 """
 
 from __future__ import annotations
@@ -11,56 +11,86 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-LONGEST_POSITION = 80
-LARGEST_ID = 2**63 - 1
+MAX_CURSOR_LENGTH = 80
+MAX_ID = 2**63 - 1
 
-T = TypeVar("T")
+
+class Row(Protocol):
+    """What a row needs for paging."""
+
+    @property
+    def id(self) -> int:
+        """Its id, which decides between rows of the same time."""
+
+    @property
+    def stamp(self) -> str:
+        """Its time as the database holds it (ISO 8601)."""
+
+
+T = TypeVar("T", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """One row of a timeline: its time, as the database holds it (ISO 8601), and its id."""
+class PageCursor:
+    """The row next to a page, and whether the page lies on its newer or its older side."""
 
     stamp: str
     id: int
-
-    def __str__(self) -> str:
-        return urlsafe_b64encode(f"{self.stamp}~{self.id}".encode()).decode().rstrip("=")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page begins: at the newest row, or next to `position` on its newer or its older side."""
-
-    position: Position | None = None
     newer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """The rows of one page, newest first, and the queries of its neighbours' addresses ("" for none)."""
+    """The rows of one page, newest first; `newer` and `older`: the queries of its neighbours, or ""."""
 
     rows: Sequence[T]
     newer: str = ""
     older: str = ""
 
 
-FIRST = Place()
-
-
-def asked(arguments: Mapping[str, str]) -> Place:
-    """Return the place that a request's query `arguments` name; FIRST for none and for nonsense."""
+def parse_cursor(arguments: Mapping[str, str]) -> PageCursor | None:
+    """Return the cursor in a request's query `arguments`; None, the first page, for none and for nonsense."""
     for name in ("before", "after"):
-        position = _read(arguments.get(name, ""))
-        if position is not None:
-            return Place(position, newer=name == "after")
-    return FIRST
+        cursor = _decode(arguments.get(name, ""), newer=name == "after")
+        if cursor is not None:
+            return cursor
+    return None
 
 
-def _read(text: str) -> Position | None:
-    if not text or len(text) > LONGEST_POSITION or not text.isascii():
+def build_page(rows: Sequence[T], cursor: PageCursor | None, size: int) -> Page[T] | None:
+    """Return the page made of up to `size + 1` rows read from `cursor` on, in the order of reading.
+
+    The extra row only shows that there is another page. Returns None if the first page should be shown
+    instead: past the end, or where newer rows do not fill a page.
+    """
+    more = len(rows) > size
+    rows = list(rows[:size])
+    if cursor is None:
+        return Page(rows, older=_older_than(rows[-1]) if more else "")
+    if not rows or (cursor.newer and len(rows) < size):
+        return None
+    if cursor.newer:
+        rows.reverse()
+        return Page(rows, _newer_than(rows[0]) if more else "", _older_than(rows[-1]))
+    return Page(rows, _newer_than(rows[0]), _older_than(rows[-1]) if more else "")
+
+
+def _newer_than(row: Row) -> str:
+    return f"after={_encode(row)}"
+
+
+def _older_than(row: Row) -> str:
+    return f"before={_encode(row)}"
+
+
+def _encode(row: Row) -> str:
+    return urlsafe_b64encode(f"{row.stamp}~{row.id}".encode()).decode().rstrip("=")
+
+
+def _decode(text: str, *, newer: bool) -> PageCursor | None:
+    if not text or len(text) > MAX_CURSOR_LENGTH or not text.isascii():
         return None
     try:
         stamp, _, number = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().rpartition("~")
@@ -69,28 +99,4 @@ def _read(text: str) -> Position | None:
         return None
     if not (stamp.isascii() and number.isascii() and number.isdigit()):
         return None
-    return Position(stamp, int(number)) if int(number) <= LARGEST_ID else None
-
-
-def cut(
-    rows: Sequence[T], positions: Sequence[Position], place: Place, size: int
-) -> Page[T] | None:
-    """Return the page of `size` rows made of up to `size + 1` rows read from `place` on.
-
-    `rows` come in the order of reading, `positions` are theirs. None when the page would be short
-    of rows that the first page has: past the end, or back at the top.
-    """
-    more = len(rows) > size
-    rows, positions = list(rows[:size]), list(positions[:size])
-    if place.position is not None and (not rows or (place.newer and len(rows) < size)):
-        return None
-    if place.newer:
-        rows.reverse()
-        positions.reverse()
-    newer = more if place.newer else place.position is not None
-    older = True if place.newer else more
-    return Page(
-        rows,
-        f"after={positions[0]}" if newer else "",
-        f"before={positions[-1]}" if older else "",
-    )
+    return PageCursor(stamp, int(number), newer) if int(number) <= MAX_ID else None

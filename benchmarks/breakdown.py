@@ -16,7 +16,7 @@ from quart import Quart
 
 from app import create_app
 from app.database.leases import RawReadPool
-from app.web.templates import PlainTemplate
+from app.web.templating import SyncTemplate
 
 REQUESTS = 200
 HOST = {"Host": "127.0.0.1"}
@@ -66,7 +66,7 @@ async def show(settings: dict[str, str], pages: tuple[str, ...]) -> None:
     app = create_app(settings | {"PASSWORD_PROCESSES": "0"})
     cookie = await _log_in(app)
     parts.time(RawReadPool, "read", "statements")
-    parts.time(PlainTemplate, "render_async", "template")
+    parts.time(SyncTemplate, "render_async", "template")
     columns = ("whole", "statements", "template", "Quart", "the rest")
     print(f"\n{'ms, in-process':16}" + "".join(f"{column:>12}" for column in columns))
     for page in pages:

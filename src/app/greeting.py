@@ -14,9 +14,9 @@ from wtforms.validators import DataRequired
 from app.accounts import emails
 from app.database import Base, UtcDateTime, insert_into, writing
 from app.web import limits
-from app.web.blueprint import Blueprint
-from app.web.fields import StringField
-from app.web.forms import REQUIRED, Bounded, Form, storable, visible
+from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
+from app.web.security import client_address
+from app.web.templating import Blueprint
 
 NAME_LENGTH = 64
 NAMES_PER_PEER = "60 per hour"
@@ -59,7 +59,7 @@ async def hello() -> ResponseReturnValue:
     """Ask for a name, and greet the visitor by the one given in this session."""
     form = await NameForm.from_request()
     if form.validate_on_submit():
-        await limits.count((NAMES_PER_PEER, f"hello:{limits.peer()}"))
+        await limits.count((NAMES_PER_PEER, f"hello:{client_address()}"))
         session["known"] = not await add_name(form.name.data)
         session["name"] = form.name.data
         return redirect("/hello")

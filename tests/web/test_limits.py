@@ -7,18 +7,15 @@ import threading
 
 import pytest
 
-from app.web import counters
-from app.web.counters import Counters
-from app.web.limits import Limiter
+from app.web.limits import Limiter, MemoryCounters
 from tests.database_servers import RedisServer
 
 RULE = "3 per 5 minutes"
 
 
-async def test_a_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_window_moves() -> None:
     now = [1000.0]
-    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
-    limiter = Limiter("memory")
+    limiter = MemoryCounters(clock=lambda: now[0])
     for minute in (0, 1, 2):
         now[0] = 1000 + 60 * minute
         assert await limiter.hit(RULE, "k") == 0
@@ -49,16 +46,15 @@ async def test_keys_that_are_over_go_and_their_number_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("app.web.counters.time.time", lambda: now[0])
-    monkeypatch.setattr(counters, "MOST_KEYS", 50)
-    storage = Counters()
+    monkeypatch.setattr("app.web.limits.MAX_KEYS", 50)
+    counters = MemoryCounters(clock=lambda: now[0])
     for number in range(200):
-        await storage.acquire_entry(f"k{number}", 3, 60)
-    assert len(storage.windows[60]) == 50
+        await counters.hit("3 per minute", f"k{number}")
+    assert len(counters.windows[60]) == 50
     now[0] += 61
     for _ in range(50):
-        await storage.acquire_entry("last", 1000, 60)
-    assert list(storage.windows[60]) == ["last"]
+        await counters.hit("1000 per minute", "last")
+    assert [key for _, key in counters.windows[60]] == ["last"]
 
 
 async def test_processes_share_their_counts_in_redis(redis: RedisServer) -> None:
@@ -80,13 +76,13 @@ async def test_without_redis_each_process_counts_by_itself(
     assert hits[:3] == [0, 0, 0]
     assert hits[3] > 0
     await limiter.close()
-    assert "limits are counted in this process only" in caplog.text
+    assert "rate limits are counted in this process only" in caplog.text
 
 
 async def test_a_mute_redis_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.web.limits.LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("app.web.limits.REDIS_TIMEOUT", 0.05)
     asked = 0
 
     async def stay_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,13 +99,13 @@ async def test_a_mute_redis_is_waited_for_once(
     assert hits[:3] == [0, 0, 0]
     assert hits[3] > 0
     assert asked == 1
-    assert caplog.text.count("limits are counted in this process only") == 1
+    assert caplog.text.count("rate limits are counted in this process only") == 1
 
 
 async def test_a_redis_that_is_back_is_asked_again(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.limits.APART_SECONDS", 0.0)
+    monkeypatch.setattr("app.web.limits.REDIS_RETRY_INTERVAL", 0.0)
     limiter = Limiter(f"redis+unix://{redis.socket}")
     other = Limiter(f"redis+unix://{redis.socket}")
     await redis.stop()

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from quart import Quart
 
+from app.logs import Event, LineFormatter
 from app.web import limits
-from app.web.events import Event
-from app.web.logs import Line
 from tests.clients import Visitor
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -25,7 +24,7 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [Line().format(record) for record in caplog.records]
+    return [LineFormatter().format(record) for record in caplog.records]
 
 
 def access(caplog: pytest.LogCaptureFixture) -> str:
@@ -44,21 +43,21 @@ def test_whatever_an_event_holds_it_is_one_printable_line(style: str) -> None:
     except ValueError as error:
         trouble = record("went wrong: %s", HOSTILE, error=error)
     event = record(Event({"event": "test", "user": 7, "agent": HOSTILE}))
-    for written in (Line(style).format(trouble), Line(style).format(event)):
+    for written in (LineFormatter(style).format(trouble), LineFormatter(style).format(event)):
         assert written.isascii()
         assert written.isprintable()
     if style == "json":
-        assert json.loads(Line(style).format(event))["agent"] == HOSTILE
-        assert "ValueError" in json.loads(Line(style).format(trouble))["traceback"]
+        assert json.loads(LineFormatter(style).format(event))["agent"] == HOSTILE
+        assert "ValueError" in json.loads(LineFormatter(style).format(trouble))["traceback"]
     else:
-        assert "event=test user=7" in Line(style).format(event)
+        assert "event=test user=7" in LineFormatter(style).format(event)
 
 
 def test_for_developers_a_traceback_stands_on_lines_of_its_own() -> None:
     try:
         raise ValueError("\x1b[31m")
     except ValueError as error:
-        lines = Line("tall").format(record("went wrong", error=error)).split("\n")
+        lines = LineFormatter("tall").format(record("went wrong", error=error)).split("\n")
     assert lines[0].endswith('message="went wrong"')
     assert lines[1] == "Traceback (most recent call last):"
     assert "ValueError" in lines[-1]

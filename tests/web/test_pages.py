@@ -8,7 +8,7 @@ import pytest
 from quart import Quart
 
 from app.migrations import run as migrations
-from app.web.headers import HEADERS
+from app.web.security import HEADERS
 from tests.clients import Visitor
 from tests.factories import logged_in
 from tests.inspection import database_of

@@ -28,9 +28,9 @@ from app.accounts.proof import Proved, hold
 from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
-from app.web.events import log_event
-from app.web.flashes import flash_once
 from app.web.forms import UNSAFE_METHODS
+from app.web.request_log import log_event
+from app.web.templating import flash_once
 
 P = ParamSpec("P")
 View = Callable[P, Awaitable[ResponseReturnValue]]

@@ -21,8 +21,16 @@ from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
-from app.web.fields import EmailField, PasswordField, StringField
-from app.web.forms import REQUIRED, Bounded, Form, refuse, storable
+from app.web.forms import (
+    REQUIRED,
+    Bounded,
+    EmailField,
+    Form,
+    PasswordField,
+    StringField,
+    add_error,
+    storable,
+)
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = (
@@ -169,9 +177,9 @@ class RegistrationForm(Form):
     def refuse_taken(self, fields: frozenset[str]) -> None:
         """Show that `fields` ("username", "email") belong to another account."""
         if "username" in fields:
-            refuse(self.username, DIFFERENT_USERNAME)
+            add_error(self.username, DIFFERENT_USERNAME)
         if "email" in fields:
-            refuse(self.email, DIFFERENT_EMAIL)
+            add_error(self.email, DIFFERENT_EMAIL)
 
 
 class ResetPasswordRequestForm(Form):
@@ -206,7 +214,7 @@ class OwnerForm(Form):
 
     def refuse_password(self) -> None:
         """Show that the current password is wrong."""
-        refuse(self.current, WRONG_PASSWORD)
+        add_error(self.current, WRONG_PASSWORD)
 
 
 class ChangePasswordForm(OwnerForm, SetPasswordForm):

@@ -7,9 +7,9 @@ from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
 from app.accounts.auth import visitor
-from app.web.blueprint import Blueprint
-from app.web.events import log_event
 from app.web.forms import EmptyForm
+from app.web.request_log import log_event
+from app.web.templating import Blueprint
 
 REGISTERED = "Congratulations, you are now a registered user!"
 EMAIL_CHANGED = "Your email address has been changed."

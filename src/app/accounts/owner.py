@@ -24,10 +24,10 @@ from app.accounts.forms import (
 from app.accounts.proof import Outdated
 from app.accounts.sessions import Visitor
 from app.web import limits
-from app.web.blueprint import Blueprint
 from app.web.csrf import BUTTON_WAS_TOO_OLD
-from app.web.events import log_event
 from app.web.forms import EmptyForm
+from app.web.request_log import log_event
+from app.web.templating import Blueprint
 
 ADDRESS_CHANGES = "10 per day"
 

@@ -16,10 +16,10 @@ from app.accounts.forms import (
 from app.accounts.links import REGISTERED
 from app.accounts.proof import NotProved
 from app.web import limits
-from app.web.blueprint import Blueprint
-from app.web.events import log_event
 from app.web.forms import EmptyForm
-from app.web.redirects import safe_path
+from app.web.request_log import log_event
+from app.web.security import client_address, safe_path
+from app.web.templating import Blueprint
 
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
@@ -75,7 +75,7 @@ async def register() -> ResponseReturnValue:
     """Make an account."""
     form = await RegistrationForm.from_request()
     if form.validate_on_submit():
-        await limits.count((REGISTRATIONS_PER_PEER, f"register:{limits.peer()}"))
+        await limits.count((REGISTRATIONS_PER_PEER, f"register:{client_address()}"))
         confirming = current_app.config["CONFIRM_EMAIL"]
         register_ = registrations.request if confirming else service.register
         try:
@@ -103,7 +103,7 @@ async def reset_password_request() -> ResponseReturnValue:
         return redirect("/index")
     form = await ResetPasswordRequestForm.from_request()
     if form.validate_on_submit():
-        await limits.count((RESETS_PER_PEER, f"reset:{limits.peer()}"))
+        await limits.count((RESETS_PER_PEER, f"reset:{client_address()}"))
         await credentials.request_reset(form.email.data)
         log_event("reset_asked")
         await flash(CHECK_EMAIL)

@@ -13,6 +13,7 @@ from hashlib import sha256
 from app.accounts import devices
 from app.accounts.names import canonical
 from app.web import limits
+from app.web.security import client_address
 
 LOGINS = "10 per 5 minutes"
 LOGINS_PER_PEER = "100 per 5 minutes"
@@ -28,7 +29,7 @@ async def count_login(username: str, device: str | None) -> list[limits.Limit]:
     Returns the counts that a success begins anew (`limits.clear`): only who guesses is to be kept out. Raises
     TooManyRequests, for accounts that there are and that there are not.
     """
-    peer, name = limits.peer(), _name_key(username)
+    peer, name = client_address(), _name_key(username)
     if device is not None and await devices.is_known(device, username):
         known = (LOGINS, f"login-device:{devices.digest(device)}:{name}")
         await limits.count(known)
@@ -43,12 +44,12 @@ async def count_login(username: str, device: str | None) -> list[limits.Limit]:
 
 async def count_confirmation(user_id: int) -> None:
     """Count somebody logged in who gives the account's password once more; raises TooManyRequests."""
-    await limits.count((CONFIRMATIONS, f"password:{limits.peer()}:{user_id}"))
+    await limits.count((CONFIRMATIONS, f"password:{client_address()}:{user_id}"))
 
 
 async def count_link(purpose: str) -> None:
     """Count a peer that uses up a mailed link for `purpose`; raises TooManyRequests."""
-    await limits.count((LINKS_PER_PEER, f"{purpose}-link:{limits.peer()}"))
+    await limits.count((LINKS_PER_PEER, f"{purpose}-link:{client_address()}"))
 
 
 def _name_key(username: str) -> str:

@@ -13,8 +13,8 @@ from quart import Quart, Response, abort, current_app, jsonify, render_template,
 
 from app.dev.mail_parser import ATTACHED, Letter, read_letter, read_source
 from app.dev.mailbox import CaughtMail, Mailbox
-from app.web.blueprint import Blueprint
-from app.web.peers import is_this_machine
+from app.web.security import is_local_client
+from app.web.templating import Blueprint
 
 PATH = "/mailbox"
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
@@ -40,7 +40,7 @@ def init_app(app: Quart, mailbox: Mailbox) -> None:
 @blueprint.before_request
 async def only_from_here() -> None:
     """Answer 404 to everybody else than this machine."""
-    if not is_this_machine():
+    if not is_local_client():
         abort(404)
 
 

@@ -38,7 +38,7 @@ from app.accounts.names import avatar_url, person_path
 from app.database import Query, StoredTime, fetch
 from app.posts.models import Post
 from app.web.paging import Page, PageCursor, build_page
-from app.web.times import written
+from app.web.templating import written
 
 AVATAR_PIXELS = 48
 Statement = Select[*tuple[Any, ...]]

@@ -12,10 +12,9 @@ from wtforms.validators import DataRequired
 from app.accounts.auth import login_required, visitor
 from app.posts import queries
 from app.posts.models import BODY_LENGTH, AuthorDeletedError, create_post
-from app.web.blueprint import Blueprint
-from app.web.fields import TextAreaField
-from app.web.forms import REQUIRED, Bounded, Form, storable, unify_newlines, visible
+from app.web.forms import REQUIRED, Bounded, Form, TextAreaField, storable, unify_newlines, visible
 from app.web.paging import parse_cursor
+from app.web.templating import Blueprint
 
 POSTED = "Your post is now live!"
 

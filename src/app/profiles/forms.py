@@ -9,8 +9,7 @@ from wtforms.validators import Length, StopValidation
 
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH
-from app.web.fields import TextAreaField
-from app.web.forms import Form, refuse, storable, unify_newlines
+from app.web.forms import Form, TextAreaField, add_error, storable, unify_newlines
 
 
 class OwnUsernameField(UsernameField):
@@ -43,4 +42,4 @@ class EditProfileForm(Form):
 
     def refuse_username(self) -> None:
         """Say under the name that somebody else has it."""
-        refuse(self.username, DIFFERENT_USERNAME)
+        add_error(self.username, DIFFERENT_USERNAME)

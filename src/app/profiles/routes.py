@@ -15,11 +15,11 @@ from app.accounts.service import Taken
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
-from app.web.blueprint import Blueprint
 from app.web.csrf import BUTTON_TOO_OLD
 from app.web.forms import EmptyForm
 from app.web.paging import parse_cursor
 from app.web.static import FOREVER
+from app.web.templating import Blueprint
 
 SAVED = "Your changes have been saved."
 FOLLOWING = "You are following {}!"

@@ -15,7 +15,7 @@ from app.database import Database, DatabaseUnavailable, is_schema_outdated
 from app.reports import ledger
 from app.reports.description import Description, describe
 from app.reports.noted import Noted, Notes
-from app.web import events, exchange
+from app.web.request_log import current_request, log_event
 
 SWEEP_SECONDS = 60
 LONGEST_ROUTE = 255
@@ -39,7 +39,7 @@ class Reporter:
 
     async def note_request(self, sender: object, exception: Exception) -> None:
         """Note an error that no handler answered (receives `got_request_exception`)."""
-        here = exchange.current()
+        here = current_request()
         route = (
             f"{here.method} {here.route or '(no route)'}"[:LONGEST_ROUTE]
             if here
@@ -63,7 +63,7 @@ class Reporter:
 
     def _log(self, error: Exception, told: Description, route: str, request_id: str) -> None:
         """Log the error in one line; what it says, which may be anybody's secret, under DEBUG only."""
-        events.log_event(
+        log_event(
             "failure",
             level=logging.ERROR,
             kind=told.kind,

@@ -1,4 +1,4 @@
-"""What all pages share: forms, safe redirects, hosts, headers, limits, static files and error pages.
+"""What all pages share: middleware, forms, security headers, limits, static files and error pages.
 
 It knows no feature.
 """
@@ -7,37 +7,29 @@ from __future__ import annotations
 
 from quart import Quart
 
+from app import logs
 from app.web import (
-    cookies,
     csrf,
     errors,
-    exchange,
-    flashes,
-    gate,
-    headers,
     health,
-    hosts,
     limits,
-    logs,
+    middleware,
+    request_log,
+    security,
     static,
-    templates,
-    times,
+    templating,
 )
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` everything of this package; features and their pages come after it."""
+    """Set up everything in this package; features and their pages come after it."""
     logs.init_app(app)
-    templates.init_app(app)
-    times.init_app(app)
-    cookies.init_app(app)
-    exchange.init_app(app)
-    hosts.init_app(app)
-    headers.init_app(app)
+    templating.init_app(app)
+    request_log.init_app(app)
+    security.init_app(app)
     csrf.init_app(app)
-    flashes.init_app(app)
     limits.init_app(app)
     static.init_app(app)
     errors.init_app(app)
     health.init_app(app)
-    gate.init_app(app)
+    middleware.init_app(app)

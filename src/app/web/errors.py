@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
-from app.web import exchange, health
+from app.logs import request_id
+from app.web import health
 
 RETRY_AFTER_SECONDS = 5
 SENTENCES = {
@@ -51,7 +52,7 @@ async def show(error: HTTPException) -> Response:
         title=title,
         message=_own_words(error) or sentence,
         retry_after=getattr(error, "retry_after", None),
-        request_id=_request_id() if error.code == 500 else None,
+        request_id=request_id.get() if error.code == 500 else None,
     )
     response: Response = await make_response(page, error.code)  # type: ignore[assignment]
     for name, value in error.get_headers():
@@ -78,9 +79,3 @@ def _own_words(error: HTTPException) -> str | None:
     if isinstance(error, InternalServerError) or error.description == type(error).description:
         return None
     return error.description
-
-
-def _request_id() -> str | None:
-    """Return the name by which the log, the report and the person can speak of this request."""
-    here = exchange.current()
-    return here.id if here else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Any, Self
 
-from markupsafe import Markup
+import wtforms
 from quart import abort, request
-from wtforms import Field, StringField, SubmitField
+from wtforms import Field, SubmitField
 from wtforms import Form as WTForm
 from wtforms.form import BaseForm
 from wtforms.meta import DefaultMeta
@@ -15,7 +15,6 @@ from wtforms.validators import Length, StopValidation, ValidationError
 
 from app.database import is_storable
 from app.web.csrf import SessionCSRF
-from app.web.widgets import tag
 
 REQUIRED = "This field is required."
 UNSTORABLE = "This contains a character that cannot be stored."
@@ -26,15 +25,10 @@ class Form(WTForm):
     """A form with a CSRF token; `await SomeForm.from_request()` fills it with what was sent."""
 
     class Meta(DefaultMeta):
-        """WTForms' settings: CSRF on, by this site's own class; tags by its own, quicker widgets."""
+        """WTForms' settings: CSRF protection on, by SessionCSRF."""
 
         csrf = True
         csrf_class = SessionCSRF
-
-        def render_field(self, field: Field, render_kw: Any) -> Markup:
-            """Return the tag of `field`."""
-            quick = tag(field, render_kw)
-            return super().render_field(field, render_kw) if quick is None else quick
 
     @classmethod
     async def from_request(cls, **defaults: Any) -> Self:
@@ -60,6 +54,30 @@ class Form(WTForm):
         return 400 if "csrf_token" in self.errors else 200
 
 
+class StringField(wtforms.StringField):
+    """A line of text; `data` is text once the form is valid."""
+
+    data: str
+
+
+class EmailField(wtforms.EmailField):
+    """An e-mail address; `data` is text once the form is valid."""
+
+    data: str
+
+
+class PasswordField(wtforms.PasswordField):
+    """A password, never sent back to the browser; `data` is text once the form is valid."""
+
+    data: str
+
+
+class TextAreaField(wtforms.TextAreaField):
+    """Text of several lines; `data` is text once the form is valid."""
+
+    data: str
+
+
 class EmptyForm(Form):
     """A form that is one button."""
 
@@ -69,7 +87,7 @@ class EmptyForm(Form):
 class Bounded(Length):
     """WTForms' Length, after which nothing else reads what is too long or too short."""
 
-    def __call__(self, form: BaseForm, field: StringField) -> None:
+    def __call__(self, form: BaseForm, field: wtforms.StringField) -> None:
         """Raise StopValidation with the words of Length."""
         try:
             super().__call__(form, field)
@@ -93,9 +111,9 @@ def storable(form: object, field: Field) -> None:
         raise StopValidation(UNSTORABLE)
 
 
-def refuse(field: Field, words: str) -> None:
-    """Say `words` under a field of a form that was found valid."""
-    field.errors = [*field.errors, words]
+def add_error(field: Field, message: str) -> None:
+    """Show `message` below a field that its own validators accepted."""
+    field.errors = [*field.errors, message]
 
 
 def unify_newlines(value: str | None) -> str | None:

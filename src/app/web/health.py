@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable, reading
 from app.migrations import HEAD_REVISION
-from app.web.blueprint import Blueprint
-from app.web.peers import is_this_machine
+from app.web.security import is_local_client
+from app.web.templating import Blueprint
 
 Figures = Callable[[], Awaitable[Any]]
 
@@ -42,7 +42,7 @@ async def readyz() -> tuple[dict[str, Any], int]:
     try:
         if not await is_migrated():
             return {"status": "unavailable", "reason": "run `microblog db upgrade`"}, 503
-        return {"status": "ok", **(await _figures() if is_this_machine() else {})}, 200
+        return {"status": "ok", **(await _figures() if is_local_client() else {})}, 200
     except DatabaseUnavailable:
         return {"status": "unavailable", "reason": "the database does not answer"}, 503
 

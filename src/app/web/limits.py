@@ -1,43 +1,45 @@
-"""Limits on how often somebody may ask, by the library `limits`, in memory or shared in Redis."""
+"""Rate limits: moving windows in this process, or shared in Redis through the library `limits`."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import time
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
-from quart import Quart, current_app, request
+from quart import Quart, current_app
 from werkzeug.exceptions import TooManyRequests
 
-from app.told import Told
-from app.web import events
-from app.web.counters import Counters
+from app.logs import OngoingProblem
+from app.web.request_log import log_event
 
-IPV6_SUBSCRIBER_BITS = 64
-LONGEST_WAIT_SECONDS = 1.0
-"""How long Redis may take for one count; then this process counts by itself."""
-APART_SECONDS = 10.0
-"""How long it does so before it asks Redis again: every visitor would wait for a mute one."""
+REDIS_TIMEOUT = 1.0
+"""Seconds that Redis may take for one count; after that this process counts by itself."""
+REDIS_RETRY_INTERVAL = 10.0
+"""Seconds until it asks Redis again; asking at once would make every visitor wait."""
+
+MAX_KEYS = 200_000
+"""Keys kept in memory for each length of window (some 100 MB); beyond it the least recently used go."""
+SWEPT_PER_HIT = 2
 
 Limit = tuple[str, str]
 """A rule and the key it is counted for, such as ("10 per 5 minutes", "login:susan")."""
 
 T = TypeVar("T")
-Question = Callable[[MovingWindowRateLimiter, str, str], Awaitable[T]]
 
 log = logging.getLogger(__name__)
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its counters, kept where RATELIMIT_STORAGE_URI says."""
+    """Give `app` its counters, stored where RATELIMIT_STORAGE_URI says."""
     limiter = Limiter(app.config["RATELIMIT_STORAGE_URI"])
     app.extensions["limits"] = limiter
 
@@ -46,73 +48,10 @@ def init_app(app: Quart) -> None:
         await limiter.close()
 
 
-class Limiter:
-    """Counters in this process, or in Redis as long as it answers."""
-
-    def __init__(self, address: str) -> None:
-        self.own = MovingWindowRateLimiter(Counters())
-        self.shared: MovingWindowRateLimiter | None = None
-        self.apart_until = -math.inf
-        self.trouble = Told(
-            log,
-            "limits are counted in this process only, for RATELIMIT_STORAGE_URI gives no answer: %s",
-            "limits are shared by RATELIMIT_STORAGE_URI again",
-        )
-        self.bridge: Any = None
-        self.faults: tuple[type[Exception], ...] = (OSError, TimeoutError)
-        if address != "memory":
-            storage = storage_from_string(
-                f"async+{address.removeprefix('async+')}", implementation="redispy"
-            )
-            assert isinstance(storage, RedisStorage)  # noqa: S101 -- for the type checker
-            self.bridge = storage.bridge
-            self.shared = MovingWindowRateLimiter(storage)
-            faults = storage.base_exceptions
-            self.faults += (faults,) if isinstance(faults, type) else faults
-
-    async def hit(self, rule: str, key: str) -> int:
-        """Count one against `rule` and `key`; return 0, or after how many seconds to come back."""
-        return await self._ask(_hit, rule, key)
-
-    async def clear(self, rule: str, key: str) -> None:
-        """Forget what was counted against `rule` and `key`."""
-        await self._ask(_clear, rule, key)
-
-    async def _ask(self, question: Question[T], rule: str, key: str) -> T:
-        if self.shared is not None and time.monotonic() >= self.apart_until:
-            try:
-                async with asyncio.timeout(LONGEST_WAIT_SECONDS):
-                    answer = await question(self.shared, rule, key)
-            except self.faults as error:
-                self.apart_until = time.monotonic() + APART_SECONDS
-                self.trouble.met(type(error).__name__)
-            else:
-                self.trouble.gone()
-                return answer
-        return await question(self.own, rule, key)
-
-    async def close(self) -> None:
-        """Close the connections to Redis."""
-        if self.bridge is not None:
-            await self.bridge.storage.aclose()
-
-
-async def _hit(limiter: MovingWindowRateLimiter, rule: str, key: str) -> int:
-    item = parse(rule)
-    if await limiter.hit(item, key):
-        return 0
-    window = await limiter.get_window_stats(item, key)
-    return max(1, math.ceil(window.reset_time - time.time()))
-
-
-async def _clear(limiter: MovingWindowRateLimiter, rule: str, key: str) -> None:
-    await limiter.clear(parse(rule), key)
-
-
 async def count(*limits: Limit) -> None:
     """Count this request against each of `limits`.
 
-    Raises TooManyRequests, saying when to come back, at the first limit that is exceeded.
+    Raises TooManyRequests, with the seconds to wait, at the first limit exceeded.
     """
     for rule, key in limits:
         seconds = await hit(rule, key)
@@ -120,37 +59,148 @@ async def count(*limits: Limit) -> None:
             raise TooManyRequests(retry_after=seconds)
 
 
-async def clear(*limits: Limit) -> None:
-    """Forget what was counted against each of `limits`."""
-    limiter: Limiter = current_app.extensions["limits"]
-    if current_app.config["RATELIMIT_ENABLED"]:
-        for rule, key in limits:
-            await limiter.clear(rule, key)
-
-
 async def hit(rule: str, key: str) -> int:
-    """Count this request against `rule` and `key`; return 0, or after how many seconds to come back.
-
-    Logs that the limit is exceeded, so that callers need not.
-    """
+    """Count this request against `rule` and `key`; return 0, or the seconds to wait, and log the latter."""
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]
     seconds = await limiter.hit(rule, key)
     if seconds:
-        events.log_event("limited", limit=key.partition(":")[0], rule=rule)
+        log_event("limited", limit=key.partition(":")[0], rule=rule)
     return seconds
 
 
-def peer() -> str:
-    """Return who asks: the peer's address, of IPv6 the /64 that one subscriber has."""
-    address = request.remote_addr or "unknown"
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 6:
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, IPV6_SUBSCRIBER_BITS), strict=False))
-    return str(parsed)
+async def clear(*limits: Limit) -> None:
+    """Reset the counts of `limits`."""
+    if not current_app.config["RATELIMIT_ENABLED"]:
+        return
+    limiter: Limiter = current_app.extensions["limits"]
+    for rule, key in limits:
+        await limiter.clear(rule, key)
+
+
+class Counters(Protocol):
+    """Where hits are counted."""
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Reset the count for `rule` and `key`."""
+
+
+class Limiter:
+    """Counts in Redis while it answers, otherwise in this process's memory."""
+
+    def __init__(self, uri: str) -> None:
+        self.memory = MemoryCounters()
+        self.redis = None if uri == "memory" else RedisCounters(uri)
+        self.retry_redis_at = -math.inf
+        self.problem = OngoingProblem(
+            log,
+            "Redis (RATELIMIT_STORAGE_URI) does not answer: %s; rate limits are counted in this process only",
+            "Redis answers again; rate limits are shared",
+        )
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
+        return await self._run(lambda counters: counters.hit(rule, key))
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Reset the count for `rule` and `key`."""
+        await self._run(lambda counters: counters.clear(rule, key))
+
+    async def _run(self, operation: Callable[[Counters], Awaitable[T]]) -> T:
+        if self.redis is not None and time.monotonic() >= self.retry_redis_at:
+            try:
+                async with asyncio.timeout(REDIS_TIMEOUT):
+                    result = await operation(self.redis)
+            except self.redis.errors as error:
+                self.retry_redis_at = time.monotonic() + REDIS_RETRY_INTERVAL
+                self.problem.start(type(error).__name__)
+            else:
+                self.problem.end()
+                return result
+        return await operation(self.memory)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        if self.redis is not None:
+            await self.redis.close()
+
+
+class MemoryCounters:
+    """Moving windows in memory: the times of the hits on each key, by length of window in seconds.
+
+    The async memory storage of `limits` 5.8 starts a thread per key at every request to remove old entries
+    (`asyncio.to_thread`). Here each hit removes a few, and the number of keys is bounded.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.windows: dict[int, OrderedDict[Limit, deque[float]]] = {}
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
+        item = _parse(rule)
+        now, seconds = self.clock(), item.get_expiry()
+        window = self.windows.setdefault(seconds, OrderedDict())
+        _sweep(window, now - seconds)
+        times = window.setdefault((rule, key), deque())
+        window.move_to_end((rule, key))
+        while times and times[0] < now - seconds:
+            times.popleft()
+        if len(times) >= item.amount:
+            return max(1, math.ceil(times[0] + seconds - now))
+        times.append(now)
+        return 0
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Reset the count for `rule` and `key`."""
+        window = self.windows.get(_parse(rule).get_expiry())
+        if window is not None:
+            window.pop((rule, key), None)
+
+
+class RedisCounters:
+    """Moving windows in Redis, shared by all processes."""
+
+    def __init__(self, uri: str) -> None:
+        address = f"async+{uri.removeprefix('async+')}"
+        storage = storage_from_string(address, implementation="redispy")
+        assert isinstance(storage, RedisStorage)  # noqa: S101 -- for the type checker
+        errors = storage.base_exceptions
+        self.errors: tuple[type[Exception], ...] = (OSError, TimeoutError)
+        self.errors += (errors,) if isinstance(errors, type) else errors
+        self._bridge: Any = storage.bridge
+        self._limiter = MovingWindowRateLimiter(storage)
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
+        item = _parse(rule)
+        if await self._limiter.hit(item, key):
+            return 0
+        window = await self._limiter.get_window_stats(item, key)
+        return max(1, math.ceil(window.reset_time - time.time()))
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Reset the count for `rule` and `key`."""
+        await self._limiter.clear(_parse(rule), key)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._bridge.storage.aclose()
+
+
+@lru_cache
+def _parse(rule: str) -> RateLimitItem:
+    return parse(rule)
+
+
+def _sweep(window: OrderedDict[Limit, deque[float]], start: float) -> None:
+    """Drop a few keys whose last hit was before `start`, and any beyond MAX_KEYS."""
+    for _ in range(SWEPT_PER_HIT):
+        oldest = next(iter(window.values()), None)
+        if oldest is None or (len(window) < MAX_KEYS and oldest[-1] >= start):
+            return
+        window.popitem(last=False)

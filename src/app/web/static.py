@@ -12,7 +12,7 @@ from pathlib import Path
 
 from quart import Quart, Response, abort, current_app
 
-from app.web.blueprint import Blueprint
+from app.web.templating import Blueprint
 
 FOLDER = Path(__file__).parent.parent / "static"
 FOREVER = "public, max-age=31536000, immutable"

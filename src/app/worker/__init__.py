@@ -22,10 +22,10 @@ from sqlalchemy.exc import DBAPIError
 
 from app import create_app
 from app.database import DatabaseUnavailable
+from app.logs import OngoingProblem
 from app.outbox.agenda import count_due
 from app.outbox.trouble import Trouble
 from app.settings import SettingsError
-from app.told import Told
 from app.worker import logs
 from app.worker.site import WorkerSite, deferring
 
@@ -128,7 +128,9 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.counter = WorkerSite()
         self._trouble = Trouble()
-        self._broker = Told(_log, "No drain task is sent: %s", "Drain tasks are sent again")
+        self._broker = OngoingProblem(
+            _log, "No drain task is sent: %s", "Drain tasks are sent again"
+        )
         super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
@@ -153,10 +155,10 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
         try:
             waiting = self._waiting()
         except Exception as error:  # each transport of kombu's has errors of its own
-            self._broker.met(f"{type(error).__name__}: {error}")
+            self._broker.start(f"{type(error).__name__}: {error}")
             self._forget_connection()
             return 0
-        self._broker.gone()
+        self._broker.end()
         return math.ceil(due / MAILS_PER_TASK) - waiting
 
     def _waiting(self) -> int:

@@ -7,7 +7,7 @@ from logging.handlers import WatchedFileHandler
 
 from celery.utils.log import get_multiprocessing_logger
 
-from app.web.logs import LOGGERS, Line, StandardError
+from app.logs import LOGGERS, LineFormatter, StderrHandler
 
 
 def set_up(log_format: str, level: int, path: str | None) -> None:
@@ -15,8 +15,8 @@ def set_up(log_format: str, level: int, path: str | None) -> None:
 
     What the site logs it writes to standard error itself, and is added to the file only.
     """
-    handler = WatchedFileHandler(path, encoding="utf-8") if path else StandardError()
-    handler.setFormatter(Line(log_format))
+    handler = WatchedFileHandler(path, encoding="utf-8") if path else StderrHandler()
+    handler.setFormatter(LineFormatter(log_format))
     if path is None:
         handler.addFilter(_is_not_ours)
     root, pool = logging.getLogger(), get_multiprocessing_logger()

@@ -1,0 +1,153 @@
+"""Security of every request and answer: headers, hosts, cookies, safe redirects and the client's address.
+
+Sources: OWASP Secure Headers Project; OWASP Unvalidated Redirects and Forwards Cheat Sheet.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import quote, unquote, urlsplit
+
+from quart import Quart, Response, abort, current_app, request
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' https://www.gravatar.com",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "frame-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+HSTS = "max-age=31536000; includeSubDomains"
+
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+"""Paths that are answered whatever the Host header says: load balancers ask by IP address."""
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+COOKIE_SECONDS = 400 * 86400
+"""The longest lifetime browsers accept. When a login ends is decided by its row in the database."""
+
+MAX_REDIRECT_LENGTH = 2000
+FORWARDED_HEADERS = ("X-Forwarded-For", "Forwarded")
+IPV6_SUBSCRIBER_BITS = 64
+
+
+def init_app(app: Quart) -> None:
+    """Name the cookies, check the Host of every request and add the headers to every answer."""
+    _configure_cookies(app)
+    app.config["ALLOWED_HOSTS"] = _allowed_hosts(app)
+    headers = headers_for(app)
+
+    @app.before_request
+    async def check_host() -> None:
+        if request.path not in HEALTH_PATHS and not is_allowed_host(
+            request.headers.get("Host", "")
+        ):
+            abort(400, "This site does not serve that host name.")
+
+    @app.after_request
+    async def set_headers(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+def headers_for(app: Quart) -> dict[str, str]:
+    """Return the headers that every answer of `app` carries unless its view sets its own."""
+    if app.config["BASE_URL"].startswith("https://"):
+        return {**HEADERS, "Strict-Transport-Security": HSTS}
+    return dict(HEADERS)
+
+
+def _configure_cookies(app: Quart) -> None:
+    """Make the site's cookies HttpOnly and SameSite=Lax; under https also Secure and `__Host-`."""
+    https = app.config["BASE_URL"].startswith("https://")
+    prefix = "__Host-" if https else ""
+    app.config.update(
+        SESSION_COOKIE_NAME=f"{prefix}session",
+        SESSION_COOKIE_SECURE=https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        QUART_AUTH_COOKIE_NAME=f"{prefix}login",
+        QUART_AUTH_COOKIE_SECURE=https,
+        QUART_AUTH_COOKIE_HTTP_ONLY=True,
+        QUART_AUTH_COOKIE_SAMESITE="Lax",
+        DEVICE_COOKIE_NAME=f"{prefix}device",
+        QUART_AUTH_DURATION=COOKIE_SECONDS,
+    )
+
+
+def _allowed_hosts(app: Quart) -> frozenset[str]:
+    """Return the hosts of BASE_URL and TRUSTED_HOSTS. Quart accepts TRUSTED_HOSTS but never checks it."""
+    base = urlsplit(app.config["BASE_URL"])
+    own = base.netloc.lower().removesuffix(DEFAULT_PORTS[base.scheme])
+    return frozenset({own, *(host.lower() for host in app.config["TRUSTED_HOSTS"])})
+
+
+def is_allowed_host(host: str) -> bool:
+    """Return whether the Host header `host` names this site; an allowed name without port fits any port."""
+    host = host.lower()
+    allowed: frozenset[str] = current_app.config["ALLOWED_HOSTS"]
+    name, colon, port = host.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit()):
+        name = host
+    scheme = current_app.config["BASE_URL"].partition(":")[0]
+    return host.removesuffix(DEFAULT_PORTS[scheme]) in allowed or name in allowed
+
+
+def safe_path(target: str | None) -> str | None:
+    r"""Return `target` as an ASCII path on this site, or None if it could lead anywhere else.
+
+    Other hosts (`//e`, `/\e`, `https:e`), backslashes and control characters are refused, also when
+    percent-encoded once or twice. Spaces must be written as %20.
+    """
+    if not target or len(target) > MAX_REDIRECT_LENGTH or " " in target:
+        return None
+    once = unquote(target)
+    for path in (target, once, unquote(once)):
+        if not path.startswith("/") or path.startswith("//") or "\\" in path:
+            return None
+        if any(ord(character) < 0x20 or 0x7F <= ord(character) <= 0xA0 for character in path):
+            return None
+    return quote(target, safe="/?&=%:@!$'()*+,;~#", errors="replace")
+
+
+def client_address() -> str:
+    """Return the client's IP address for rate limits; of IPv6 the /64 network of one subscriber."""
+    address = request.remote_addr or "unknown"
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 6:
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, IPV6_SUBSCRIBER_BITS), strict=False))
+    return str(parsed)
+
+
+def is_local_client() -> bool:
+    """Return whether the request comes from this machine, and not through a proxy on it."""
+    try:
+        is_loopback = ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        is_loopback = False
+    return is_loopback and not any(header in request.headers for header in FORWARDED_HEADERS)

@@ -1,0 +1,71 @@
+"""Templates: compiled to plain functions, with a filter for times; flashed messages; the Blueprint.
+
+Nothing in these templates waits. Jinja's async mode would still make each block, macro and loop an async
+generator, which costs a page of posts a fifth of its whole time (`benchmarks/breakdown.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import quart
+from quart import Quart, flash, request, session
+from quart.globals import request_ctx
+from quart.templating import Environment
+
+FLASHES_KEY = "_flashes"
+"""The session key under which `quart.flash` stores messages."""
+
+
+class SyncTemplate(jinja2.Template):
+    """A template whose `render_async`, which Quart calls, renders at once."""
+
+    async def render_async(self, *args: Any, **kwargs: Any) -> str:
+        """Return the rendered text."""
+        return self.render(*args, **kwargs)
+
+
+class SyncEnvironment(Environment):
+    """Quart's environment with Jinja's async mode switched off."""
+
+    template_class = SyncTemplate
+
+    def __init__(self, app: Quart, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.is_async = False
+
+
+class Blueprint(quart.Blueprint):
+    """Quart's Blueprint without the template context processor it inherits from Flask.
+
+    That one adds nothing in Quart 0.22, but it is sync, so Quart would run it in a thread for every page.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.template_context_processors.clear()
+
+
+def init_app(app: Quart) -> None:
+    """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
+    app.jinja_environment = SyncEnvironment
+    app.jinja_env.filters["written"] = written
+
+    @app.before_request
+    async def keep_flashes_on_head() -> None:
+        """Keep flashed messages for the next GET: nobody reads the body of an answer to HEAD."""
+        if request.method == "HEAD":
+            request_ctx.flashes = []  # type: ignore[assignment]
+
+
+def written(time: datetime) -> str:
+    """Return the UTC time `time` in the form "20 Nov 2026, 12:00 UTC"."""
+    return f"{time:%d %b %Y, %H:%M UTC}"
+
+
+async def flash_once(message: str) -> None:
+    """Flash `message` unless it is already waiting for the next page."""
+    if all(waiting != message for _, waiting in session.get(FLASHES_KEY, ())):
+        await flash(message)

@@ -17,7 +17,7 @@ from app import mail
 from app.database import Database
 from app.database.exchange import OneExchangeCursor
 from app.dev.catcher import Catcher
-from app.dev.mail_parser import read_letter
+from app.dev.mail_parser import parse_mail
 from app.outbox.courier import Courier
 from app.outbox.state import Outbox
 from app.quart_mail import Message
@@ -92,7 +92,7 @@ async def text_to(catcher: Catcher, address: str, *, seconds: float = 20) -> str
         arrived = await catcher.mailbox.wait(after=seen, timeout=seconds)
         seen = arrived.id
         if address in arrived.recipients:
-            text = read_letter(arrived.content).text
+            text = parse_mail(arrived.content).text
             assert text is not None
             return text
 

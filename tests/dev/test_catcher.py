@@ -30,7 +30,7 @@ async def test_addresses_and_headers_may_be_utf8(post: Post) -> None:
     )
 
     assert mail.recipients == ("δοκιμή@example.com",)
-    assert mail.heading.subject == "Grüße 🌞"
+    assert mail.summary.subject == "Grüße 🌞"
     assert mail.sender == "Jürgen <jürgen@bücher.example>"
 
 
@@ -55,7 +55,7 @@ async def test_any_login_is_accepted(post: Post, catcher: Catcher) -> None:
 async def test_many_clients_at_once_lose_nothing(post: Post, catcher: Catcher) -> None:
     await asyncio.gather(*(post.send(letter(subject=f"Number {n}")) for n in range(20)))
 
-    assert sorted(mail.heading.subject for mail in catcher.mailbox) == sorted(
+    assert sorted(mail.summary.subject for mail in catcher.mailbox) == sorted(
         f"Number {n}" for n in range(20)
     )
 

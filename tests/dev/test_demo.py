@@ -18,7 +18,7 @@ from tests.processes import dev_site
 async def test_the_demo_is_a_living_place(app: Quart) -> None:
     assert await demo.fill()
     visitor = Visitor(app)
-    assert (await visitor.log_in(demo.GUEST, demo.PASSWORD)).location == "/index"
+    assert (await visitor.log_in(demo.USERNAME, demo.PASSWORD)).location == "/index"
     page = await visitor.get("/index")
     assert page.text.count('class="card post"') > 5
     page = await visitor.get("/explore")
@@ -58,11 +58,11 @@ async def test_the_demo_is_beside_who_lives_here_already(tmp_path: Path) -> None
         await Browser(site.url).submit("/register", **fields, password=OWN, password2=OWN)
     async with dev_site(tmp_path, "--demo") as site:
         browser = Browser(site.url)
-        await browser.submit("/login", username=demo.GUEST, password=demo.PASSWORD)
+        await browser.submit("/login", username=demo.USERNAME, password=demo.PASSWORD)
         assert "Hi, susan!" in await browser.get("/index")
 
 
 @pytest.mark.slow
 async def test_the_command_says_how_to_log_in(tmp_path: Path) -> None:
     async with dev_site(tmp_path, "--demo") as site:
-        assert f"log in as {demo.GUEST} with the password: {demo.PASSWORD}" in site.greeting
+        assert f"log in as {demo.USERNAME} with the password: {demo.PASSWORD}" in site.greeting

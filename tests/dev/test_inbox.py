@@ -96,7 +96,7 @@ async def test_html_alone_is_what_is_shown_first(visitor: Visitor, post: Post) -
     await post.send(letter(text=None, html="<p>Rich only</p>"))
 
     assert "<iframe" in await visitor.page("/mailbox/1")
-    assert "no such body" in await visitor.page("/mailbox/1?view=text")
+    assert "no text body" in await visitor.page("/mailbox/1?view=text")
 
 
 async def test_inline_pictures_come_from_the_mail_itself(visitor: Visitor, post: Post) -> None:

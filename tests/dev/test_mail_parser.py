@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.dev.mail_parser import Heading, Letter, read_heading, read_letter
+from app.dev.mail_parser import ParsedMail, Summary, parse_mail, parse_summary
 from tests.dev.conftest import letter
 
 
 def test_encoded_headers_are_shown_as_meant() -> None:
-    heading = read_heading(
+    summary = parse_summary(
         b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n =?utf-8?b?8J+Mng==?=\r\n"
         b"From: =?iso-8859-1?q?J=FCrgen?= <j@example.com>\r\nTo: a@example.com,\r\n b@example.com\r\n\r\n"
     )
 
-    assert heading == Heading(
+    assert summary == Summary(
         subject="Grüße🌞", sender="Jürgen <j@example.com>", to="a@example.com, b@example.com"
     )
 
@@ -26,7 +26,7 @@ def test_encoded_headers_are_shown_as_meant() -> None:
     ["=?no-such-charset?q?x?=", "=?utf-8?b?!!!?=", "=?utf-8?b?a?=", "=?=?=?", "=?utf-8?q?=FF=FE?="],
 )
 def test_headers_that_cannot_be_decoded_do_not_break(value: str) -> None:
-    assert read_heading(f"Subject: {value}\n\n".encode()).subject
+    assert parse_summary(f"Subject: {value}\n\n".encode()).subject
 
 
 def test_both_bodies_and_attachments_are_found() -> None:
@@ -35,7 +35,7 @@ def test_both_bodies_and_attachments_are_found() -> None:
         b"\x00\x01", maintype="application", subtype="x-thing", filename="Ω thing.bin"
     )
 
-    found = read_letter(bytes(message))
+    found = parse_mail(bytes(message))
 
     assert found.text == "Plain\n"
     assert found.html == "<p>Rich</p>\n"
@@ -62,14 +62,14 @@ def test_text_is_read_in_its_charset_or_as_well_as_can_be(
 ) -> None:
     content = f'Content-Type: text/plain; charset="{charset}"\nContent-Transfer-Encoding: 8bit\n\n'.encode()
 
-    assert read_letter(content + data).text == text
+    assert parse_mail(content + data).text == text
 
 
 def test_a_forwarded_mail_is_a_file() -> None:
     outer = letter(text="See below\n")
     outer.add_attachment(letter(subject="Inner", text="Inside\n"))
 
-    found = read_letter(bytes(outer))
+    found = parse_mail(bytes(outer))
 
     assert found.text == "See below\n"
     assert found.parts[0].filename == "message.eml"
@@ -81,13 +81,13 @@ def test_a_thousand_nested_parts_are_shown_as_they_are() -> None:
         b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(2000)
     )
 
-    assert isinstance(read_letter(content), Letter)
+    assert isinstance(parse_mail(content), ParsedMail)
 
 
 def test_no_control_character_reaches_a_name() -> None:
     content = b'Content-Type: text/x; name="a\x00b\x1b[31m"\nContent-Disposition: attachment\n\nx'
 
-    assert read_letter(content).parts[0].filename == "a b [31m"
+    assert parse_mail(content).parts[0].filename == "a b [31m"
 
 
 HEADERS = st.sampled_from(
@@ -113,7 +113,7 @@ HEADERS = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(HEADERS, st.binary(max_size=40)), max_size=12).map(b"".join))
 def test_no_garbage_breaks_the_reading(content: bytes) -> None:
-    read_letter(content)
-    heading = read_heading(content)
+    parse_mail(content)
+    summary = parse_summary(content)
 
-    assert all(c.isprintable() for c in heading.subject + heading.sender + heading.to)
+    assert all(c.isprintable() for c in summary.subject + summary.sender + summary.to)

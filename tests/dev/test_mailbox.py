@@ -16,7 +16,7 @@ def add(mailbox: Mailbox, subject: str, size: int = 0) -> int:
 
 
 def subjects(mailbox: Mailbox) -> list[str]:
-    return [mail.heading.subject for mail in mailbox]
+    return [mail.summary.subject for mail in mailbox]
 
 
 def test_the_newest_is_first() -> None:
@@ -69,7 +69,7 @@ async def test_waiting_ends_with_the_next_mail() -> None:
 
     add(mailbox, "new")
 
-    assert {mail.heading.subject for mail in await asyncio.gather(*waiters)} == {"new"}
+    assert {mail.summary.subject for mail in await asyncio.gather(*waiters)} == {"new"}
 
 
 async def test_waiting_gives_mails_in_order_without_gaps() -> None:

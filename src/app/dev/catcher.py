@@ -1,4 +1,4 @@
-"""An SMTP server on the current event loop that accepts every mail and passes none on."""
+"""An SMTP server that accepts every mail, keeps it in a Mailbox, and delivers none."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HOST = "127.0.0.1"
 
 
 class Catcher:
-    """Catches mail on `host` and `port` (0: any free one) into `mailbox` while `async with` lasts.
+    """Catch mail on `host` and `port` (0: any free port) for the duration of an `async with` block.
 
-    Every login is accepted, so that a site set up for one can be tried. Raises OSError when
-    the port is taken.
+    Runs on the current event loop. Accepts every login, so that mail settings with a login work, too.
+    Raises OSError if the port is in use.
     """
 
     def __init__(self, *, port: int = 0, host: str = HOST, mailbox: Mailbox | None = None) -> None:
@@ -28,17 +28,17 @@ class Catcher:
         self._connections: list[SMTP] = []
 
     async def start(self) -> None:
-        """Listen; `port` is the real one afterwards."""
+        """Start listening and set `port` to the actual port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._connection, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close the port and every connection, and return when all of it is gone."""
+        """Stop listening, close all connections, and wait until they are closed."""
         if self._server is None:
             return
         self._server.close()
-        # aiosmtpd keeps the task of a connection to itself, and gives no other way to see it end.
+        # aiosmtpd offers no public way to wait for the end of a connection.
         tasks = [connection._handler_coroutine for connection in self._connections]
         for connection in self._connections:
             if connection.transport is not None:
@@ -65,7 +65,7 @@ class Catcher:
             _Handler(self.mailbox),
             data_size_limit=MAX_BYTES,
             enable_SMTPUTF8=True,
-            hostname="localhost",  # by default aiosmtpd asks DNS, which blocks
+            hostname="localhost",  # the default looks it up in DNS, which blocks
             auth_require_tls=False,
             authenticator=_accept_login,
             loop=asyncio.get_running_loop(),
@@ -80,10 +80,10 @@ class _Handler:
         self._mailbox = mailbox
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Keep the mail; the name is aiosmtpd's."""
+        """Store the mail (a hook of aiosmtpd)."""
         content = envelope.original_content or b""
         mail = self._mailbox.add(envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
-        return f"250 2.0.0 Caught as number {mail.id}"
+        return f"250 2.0.0 Caught as mail {mail.id}"
 
 
 def _accept_login(

@@ -1,6 +1,6 @@
-"""`microblog dev --demo`: people who live on the site, so that a newcomer sees a living place.
+"""Sample accounts, posts and follows for `microblog dev --demo`.
 
-The same people at every start; a site where others have their names or addresses is left as it is.
+They are the same at every start. If another account uses one of their names or addresses, none are added.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from app.accounts.names import canonical
 from app.database import writing
 from app.posts.models import Post
 
-GUEST = "susan"
-PASSWORD = "microblog demo"  # noqa: S105 -- shown to whoever starts the demo
-HASH_METHOD = "pbkdf2:sha256:1000"  # brought up at login
+USERNAME = "susan"
+PASSWORD = "microblog demo"  # noqa: S105 -- printed by the command
+HASH_METHOD = "pbkdf2:sha256:1000"  # upgraded at the first login
 
 PEOPLE = {
     "susan": "Gardener, reader, learning the cello far too late. Opinions are my cat's.",
@@ -73,11 +73,11 @@ POSTS = (
 
 
 async def fill() -> bool:
-    """Store the people, their posts and their follows; return whether they live here now.
+    """Add the sample data unless it is there; return whether it is there now.
 
-    Whoever of them has left, or changed, since an earlier start is not brought back.
+    Sample accounts that were deleted or renamed since an earlier start are not restored.
     """
-    chance = random.Random(1)  # noqa: S311 -- the same at every start
+    rng = random.Random(1)  # noqa: S311 -- a fixed seed
     async with writing() as session:
         found = await session.execute(
             select(User.username, User.email).where(
@@ -87,12 +87,12 @@ async def fill() -> bool:
                 )
             )
         )
-        if here := [tuple(row) for row in found]:
-            return (GUEST, _address(GUEST)) in here
+        if existing := [tuple(row) for row in found]:
+            return (USERNAME, _address(USERNAME)) in existing
         now = datetime.now(UTC)
-        ids = await _settle(session, chance, now)
-        await session.execute(insert(Post), _said(ids, chance, now))
-        await session.execute(insert(followers), _follows(list(ids.values()), chance))
+        ids = await _add_accounts(session, rng, now)
+        await session.execute(insert(Post), _post_rows(ids, rng, now))
+        await session.execute(insert(followers), _follow_rows(list(ids.values()), rng))
     return True
 
 
@@ -100,8 +100,8 @@ def _address(name: str) -> str:
     return f"{name}@example.com"
 
 
-async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -> dict[str, int]:
-    """Store the people, and return their ids by name."""
+async def _add_accounts(session: AsyncSession, rng: random.Random, now: datetime) -> dict[str, int]:
+    """Add the accounts; return their ids by name."""
     hashed = generate_password_hash(PASSWORD, HASH_METHOD)
     people = [
         User(
@@ -109,7 +109,7 @@ async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -
             email=_address(name),
             password_hash=hashed,
             about_me=about,
-            last_seen=now - timedelta(minutes=chance.randrange(5, 3 * 24 * 60)),
+            last_seen=now - timedelta(minutes=rng.randrange(5, 3 * 24 * 60)),
         )
         for name, about in PEOPLE.items()
     ]
@@ -118,19 +118,21 @@ async def _settle(session: AsyncSession, chance: random.Random, now: datetime) -
     return {person.username: person.id for person in people}
 
 
-def _said(ids: dict[str, int], chance: random.Random, now: datetime) -> list[dict[str, Any]]:
-    """Return the posts, the last a few minutes old, the first days ago."""
+def _post_rows(ids: dict[str, int], rng: random.Random, now: datetime) -> list[dict[str, Any]]:
+    """Return rows for the posts, the oldest first, from days to minutes ago."""
     moment, rows = now, []
     for name, body in reversed(POSTS):
-        moment -= timedelta(minutes=chance.randrange(12, 480), seconds=chance.randrange(60))
+        moment -= timedelta(minutes=rng.randrange(12, 480), seconds=rng.randrange(60))
         rows.append({"user_id": ids[name], "body": body, "timestamp": moment})
     return rows[::-1]
 
 
-def _follows(ids: Sequence[int], chance: random.Random) -> list[dict[str, int]]:
-    """Return who follows whom: everybody three to seven others."""
+def _follow_rows(ids: Sequence[int], rng: random.Random) -> list[dict[str, int]]:
+    """Return rows for the follows: everyone follows three to seven others."""
     return [
-        {"follower_id": one, "followed_id": other}
-        for one in ids
-        for other in chance.sample([each for each in ids if each != one], chance.randrange(3, 8))
+        {"follower_id": follower, "followed_id": followed}
+        for follower in ids
+        for followed in rng.sample(
+            [other for other in ids if other != follower], rng.randrange(3, 8)
+        )
     ]

@@ -1,6 +1,6 @@
-"""Reading a mail for people: headers decoded, bodies found, whatever anybody may have sent.
+"""Parse mails for display. Nothing that is sent makes the parser raise.
 
-The lenient `compat32` policy is on purpose: the newer one raises on some broken headers.
+It uses the `compat32` policy because the newer one raises on some malformed headers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 
-# What the standard library is known to raise on garbage; RecursionError comes with a thousand nested parts.
-UNREADABLE = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+# What the standard library raises on malformed mail; RecursionError on a thousand nested parts.
+PARSE_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 ATTACHED = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
-    """The headers that people look at, decoded; empty where missing."""
+class Summary:
+    """The decoded headers that the inbox lists; empty if missing."""
 
     subject: str = ""
     sender: str = ""
@@ -31,7 +31,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file that came with a mail, attached or inline (then with its `content_id`)."""
+    """An attachment, or an inline file with its `content_id`."""
 
     filename: str
     content_type: str
@@ -40,8 +40,8 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A whole mail: all headers in order, its text and HTML body (None where missing), its files."""
+class ParsedMail:
+    """A mail: its headers in order, its text and HTML body (None if missing), and its files."""
 
     headers: tuple[tuple[str, str], ...] = ()
     text: str | None = None
@@ -49,15 +49,15 @@ class Letter:
     parts: tuple[Part, ...] = ()
 
 
-def read_heading(content: bytes) -> Heading:
-    """Return what lists show of a mail; never raises, an unreadable one has an empty heading."""
+def parse_summary(content: bytes) -> Summary:
+    """Return the headers that the inbox lists; all empty if the mail cannot be parsed."""
     try:
         headers = {
             name.lower(): value for name, value in _headers(BytesHeaderParser().parsebytes(content))
         }
-    except UNREADABLE:
-        return Heading()
-    return Heading(
+    except PARSE_ERRORS:
+        return Summary()
+    return Summary(
         subject=headers.get("subject", ""),
         sender=headers.get("from", ""),
         to=headers.get("to", ""),
@@ -66,20 +66,20 @@ def read_heading(content: bytes) -> Heading:
     )
 
 
-def read_letter(content: bytes) -> Letter:
-    """Return a mail taken apart; never raises, an unreadable one is all text."""
+def parse_mail(content: bytes) -> ParsedMail:
+    """Parse a mail; one that cannot be parsed becomes a text body with the whole source."""
     try:
-        return _take_apart(email.message_from_bytes(content))
-    except UNREADABLE:
-        return Letter(text=read_source(content))
+        return _parse(email.message_from_bytes(content))
+    except PARSE_ERRORS:
+        return ParsedMail(text=decode_source(content))
 
 
-def read_source(content: bytes) -> str:
-    """Return the mail as it was sent, as UTF-8 as far as it is."""
+def decode_source(content: bytes) -> str:
+    """Return the source as text, with replacement characters for bytes that are not UTF-8."""
     return content.decode("utf-8", "replace")
 
 
-def _take_apart(message: Message) -> Letter:
+def _parse(message: Message) -> ParsedMail:
     text = html = None
     parts: list[Part] = []
     for leaf in _leaves(message):
@@ -91,11 +91,11 @@ def _take_apart(message: Message) -> Letter:
             html = _body(leaf)
         else:
             parts.append(_part(leaf, number=len(parts) + 1))
-    return Letter(headers=tuple(_headers(message)), text=text, html=html, parts=tuple(parts))
+    return ParsedMail(headers=tuple(_headers(message)), text=text, html=html, parts=tuple(parts))
 
 
 def _leaves(message: Message) -> Iterator[Message]:
-    """Give the parts without parts; a forwarded mail is one, to be saved as a file."""
+    """Yield the parts that are not multipart. A forwarded mail counts as one file."""
     if message.is_multipart() and message.get_content_maintype() == "multipart":
         for child in message.get_payload():
             if isinstance(child, Message):
@@ -138,7 +138,7 @@ def _headers(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(value: str) -> str:
-    """Decode the encoded words of RFC 2047; what cannot be decoded is shown as it was sent."""
+    """Decode encoded words (RFC 2047); return the value unchanged if that fails."""
     try:
         return (_one_line(str(make_header(decode_header(value)))) if "=?" in value else "") or value
     except (MessageError, ValueError, LookupError):
@@ -146,6 +146,6 @@ def _decoded(value: str) -> str:
 
 
 def _one_line(value: str) -> str:
-    """Return printable text: bytes that came raw are read as UTF-8, control characters are blanks."""
+    """Return printable text: raw bytes are decoded as UTF-8, control characters become spaces."""
     text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else " " for c in text.replace("\r\n", "")).strip()

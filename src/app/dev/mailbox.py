@@ -1,4 +1,4 @@
-"""Caught mails, in memory and bounded: the oldest go when there are too many or too much."""
+"""The mails caught by `microblog dev`, in memory. The oldest are dropped beyond a number or total size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parseaddr
 from itertools import count
 
-from app.dev.mail_parser import Heading, read_heading
+from app.dev.mail_parser import Summary, parse_summary
 
 MAX_MAILS = 500
 MAX_BYTES = 50 * 1024 * 1024
@@ -18,29 +18,29 @@ MAX_BYTES = 50 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """One mail as it was handed over: its envelope, its bytes, and its heading for lists."""
+    """A mail as received: its envelope, its bytes, and the headers that the inbox lists."""
 
     id: int
     received: datetime
     envelope_from: str
     recipients: tuple[str, ...]
     content: bytes
-    heading: Heading
+    summary: Summary
 
     @property
     def sender(self) -> str:
-        """Return the From header, or the envelope's sender where there is none."""
-        return self.heading.sender or self.envelope_from
+        """Return the From header, or the envelope sender if it is missing."""
+        return self.summary.sender or self.envelope_from
 
     @property
     def sender_name(self) -> str:
-        """Return the sender's name without the address, or the address where there is no name."""
+        """Return the sender's display name, or the address if there is no name."""
         name, address = parseaddr(self.sender)
         return name or address or self.sender
 
 
 class Mailbox:
-    """What the catcher caught; iterate it for the mails, newest first."""
+    """The caught mails. Iterating yields the newest first."""
 
     def __init__(self, *, max_mails: int = MAX_MAILS, max_bytes: int = MAX_BYTES) -> None:
         self._mails: deque[CaughtMail] = deque()
@@ -58,40 +58,40 @@ class Mailbox:
 
     @property
     def newest_id(self) -> int:
-        """Return the number of the mail that came last, 0 before the first."""
+        """Return the number of the newest mail, 0 if there is none."""
         return self._mails[0].id if self._mails else 0
 
     def add(self, envelope_from: str, recipients: tuple[str, ...], content: bytes) -> CaughtMail:
-        """Keep a mail, let go of the oldest beyond the bounds, and wake whoever waits."""
+        """Store a mail, drop the oldest beyond the limits, and wake `wait`."""
         mail = CaughtMail(
             id=next(self._ids),
             received=datetime.now(UTC),
             envelope_from=envelope_from,
             recipients=recipients,
             content=content,
-            heading=read_heading(content),
+            summary=parse_summary(content),
         )
         self._mails.appendleft(mail)
         self._bytes += len(content)
-        while len(self._mails) > 1 and self._is_over():
+        while len(self._mails) > 1 and self._is_full():
             self._bytes -= len(self._mails.pop().content)
         self._arrival.set()
         self._arrival = asyncio.Event()
         return mail
 
     def find(self, mail_id: str) -> CaughtMail | None:
-        """Return the mail with that number, as it stands in an address; None where there is none."""
+        """Return the mail with this number, given as in a URL, or None."""
         return next((mail for mail in self._mails if str(mail.id) == mail_id), None)
 
     async def wait(self, *, after: int = 0, timeout: float = 10.0) -> CaughtMail:
-        """Return the oldest mail with a number above `after`, as soon as there is one.
+        """Wait for a mail with a number above `after`; return the oldest one.
 
-        timeout: seconds, then TimeoutError.
+        Raises TimeoutError after `timeout` seconds.
         """
         async with asyncio.timeout(timeout):
             while self.newest_id <= after:
                 await self._arrival.wait()
         return next(mail for mail in reversed(self._mails) if mail.id > after)
 
-    def _is_over(self) -> bool:
+    def _is_full(self) -> bool:
         return len(self._mails) > self._max_mails or self._bytes > self._max_bytes

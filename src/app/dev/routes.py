@@ -1,7 +1,7 @@
-"""The pages of caught mail: for a developer at this machine only.
+"""The inbox of `microblog dev`, which only this machine can open.
 
-A mail's HTML is a stranger's: it has an address of its own, whose policy runs no script and loads
-nothing from elsewhere, and is shown in a sandboxed frame. All other headers are those of every page.
+A mail's HTML is untrusted: it is served at a URL of its own, whose Content-Security-Policy allows no
+scripts and no remote content, and is shown in a sandboxed frame.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from quart import Quart, Response, abort, current_app, jsonify, render_template, request
 
-from app.dev.mail_parser import ATTACHED, Letter, read_letter, read_source
+from app.dev.mail_parser import ATTACHED, ParsedMail, decode_source, parse_mail
 from app.dev.mailbox import CaughtMail, Mailbox
 from app.web.security import is_local_client
 from app.web.templating import Blueprint
@@ -23,23 +23,23 @@ HTML_POLICY = (
     f"form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox {SANDBOX}"
 )
 FILE_POLICY = "default-src 'none'; sandbox"
-# Formats a browser draws without running anything; SVG is not one of them.
-PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"}
+# Formats that cannot hold scripts, unlike SVG.
+IMAGE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"}
 VIEWS = ("text", "html", "source")
 
 blueprint = Blueprint("mailbox", __name__, url_prefix=PATH)
 
 
 def init_app(app: Quart, mailbox: Mailbox) -> None:
-    """Show `mailbox` at /mailbox, and a link to it at the foot of every page."""
+    """Serve `mailbox` at /mailbox and link to it in the footer of every page."""
     app.extensions["mailbox"] = mailbox
     app.jinja_env.globals["mailbox_path"] = PATH
     app.register_blueprint(blueprint)
 
 
 @blueprint.before_request
-async def only_from_here() -> None:
-    """Answer 404 to everybody else than this machine."""
+async def require_this_machine() -> None:
+    """Answer 404 to other machines."""
     if not is_local_client():
         abort(404)
 
@@ -52,54 +52,56 @@ async def inbox() -> str:
 
 @blueprint.get("/newest")
 async def newest() -> Response:
-    """Say which mail is the newest; the list asks now and then."""
+    """Return the number of the newest mail, which the inbox polls."""
     return jsonify({"newest": _mailbox().newest_id})
 
 
 @blueprint.get("/<mail_id>")
 async def mail(mail_id: str) -> str:
-    """Show one mail, as ?view= says: text, html or source."""
+    """Show one mail; ?view= is text, html or source."""
     caught = _find(mail_id)
-    letter = read_letter(caught.content)
+    parsed = parse_mail(caught.content)
     view = request.args.get("view", "")
     return await render_template(
         "mailbox/mail.html",
-        title=caught.heading.subject or "No subject",
+        title=caught.summary.subject or "(no subject)",
         mail=caught,
-        letter=letter,
-        source=read_source(caught.content),
-        view=view if view in VIEWS else _best_view(letter),
+        parsed=parsed,
+        source=decode_source(caught.content),
+        view=view if view in VIEWS else _best_view(parsed),
         sandbox=SANDBOX,
     )
 
 
 @blueprint.get("/<mail_id>/html")
 async def html(mail_id: str) -> Response:
-    """Send the mail's HTML body for its frame: links lead the whole page, inline pictures come from here."""
+    """Return the HTML body for the frame, with links that leave it and inline images from this mail."""
     caught = _find(mail_id)
-    letter = read_letter(caught.content)
-    if letter.html is None:
+    parsed = parse_mail(caught.content)
+    if parsed.html is None:
         abort(404)
-    body = _with_top_links(_with_pictures(letter.html, letter, base=f"{PATH}/{caught.id}/parts"))
+    body = _with_top_links(
+        _with_inline_images(parsed.html, parsed, base=f"{PATH}/{caught.id}/parts")
+    )
     headers = {"Content-Security-Policy": HTML_POLICY, "X-Frame-Options": "SAMEORIGIN"}
     return Response(body, content_type="text/html; charset=utf-8", headers=headers)
 
 
 @blueprint.get("/<mail_id>/source")
 async def source(mail_id: str) -> Response:
-    """Send the mail as a file, byte for byte."""
+    """Download the mail as it was received."""
     caught = _find(mail_id)
     return _file(caught.content, filename=f"mail-{caught.id}.eml", content_type="message/rfc822")
 
 
 @blueprint.get("/<mail_id>/parts/<number>")
 async def part(mail_id: str, number: str) -> Response:
-    """Send an attached file to be saved; pictures keep their type, so that frames can show them."""
-    parts = read_letter(_find(mail_id).content).parts
+    """Download an attachment. Images keep their type so that the frame can show them."""
+    parts = parse_mail(_find(mail_id).content).parts
     file = next((part for n, part in enumerate(parts, start=1) if str(n) == number), None) or abort(
         404
     )
-    content_type = file.content_type if file.content_type in PICTURES else ATTACHED
+    content_type = file.content_type if file.content_type in IMAGE_TYPES else ATTACHED
     return _file(file.data, filename=file.filename, content_type=content_type)
 
 
@@ -112,25 +114,25 @@ def _find(mail_id: str) -> CaughtMail:
     return _mailbox().find(mail_id) or abort(404)
 
 
-def _best_view(letter: Letter) -> str:
-    if letter.text is not None:
+def _best_view(parsed: ParsedMail) -> str:
+    if parsed.text is not None:
         return "text"
-    return "source" if letter.html is None else "html"
+    return "source" if parsed.html is None else "html"
 
 
 def _file(data: bytes, *, filename: str, content_type: str) -> Response:
     response = Response(data, content_type=content_type)
     response.headers.set("Content-Disposition", "attachment", filename=filename)
     response.headers["Content-Security-Policy"] = FILE_POLICY
-    # The frame has an origin of its own; without this its pictures would be refused as a stranger's.
+    # The sandboxed frame has an opaque origin; without this its images would be blocked.
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
 
 
-def _with_pictures(body: str, letter: Letter, *, base: str) -> str:
-    """Lead cid: addresses (RFC 2392) to the parts that carry those Content-IDs."""
+def _with_inline_images(body: str, parsed: ParsedMail, *, base: str) -> str:
+    """Replace cid: URLs (RFC 2392) by the URLs of the parts with those Content-IDs."""
     numbers = {
-        part.content_id: n for n, part in enumerate(letter.parts, start=1) if part.content_id
+        part.content_id: n for n, part in enumerate(parsed.parts, start=1) if part.content_id
     }
 
     def address(match: re.Match[str]) -> str:
@@ -141,7 +143,7 @@ def _with_pictures(body: str, letter: Letter, *, base: str) -> str:
 
 
 def _with_top_links(body: str) -> str:
-    """Put a <base> first in the head, or first of all without one, so that links leave the frame."""
+    """Insert a <base> at the start of the head, or of the body without one, so that links leave the frame."""
     head = re.search(r"<head(\s[^>]*)?>", body, flags=re.IGNORECASE)
     at = head.end() if head else 0
     return f'{body[:at]}<base target="_top">{body[at:]}'

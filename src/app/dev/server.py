@@ -1,4 +1,4 @@
-"""`microblog dev`: the site, migrated, and a mail catcher with an inbox page, on one loop."""
+"""`microblog dev`: the site with an upgraded database and an inbox for its mail, on one event loop."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ CATCHER_SETTINGS = {
     "MAIL_USERNAME": None,
     "MAIL_PASSWORD": None,
     "MAIL_OAUTH2_TOKEN": None,
-    "MAIL_DEBUG": False,  # the inbox shows a mail better than its dialogue does
+    "MAIL_DEBUG": False,  # the inbox shows more than a dump of the SMTP dialogue
 }
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- if asked for
-"""Where a browser on this machine finds what listens on every address."""
-DEMO = f"Demo       log in as {demo.GUEST} with the password: {demo.PASSWORD}"
-NO_DEMO = "Demo       not added: somebody else here has one of its names or addresses"
-FROM_OUTSIDE = "           (other machines need BASE_URL or TRUSTED_HOSTS to name it as they do)"
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- only on request
+"""The address at which a browser on this machine reaches a server that listens on every address."""
+DEMO = f"Demo       log in as {demo.USERNAME} with the password: {demo.PASSWORD}"
+NO_DEMO = "Demo       not added: an account here already uses one of its names or addresses"
+OTHER_MACHINES = "           (to open it from other machines, set BASE_URL or TRUSTED_HOSTS)"
 
 
 class PortTaken(settings.SettingsError):
-    """Somebody else listens where the site should."""
+    """The site cannot listen on the address it was given."""
 
 
 async def run(*, host: str, port: int, with_demo: bool = False) -> None:
-    """Serve on `host` and `port` until SIGINT or SIGTERM; with MAIL_SERVER set, without the catcher.
+    """Serve on `host` and `port` until SIGINT or SIGTERM.
 
-    Raises SettingsError for settings that are wrong, PortTaken for an address that is.
+    Mail is caught unless MAIL_SERVER is set. Raises SettingsError for wrong settings, and PortTaken.
     """
     given = settings.from_environment()
     with listen(host, port) as listener:
         config = _config(given, _address(host, listener), with_demo=with_demo)
-        settings.load(config)  # what the catcher replaces is checked as well
+        settings.load(config)  # checks also the mail settings that the catcher replaces
         async with AsyncExitStack() as stack:
             catcher = None
             if not (given.get("MAIL_SERVER") or given.get("MAIL_HOSTNAME")):
@@ -61,21 +61,21 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
             if with_demo:
                 lines.insert(-1, DEMO if is_filled else NO_DEMO)
             if host in WILDCARDS and not (given.get("BASE_URL") or given.get("TRUSTED_HOSTS")):
-                lines.insert(1, FROM_OUTSIDE)
+                lines.insert(1, OTHER_MACHINES)
             _announce_when_serving(app, lines)
             await _serve(app, listener)
 
 
 def _config(given: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
-    """Return what differs from a site for real; avatars are drawn here, also where there is no Internet."""
+    """Return the settings that differ from production, unless given. Local avatars need no Internet."""
     own = {"DEBUG": True, "AVATARS": "local", "BASE_URL": address}
-    if with_demo:  # its people are none of those who live here already
+    if with_demo:  # keep sample accounts apart from a developer's own
         own["DATABASE_URL"] = DEMO_DATABASE
     return {key: given.get(key) or value for key, value in own.items()}
 
 
 async def _fill(app: Quart, *, with_demo: bool) -> bool:
-    """Make the tables; return whether the people of the demo live here."""
+    """Upgrade the database; return whether it holds the demo data."""
     await migrations.upgrade(app.extensions["database"])
     if not with_demo:
         return False
@@ -97,19 +97,19 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise PortTaken(
             f"Cannot listen on {host} port {port} ({error.strerror}); "
-            "give another port, such as: make run PORT=8001, or microblog dev --port 8001."
+            "choose another port, for example: make run PORT=8001, or microblog dev --port 8001."
         ) from None
 
 
 def _address(host: str, listener: socket.socket) -> str:
-    """Return where a browser finds `listener`."""
+    """Return the URL at which a browser on this machine reaches `listener`."""
     host = WILDCARDS.get(host, host)
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
 async def _serve(app: Quart, listener: socket.socket) -> None:
-    """Serve until a signal asks to stop."""
+    """Serve until SIGINT or SIGTERM."""
     server = Config()
     server.bind = [f"fd://{listener.detach()}"]
     server.loglevel = "WARNING"
@@ -125,14 +125,14 @@ def _greeting(app: Quart, catcher: Catcher | None) -> list[str]:
     lines = [f"Microblog  {base}"]
     if catcher is not None:
         lines.append(
-            f"Inbox      {base}/mailbox  (what the site mails; SMTP on port {catcher.port})"
+            f"Inbox      {base}/mailbox  (all mail the site sends; SMTP on port {catcher.port})"
         )
     else:
-        lines.append(f"Mail       goes out by {app.config['MAIL_SERVER']}")
-    return [*lines, "Stop it with Ctrl-C."]
+        lines.append(f"Mail       sent through {app.config['MAIL_SERVER']}")
+    return [*lines, "Press Ctrl-C to stop."]
 
 
 def _announce_when_serving(app: Quart, lines: list[str]) -> None:
     @app.before_serving
     async def announce() -> None:
-        print("\n".join(lines), flush=True)  # noqa: T201 -- what the newcomer came to see
+        print("\n".join(lines), flush=True)  # noqa: T201 -- the command's output

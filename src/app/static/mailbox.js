@@ -1,9 +1,9 @@
-// The list of caught mails keeps up by itself while somebody looks at it.
+// Refresh the list of caught mails while the page is visible.
 "use strict";
 
-const EVERY = 4000; // milliseconds
+const POLL_INTERVAL = 4000; // milliseconds
 
-async function look() {
+async function refresh() {
   const shown = document.getElementById("mails");
   if (document.hidden) return;
   const { newest } = await (await fetch("/mailbox/newest")).json();
@@ -18,5 +18,5 @@ async function look() {
   if (focused) shown.querySelector(`a[href="${focused}"]`)?.focus();
 }
 
-setInterval(() => look().catch(() => {}), EVERY);
-document.addEventListener("visibilitychange", () => look().catch(() => {}));
+setInterval(() => refresh().catch(() => {}), POLL_INTERVAL);
+document.addEventListener("visibilitychange", () => refresh().catch(() => {}));

@@ -1,0 +1,90 @@
+"""The scheduler of `celery -A app.worker beat`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+from typing import Any
+
+from celery.beat import Scheduler
+from quart import Quart
+from sqlalchemy.exc import DBAPIError
+
+from app.database import DatabaseUnavailable
+from app.logs import OngoingProblem
+from app.outbox.agenda import count_due
+from app.outbox.trouble import Trouble
+from app.worker.runner import AppRunner, deferring
+
+MAILS_PER_TASK = 50
+MAX_TASKS = 16
+"""Most tasks to leave waiting in the broker. More would not help, and would pile up while no worker runs."""
+
+_log = logging.getLogger(__name__)
+
+
+class BacklogScheduler(Scheduler):  # type: ignore[misc]
+    """Send as many drain tasks as the backlog needs, and none when no mail is due. Keeps no schedule file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._runner = AppRunner()
+        self._database_problem = Trouble()
+        self._broker_problem = OngoingProblem(
+            _log,
+            "The broker is not reachable, so no drain tasks are sent: %s",
+            "The broker is reachable again; sending drain tasks",
+        )
+        super().__init__(*args, **kwargs)
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send the tasks that are needed beside those still waiting in the broker."""
+        with deferring(signal.SIGTERM, signal.SIGINT, meanwhile=lambda: None):
+            due = self._count_due()
+            for _ in range(self._tasks_needed(due) if due else 0):
+                super().apply_entry(entry, producer=producer)
+
+    def close(self) -> None:
+        """Close the scheduler and the connections that counting opened."""
+        super().close()
+        self._runner.close()
+
+    def _count_due(self) -> int:
+        """Return how many mails are due; 0 while the database is not available."""
+        try:
+            due = self._runner.run(_count_due)
+        except (DatabaseUnavailable, DBAPIError) as error:
+            self._database_problem.met(error)
+            return 0
+        self._database_problem.gone()
+        return due
+
+    def _tasks_needed(self, due: int) -> int:
+        """Return how many tasks to send; 0 while the broker is not reachable."""
+        try:
+            waiting = self._count_waiting()
+        except Exception as error:  # every kombu transport raises its own errors
+            self._broker_problem.start(f"{type(error).__name__}: {error}")
+            self._drop_connection()
+            return 0
+        self._broker_problem.end()
+        return math.ceil(due / MAILS_PER_TASK) - waiting
+
+    def _count_waiting(self) -> int:
+        """Return how many tasks wait in the broker."""
+        queue = self.app.amqp.queues[self.app.conf.task_default_queue].bind(self.producer.channel)
+        count: int = queue.queue_declare()[1]
+        return count
+
+    def _drop_connection(self) -> None:
+        """Connect again next time: an unresponsive broker may have recovered."""
+        for name in ("connection", "producer"):  # cached properties of Celery's Scheduler
+            self.__dict__.pop(name, None)
+
+
+async def _count_due(app: Quart) -> int:
+    return await count_due(
+        app.extensions["database"],
+        now=app.extensions["outbox"].clock(),
+        most=MAILS_PER_TASK * MAX_TASKS,
+    )

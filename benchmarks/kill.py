@@ -1,6 +1,6 @@
-"""kill -9 a process that posts and delivers, again and again; count what was promised, lost and doubled.
+"""Kill a process that posts and delivers, again and again; count the mails promised, lost and sent twice.
 
-.venv/bin/python benchmarks/kill.py [--kills 1000] [--database sqlite|postgresql] [--seed N]
+python -m benchmarks.kill [--kills 1000] [--database sqlite|postgresql] [--seed N]
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ import argparse
 import asyncio
 import random
 import signal
-import sys
-from pathlib import Path
 from typing import Any
 
-from outboxbench import site as bench
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.outbox.process import BEFORE_DATA, POINTS, worker
 from tests.outbox.site import QUICK, rows
 from tests.smtp_server import SmtpServer
 
-DATABASES = {"sqlite": bench.sqlite, "postgresql": bench.postgresql}
+from benchmarks import outbox_site
+
 MAILS = 60  # posted by each process
 LONGEST_LIFE = 1.0  # seconds after it is ready
 TIMES = {"OUTBOX_LEASE": 2.0, "OUTBOX_RENEW": 0.5, "MAIL_TIMEOUT": 5.0}
@@ -28,7 +24,7 @@ END_SECONDS = 300
 
 
 def plan(number: int) -> dict[str, Any]:
-    """Return where a process is to die: every other one at a named point, the rest at any moment."""
+    """Return where a process dies: every other one at a named point, the rest at a random moment."""
     if number % 2:
         return {}
     point = random.choice([*POINTS, BEFORE_DATA])
@@ -48,16 +44,16 @@ async def kill_one(config: dict[str, Any], number: int) -> list[int]:
 
 
 async def all_done() -> None:
-    """Wait until nothing waits any more."""
+    """Wait until no mail is due."""
     async with asyncio.timeout(END_SECONDS):
         while any(row.due_at is not None for row in await rows()):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
 async def run(url: str, kills: int) -> bool:
-    """Kill `kills` processes, let one finish the work, and tell what came of it."""
+    """Kill `kills` processes, let one finish the work, and report the outcome."""
     promised: list[int] = []
-    async with SmtpServer() as server, bench.migrated(url, server.port):
+    async with SmtpServer() as server, outbox_site.migrated(url, server.port):
         config = QUICK | TIMES | {"TESTING": True, "DATABASE_URL": url, "MAIL_PORT": server.port}
         config |= {"MAIL_SUPPRESS_SEND": False, "PASSWORD_PROCESSES": 0}
         for number in range(kills):
@@ -81,11 +77,11 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--database", choices=DATABASES, default="sqlite")
+    parser.add_argument("--database", choices=outbox_site.DATABASES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     random.seed(given.seed)
-    with DATABASES[given.database]() as url:
+    with outbox_site.DATABASES[given.database]() as url:
         raise SystemExit(not asyncio.run(run(url, given.kills)))
 
 

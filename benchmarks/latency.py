@@ -1,6 +1,6 @@
 """How long a reset takes from commit to arrival, and how much memory waiting mails cost.
 
-.venv/bin/python benchmarks/latency.py [--waiting 100000] [--resets 50] [--databases sqlite postgresql]
+python -m benchmarks.latency [--waiting 100000] [--resets 50] [--databases sqlite postgresql]
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mailbench import sink
-from outboxbench import site
-
 from app import outbox
 from app.database import writing
+from benchmarks import outbox_site, sink
 
-DATABASES = {"sqlite": site.sqlite, "postgresql": site.postgresql}
 WANTED_SECONDS = 5.0  # p99 of a reset behind the crowd
 WANTED_MIB = 50.0
 
@@ -51,11 +48,11 @@ async def measure(app: Any, resets: int) -> tuple[float, float, float]:
 
 async def run(url: str, port: int, waiting: int, resets: int) -> None:
     """Measure idle, and behind a crowd that the courier delivers meanwhile."""
-    async with site.migrated(url, port) as app:
+    async with outbox_site.migrated(url, port) as app:
         p50, p99, idle = await measure(app, resets)
     print(f"  idle              p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {idle:6.1f} MiB")
-    async with site.migrated(url, port) as app:
-        await site.fill(waiting, priority=outbox.Priority.LOW)
+    async with outbox_site.migrated(url, port) as app:
+        await outbox_site.fill(waiting, priority=outbox.Priority.LOW)
         p50, p99, busy = await measure(app, resets)
     print(
         f"  {waiting:7} waiting   p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {busy:6.1f} MiB"
@@ -69,13 +66,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--waiting", type=int, default=100_000)
     parser.add_argument("--resets", type=int, default=50)
-    parser.add_argument("--databases", nargs="+", default=list(DATABASES), choices=DATABASES)
+    parser.add_argument(
+        "--databases", nargs="+", default=list(outbox_site.DATABASES), choices=outbox_site.DATABASES
+    )
     given = parser.parse_args()
-    with sink.running() as port:
+    with sink.running() as running:
         for name in given.databases:
-            with DATABASES[name]() as url:
+            with outbox_site.DATABASES[name]() as url:
                 print(name)
-                asyncio.run(run(url, port, given.waiting, given.resets))
+                asyncio.run(run(url, running.port, given.waiting, given.resets))
 
 
 if __name__ == "__main__":

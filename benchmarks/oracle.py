@@ -1,14 +1,16 @@
-"""Does the time of an answer tell whether an account exists? `python benchmarks/oracle.py [--rounds 60]`
+"""Does the time of a response reveal whether an account exists?
 
-Logins with a wrong password and requests for a reset link go to a served site one after the other, in
-an order shuffled anew each round: for accounts with today's hash, with an older and cheaper one, without
-a hash, and for names and addresses that nobody has. The courier delivers meanwhile. Printed per case:
-median and quartiles in ms, the difference of the median from the unknown one's as a share of it, and how
-often an answer took longer than an unknown one (a half: nothing to be told). Exit status 1 when a
-difference is beyond BOUND.
+    python -m benchmarks.oracle [--rounds 60]
 
-Regressions cross it by far: without a hash for unknown names they differ from others by a
-factor of 80, and a cheaper hash that is left as it is shows by -0.5.
+Logins with a wrong password and requests for a reset link go to a served site one after the other, in an
+order shuffled for each round: for accounts with a current hash, with an older and cheaper one and without a
+hash, and for unknown names and addresses, while the courier delivers mail. Printed for each case: median
+and quartiles in ms, how far the median is from that of the unknown case (as a share of it), and how often a
+response took longer than an unknown one (0.5 reveals nothing). The exit status is 1 when a difference
+exceeds BOUND.
+
+Regressions exceed it by far: without a hash for unknown names the times differ by a factor of 80, and a
+cheaper hash that is not upgraded shows as -0.5.
 """
 
 from __future__ import annotations
@@ -21,17 +23,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
+from tests.clients import Visitor
 from werkzeug.security import generate_password_hash
 
 from app import create_app
 from app.accounts.models import User
 from app.database import writing
 from app.migrations import run as migrations
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.clients import Visitor
 
 BOUND = {"login": 0.2, "reset": 0.35}
 OLDER_METHOD = "scrypt:32768:8:1"

@@ -28,8 +28,7 @@ from app.posts.models import Post
 PEOPLE, POSTS, FOLLOWS = 200, 5000, 30
 NAMES = [f"person{number}" for number in range(1, PEOPLE + 1)]
 PASSWORD = "correct horse"
-CONFIG = Path(__file__).parent.parent / "hypercorn.toml"
-HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
+ROOT = Path(__file__).parent.parent
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -107,12 +106,16 @@ def _rows() -> list[tuple[Any, list[dict[str, Any]]]]:
 
 @asynccontextmanager
 async def start(
-    folder: Path, target: str, settings: dict[str, str], config: Path = CONFIG
+    folder: Path, target: str, settings: dict[str, str], checkout: Path | None = None
 ) -> AsyncIterator[Server]:
-    """Serve the app `target` by hypercorn until the block ends."""
+    """Serve the app `target` by Hypercorn until the block ends, perhaps that of another checkout."""
+    hypercorn = (
+        checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent
+    ) / "hypercorn"
+    config = (checkout or ROOT) / "hypercorn.toml"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = await asyncio.create_subprocess_exec(
-            HYPERCORN, "--config", str(config),
+            str(hypercorn), "--config", str(config),
             "--bind", f"fd://{listener.fileno()}", target,
             cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)} | settings, pass_fds=[listener.fileno()],
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,

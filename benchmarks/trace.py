@@ -2,10 +2,10 @@
 
     python -m benchmarks.trace [--list] [--base DIR]
 
-A site on SQLite is served in this process, with its courier; an account asks for a reset link. Counted is every
-Python function below src/app that is entered in any thread between the POST and the moment the mail's row is
-stored as sent; comprehensions and templates do not count. `--list` prints the names, `--base` measures the
-checkout in DIR, too, with its own DIR/.venv/bin/python.
+A site on SQLite is served in this process, with its courier, and an account asks for a reset link. Counted is
+every Python function below src/app that any thread enters between the POST and the moment the mail's row is
+stored as sent; comprehensions and templates do not count. `--list` prints the names; `--base` also measures
+the checkout in DIR, with its own DIR/.venv/bin/python.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from collections import defaultdict
 from pathlib import Path
 from types import CodeType, FrameType
 
-import app as package
 from tests.smtp_server import SmtpServer
+
+import app as package
 
 ROOT = Path(package.__file__).parent
 MAX_FILES, MAX_FUNCTIONS = 45, 240
@@ -85,7 +86,7 @@ async def send_reset(folder: Path, recorder: Recorder) -> None:
             assert response.status_code == 302, await response.get_data(as_text=True)
             await server.until(lambda: server.accepted == 1)
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                while connection.execute("SELECT state FROM outbox").fetchall() != [("sent",)]:
+                while connection.execute("SELECT state FROM outbox").fetchall() != [("sent",)]:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             recorder.is_on = False
         connection.close()
@@ -98,7 +99,8 @@ def trace(list_names: bool) -> bool:
         file = Path(folder) / "microblog.db"
         subprocess.run(
             [Path(sys.executable).with_name("microblog"), "db", "upgrade"],
-            env=os.environ | {"DEBUG": "1", "DATABASE_URL": f"sqlite:///{file}"}, cwd=folder, check=True, capture_output=True,
+            env=os.environ | {"DEBUG": "1", "DATABASE_URL": f"sqlite:///{file}"},
+            cwd=folder, check=True, capture_output=True,
         )  # fmt: skip
         threading.setprofile(recorder)
         sys.setprofile(recorder)

@@ -1,8 +1,7 @@
-"""A migrated site with one kind of mail, on SQLite or PostgreSQL, before a sink."""
+"""A migrated site with one kind of mail, on SQLite or PostgreSQL, that sends to a sink."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,20 +9,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mailbench.letter import arguments
 from quart import Quart
 from sqlalchemy import insert
+from tests.database_servers import PostgresServer, find_postgres
 
 from app import create_app, outbox
 from app.database import writing
 from app.migrations import run as migrations
 from app.outbox.models import Delivery, Priority, State
 from app.quart_mail import Message
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.database_servers import PostgresServer, find_postgres
-
-from app.cli.context import close_connections
+from benchmarks.mailers import arguments
 
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT
@@ -51,7 +46,8 @@ async def migrated(database_url: str, port: int, **config: Any) -> AsyncIterator
     await migrations.upgrade(site.extensions["database"])
     async with site.app_context():
         yield site
-        await close_connections(site)
+        await site.extensions["mail_pool"].close()
+        await site.extensions["database"].dispose()
 
 
 @contextmanager
@@ -92,3 +88,6 @@ async def fill(count: int, *, kind: str = "letter", priority: Priority = Priorit
                 row | {"params": {"number": n}, "message_id": f"<{n}@example.com>"} for n in numbers
             ]
             await session.execute(insert(Delivery), rows)
+
+
+DATABASES = {"sqlite": sqlite, "postgresql": postgresql}

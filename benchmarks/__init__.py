@@ -1,0 +1,1 @@
+"""Measurements, each started as `python -m benchmarks.NAME` from the root; README.md lists them."""

@@ -52,7 +52,7 @@ def microblog(context: click.Context) -> None:
     help="Add sample accounts and posts; uses var/demo.db unless DATABASE_URL is set.",
 )
 def dev(host: str, port: int, demo: bool) -> None:
-    """Run the site on this machine, with an inbox that shows the mail it sends."""
+    """Run the site on this machine, with an inbox for its mail."""
     asyncio.run(server.run(host=host, port=port, with_demo=demo))
 
 
@@ -84,7 +84,10 @@ async def upgrade(app: Quart, revision: str) -> None:
 @click.argument("revision")
 @inside_app
 async def downgrade(app: Quart, revision: str) -> None:
-    """Downgrade the schema to REVISION; ae346256b650 is that of Microblog v0.10."""
+    """Downgrade the schema to REVISION.
+
+    ae346256b650 is the revision of Microblog v0.10.
+    """
     before, after = await migrations.downgrade(app.extensions["database"], revision)
     if before == after:
         click.echo(f"The database schema is already at {_describe(after)}.")
@@ -113,7 +116,10 @@ async def current(app: Quart) -> None:
 @db.command()
 @inside_app
 async def check(app: Quart) -> None:
-    """Check that the database schema is up to date, and list accounts that need attention."""
+    """Check that the schema is up to date.
+
+    Also lists adopted accounts that need attention.
+    """
     await migrations.check(app.extensions["database"])
     click.echo(f"The database schema is up to date (revision {HEAD_REVISION}).")
     await _print_account_notes()
@@ -132,7 +138,7 @@ async def _print_account_notes() -> None:
 
 @microblog.command()
 def shell() -> None:
-    """Open a Python console with the app loaded, in which `await` works."""
+    """Open a Python console with the app loaded."""
     # Password workers would end with the statement that starts them, so the console hashes in-process.
     app = create_app({"PASSWORD_PROCESSES": 0})
     names = {"mail": mail, "Message": Message, "User": User, "Post": Post, "outbox": outbox_api}
@@ -155,7 +161,10 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.argument("address", callback=_address)
 @inside_app
 async def mail_test(app: Quart, address: str) -> None:
-    """Send a test mail to ADDRESS; print the settings used and the server's reply."""
+    """Send a test mail to ADDRESS.
+
+    Prints the settings used and the server's reply.
+    """
     probe = await mail.probe(address)
     click.echo("\n".join(probe.sentences))
     if not probe.ok:

@@ -19,7 +19,7 @@ from app.database import Base, reading
 from app.greeting import Greeted
 from app.outbox.models import Delivery
 from app.posts.models import Post
-from app.reports.models import Failure
+from app.reports.failures import Failure
 from tests.clients import talk
 from tests.factories import HASH
 from tests.faults.leavers import PARTINGS, Parting, People, leave

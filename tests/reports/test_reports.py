@@ -1,4 +1,4 @@
-"""Error reports: one per kind and ten minutes with a count, without a value of anybody's."""
+"""Error reports: one per kind and ten minutes with a count, without values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from app.database import DatabaseUnavailable, reading, writing
 from app.logs import LineFormatter
 from app.outbox.models import Delivery
 from app.quart_mail import Message
-from app.reports import ledger
-from app.reports.models import Failure
+from app.reports.failures import Failure
 from tests.clients import Visitor
 from tests.factories import logged_in
 from tests.inspection import bodies, connections_in_use, database_of, outbox_of
@@ -47,7 +46,7 @@ def faulty(app: Quart) -> Quart:
 
 
 async def settle(app: Quart) -> None:
-    """Wait for what the requests left to be done."""
+    """Wait for the background tasks of the requests."""
     await asyncio.gather(*app.background_tasks)
 
 
@@ -58,12 +57,19 @@ async def mails(app: Quart) -> list[Message]:
     return list(sent)
 
 
+async def sweep(app: Quart, *, after: timedelta) -> None:
+    """Sweep as it happens `after` the last report."""
+    async with writing() as session:
+        await session.execute(update(Failure).values(mailed_at=datetime.now(UTC) - after))
+    await app.extensions["reports"].sweep()
+
+
 async def rows(table: type) -> list[Any]:
     async with reading() as connection:
         return list((await connection.execute(select(table))).all())
 
 
-async def test_a_failure_is_told_to_all_admins(faulty: Quart) -> None:
+async def test_a_failure_is_reported_to_all_admins(faulty: Quart) -> None:
     page = await Visitor(faulty).get(f"/fault/{SECRET}?next={SECRET}")
     assert page.status == 500
     (message,) = await mails(faulty)
@@ -78,7 +84,7 @@ async def test_a_failure_is_told_to_all_admins(faulty: Quart) -> None:
     assert f"<code>{name}</code>" in page.text
 
 
-async def test_no_value_is_in_a_report_or_a_row_or_a_log(
+async def test_no_value_is_in_a_report_a_row_or_the_log(
     faulty: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     visitor = Visitor(faulty)
@@ -93,7 +99,7 @@ async def test_no_value_is_in_a_report_or_a_row_or_a_log(
     assert any("ValueError" in str(m.body) and "ZeroDivisionError" in str(m.body) for m in messages)
 
 
-async def test_one_report_per_kind_and_ten_minutes_and_then_a_count(faulty: Quart) -> None:
+async def test_one_report_per_kind_and_ten_minutes_with_a_count(faulty: Quart) -> None:
     visitor = Visitor(faulty)
     for number in range(4):
         await visitor.get(f"/fault/{number}")
@@ -101,16 +107,14 @@ async def test_one_report_per_kind_and_ten_minutes_and_then_a_count(faulty: Quar
     assert len(await mails(faulty)) == 1
     (failure,) = await rows(Failure)
     assert failure.count == 3
-    async with writing() as session:
-        await ledger.mail_due(session, datetime.now(UTC) + timedelta(minutes=9))
+    await sweep(faulty, after=timedelta(minutes=9))
     assert await mails(faulty) == []
-    async with writing() as session:
-        await ledger.mail_due(session, datetime.now(UTC) + timedelta(minutes=10, seconds=1))
+    await sweep(faulty, after=timedelta(minutes=10, seconds=1))
     (message,) = await mails(faulty)
     assert "Times:       3" in str(message.body)
 
 
-async def test_many_at_once_are_one_report_and_none_is_forgotten(faulty: Quart) -> None:
+async def test_simultaneous_errors_are_one_report_and_all_counted(faulty: Quart) -> None:
     visitor = Visitor(faulty)
     await asyncio.gather(*(visitor.get("/fault/x") for _ in range(20)))
     reports = await mails(faulty)
@@ -130,7 +134,7 @@ async def test_two_processes_send_one_report(faulty: Quart, config: dict[str, An
     await database_of(other).dispose()
 
 
-async def test_client_faults_and_outages_are_no_failures(app: Quart) -> None:
+async def test_client_errors_and_outages_are_not_reported(app: Quart) -> None:
     @app.get("/out")
     async def out() -> str:
         raise DatabaseUnavailable
@@ -147,7 +151,7 @@ async def test_client_faults_and_outages_are_no_failures(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError])
-async def test_what_the_page_says_was_notified_is_reported(app: Quart, kind: type[OSError]) -> None:
+async def test_timeouts_and_connection_errors_are_reported(app: Quart, kind: type[OSError]) -> None:
     @app.get("/silent")
     async def silent() -> str:
         raise kind
@@ -166,7 +170,7 @@ async def test_a_report_expires_after_a_day(faulty: Quart) -> None:
     assert row.expires_at - row.created_at == timedelta(days=1)
 
 
-async def test_nothing_is_reported_about_reporting(
+async def test_a_failure_to_report_is_only_logged(
     faulty: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox_of(faulty).kinds.pop("error_report")
@@ -174,11 +178,11 @@ async def test_nothing_is_reported_about_reporting(
     assert page.status == 500
     await settle(faulty)
     assert await rows(Failure) == []
-    assert "could not be made" in caplog.text
+    assert "Unexpected error while reporting errors: LookupError" in caplog.text
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
+async def test_errors_during_an_outage_are_stored_later(faulty: Quart) -> None:
     database = database_of(faulty)
     async with writing() as session:  # SQLite's one writer is taken
         await session.execute(update(Failure).values(count=0))
@@ -192,31 +196,30 @@ async def test_what_could_not_be_stored_is_stored_later(faulty: Quart) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_no_error_ends_the_sweeping(
+async def test_an_error_does_not_end_the_sweeping(
     faulty: Quart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     swept = asyncio.Event()
     times = 0
 
-    async def fail(*_: Any) -> None:
+    async def fail() -> None:
         nonlocal times
         times += 1
         if times == 2:
             swept.set()
         raise LookupError("no such kind")
 
-    monkeypatch.setattr("app.reports.reporter.SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr(ledger, "mail_due", fail)
-    sweeping = asyncio.create_task(faulty.extensions["reports"].sweep())
+    reporter = faulty.extensions["reports"]
+    monkeypatch.setattr("app.reports.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(reporter, "sweep", fail)
+    running = asyncio.create_task(reporter.run())
     async with asyncio.timeout(10):
         await swept.wait()
-    sweeping.cancel()
-    assert caplog.text.count("could not be made: LookupError") >= 1
+    running.cancel()
+    assert "Unexpected error while reporting errors: LookupError" in caplog.text
 
 
-async def test_a_missing_table_is_named_as_what_it_is(
-    app: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_log_names_a_missing_table(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     async with writing() as session:
         await session.execute(text("ALTER TABLE post RENAME TO posts"))
     visitor, _ = await logged_in(app, "susan")

@@ -8,7 +8,7 @@ import app.accounts.models
 import app.greeting
 import app.outbox.models
 import app.posts.models
-import app.reports.models  # noqa: F401 -- imported for the tables they declare
+import app.reports.failures  # noqa: F401 -- imported for the tables they declare
 from app.database import Base
 
 connection = context.config.attributes["connection"]

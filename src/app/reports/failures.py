@@ -1,0 +1,151 @@
+"""Counting failures in the database, for all processes together, and the mail that reports them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from quart import current_app
+from sqlalchemy import Integer, String, Text, case, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, UtcDateTime, insert_into
+from app.mailer import Email, render
+from app.outbox import MailRequest, Priority
+from app.quart_mail import Message
+from app.reports.description import Description
+
+REPORT_INTERVAL = timedelta(minutes=10)
+KEPT = timedelta(days=30)
+REPORT_EXPIRY_SECONDS = 86400
+
+
+class Failure(Base):
+    """A kind of error at one place: `count` errors from `first_seen` to `last_seen` are not yet reported."""
+
+    __tablename__ = "failure"
+
+    fingerprint: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(255))
+    route: Mapped[str] = mapped_column(String(255))
+    request_id: Mapped[str] = mapped_column(String(64))
+    traceback: Mapped[str] = mapped_column(Text)
+    count: Mapped[int] = mapped_column(Integer)
+    first_seen: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    mailed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+@dataclass(slots=True)
+class Occurrences:
+    """`count` errors of one kind, with the route, request and traceback of the latest."""
+
+    fingerprint: str
+    kind: str
+    traceback: str
+    route: str
+    request_id: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+
+    @classmethod
+    def of(cls, error: Description, route: str, request_id: str, now: datetime) -> Self:
+        """Return one occurrence of `error`."""
+        return cls(error.fingerprint, error.kind, error.traceback, route, request_id, 1, now, now)
+
+    def merge(self, other: Occurrences) -> None:
+        """Add those of `other`, which are of the same kind."""
+        self.count += other.count
+        self.first_seen = min(self.first_seen, other.first_seen)
+        if other.last_seen >= self.last_seen:
+            self.route, self.request_id = other.route, other.request_id
+            self.last_seen = other.last_seen
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport(Email):
+    """A report to ADMINS of `count` unhandled errors of one kind."""
+
+    kind = "error_report"
+    priority = Priority.LOW
+    error: str
+    count: int
+    route: str
+    request_id: str
+    traceback: str
+    first_seen: str
+    last_seen: str
+
+    @classmethod
+    def expiry(cls, config: Mapping[str, Any]) -> float:
+        """Return one day: a later report would say little."""
+        return REPORT_EXPIRY_SECONDS
+
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the report to ADMINS, if set."""
+        admins = current_app.config["ADMINS"]
+        if not admins:
+            return None
+        message = await render(admins[0], "Failure", "email/error_report", **asdict(self))
+        message.recipients = list(admins)
+        return message
+
+
+def report(seen: Failure | Occurrences) -> ErrorReport:
+    """Return the mail that reports failures of one kind."""
+    return ErrorReport(
+        error=seen.kind,
+        count=seen.count,
+        route=seen.route,
+        request_id=seen.request_id,
+        traceback=seen.traceback,
+        first_seen=f"{seen.first_seen:%Y-%m-%d %H:%M:%S} UTC",
+        last_seen=f"{seen.last_seen:%Y-%m-%d %H:%M:%S} UTC",
+    )
+
+
+async def count(session: AsyncSession, seen: Occurrences) -> None:
+    """Add `seen` to the failures of its kind that are not yet reported."""
+    statement = insert_into(session, Failure).values(asdict(seen))
+    new = statement.excluded
+    first = case((Failure.count == 0, new.first_seen), else_=Failure.first_seen)
+    latest = {name: new[name] for name in ("route", "request_id", "traceback", "last_seen")}
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Failure.fingerprint],
+            set_=latest | {"count": Failure.count + new.count, "first_seen": first},
+        )
+    )
+
+
+async def post_due(session: AsyncSession, now: datetime, *, fingerprint: str | None = None) -> None:
+    """Post a report for each kind that has failures to report and had none in the last REPORT_INTERVAL.
+
+    Rows that another process is reporting are skipped, so that one report goes out.
+    """
+    due = (
+        select(Failure)
+        .where(
+            Failure.count > 0,
+            or_(Failure.mailed_at.is_(None), Failure.mailed_at <= now - REPORT_INTERVAL),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    if fingerprint is not None:
+        due = due.where(Failure.fingerprint == fingerprint)
+    for failure in (await session.scalars(due)).all():
+        await report(failure).post(session)
+        await session.execute(
+            update(Failure)
+            .where(Failure.fingerprint == failure.fingerprint)
+            .values(count=0, mailed_at=now)
+        )
+
+
+async def delete_old(session: AsyncSession, now: datetime) -> None:
+    """Delete reported kinds that were last seen longer than KEPT ago."""
+    await session.execute(delete(Failure).where(Failure.count == 0, Failure.last_seen < now - KEPT))

@@ -43,7 +43,10 @@ STORED: dict[str, tuple[dict[str, Any], str]] = {
         {"user_id": 1, "version": 0, "address": "new@example.com"},
         "Confirm your new address",
     ),
-    "email_change_asked": ({"user_id": 1, "address": "new@example.com"}, "email address"),
+    "email_change_asked": (
+        {"user_id": 1, "address": "new@example.com"},
+        "A change of your address",
+    ),
     "email_changed": ({"user_id": 1, "address": "old@example.com"}, "email address was changed"),
     "account_deleted": (
         {"username": "susan", "address": "susan@example.com"},

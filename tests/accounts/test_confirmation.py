@@ -77,7 +77,7 @@ async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
     await make_user("susan")
     _, [message] = await register(Visitor(app), "other", "Susan@Example.com")
     assert message.recipients == ["susan@example.com"]
-    assert message.subject == "[Microblog] You have an account already"
+    assert message.subject == "[Microblog] You already have an account"
     for body in bodies(message):
         assert "/confirm/" not in body
         assert "http://127.0.0.1:8000/login" in body

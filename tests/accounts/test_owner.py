@@ -144,7 +144,7 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_the_news(app: 
     messages = await sent_by(app)
     assert not any("/change_email/" in (message.body or "") for message in messages)
     [news] = [m for m in messages if m.recipients == ["david@example.com"]]
-    assert news.subject == "[Microblog] You have an account already"
+    assert news.subject == "[Microblog] You already have an account"
     assert "susan" not in bodies(news)[0]
 
 

@@ -102,10 +102,14 @@ class ResetPassword(Email):
 
 @dataclass(frozen=True, slots=True)
 class PasswordChanged(Email):
-    """The notice that the password of the account was changed."""
+    """The notice that the password of the account was changed.
+
+    `device`: the browser and system, such as "Firefox on Linux"; "" if unknown.
+    """
 
     kind = "password_changed"
     user_id: int
+    device: str = ""
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the account's address."""
@@ -113,6 +117,8 @@ class PasswordChanged(Email):
             self.user_id,
             "Your password was changed",
             "email/password_changed",
+            device=self.device,
+            at=request.created_at,
             link=site_url("/reset_password_request"),
         )
 
@@ -238,14 +244,17 @@ class EmailChangeAsked(Email):
     priority = Priority.ACCOUNT
     user_id: int
     address: str
+    device: str = ""
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the account's address."""
         return await _render_for(
             self.user_id,
-            "Somebody asked to change your email address",
+            "A change of your address was requested",
             "email/email_change_asked",
             address=self.address,
+            device=self.device,
+            at=request.created_at,
             reset=site_url("/reset_password_request"),
         )
 
@@ -258,6 +267,7 @@ class EmailChanged(Email):
     priority = Priority.ACCOUNT
     user_id: int
     address: str
+    device: str = ""
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the old address."""
@@ -266,6 +276,8 @@ class EmailChanged(Email):
             "Your email address was changed",
             "email/email_changed",
             to=self.address,
+            device=self.device,
+            at=request.created_at,
             contact=", ".join(current_app.config["ADMINS"]),
         )
 
@@ -315,7 +327,7 @@ async def _address_taken(kind: str, owners: Sequence[Row[int, str, str]]) -> Ren
     return await _render_within_limits(
         kind,
         owners[0].email,
-        "You have an account already",
+        "You already have an account",
         "email/address_taken",
         username=owners[0].username,
         login=site_url("/login"),

@@ -1,14 +1,17 @@
-"""Settings: where they come from, and the one line that a wrong one gets."""
+"""The settings: where they come from, and the one line for a wrong one."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app import create_app, settings
+from app import create_app, email, settings
+from app.dev.server import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 from tests.inspection import outbox_of
 from tests.processes import FORKING
@@ -220,3 +223,131 @@ def test_a_weak_secret_stops_only_a_production_start(mode: str) -> None:
     assert (values["SECRET_KEY"], values["SECRET_KEY_FALLBACKS"]) == ("dev", ("older",))
     with pytest.raises(SettingsError, match="SECRET_KEY: "):
         load({**GOOD, **weak, mode: False})
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://Example.COM/", "https://example.com"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://web_1:08000", "http://web_1:8000"),
+        ("https://Bücher.example:8443", "https://xn--bcher-kva.example:8443"),
+    ],
+)
+def test_the_address_of_the_site_is_written_as_browsers_send_it(given: str, origin: str) -> None:
+    assert load({**GOOD, "BASE_URL": given})["BASE_URL"] == origin
+
+
+def test_trusted_hosts_are_written_as_browsers_send_them() -> None:
+    hosts = load({**GOOD, "TRUSTED_HOSTS": "Bücher.example, x.com:8000,[0:0::1],10.0.0.1:80"})
+    assert hosts["TRUSTED_HOSTS"] == (
+        "xn--bcher-kva.example", "x.com:8000", "[::1]", "10.0.0.1:80",
+    )  # fmt: skip
+
+
+async def test_an_internationalised_host_is_answered() -> None:
+    client = create_app({"TESTING": True, "BASE_URL": "http://bücher.example"}).test_client()
+    for host, status in (("xn--bcher-kva.example", 302), ("other.example", 400)):
+        answer = await client.get("/explore", headers={"Host": host})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"BASE_URL": "example.com"}, "BASE_URL: 'example.com' is not accepted; give http:// or https://"),
+        ({"BASE_URL": "https://example.com/blog"}, "BASE_URL: "),
+        ({"BASE_URL": "https://a b.com"}, "BASE_URL: 'https://a b.com' is not accepted; give http://"),
+        ({"BASE_URL": "https://x.com:"}, "BASE_URL: 'https://x.com:' is not accepted; give http://"),
+        ({"BASE_URL": "https://x.com:0"}, "BASE_URL: "),
+        ({"BASE_URL": "https://me@x.com"}, "BASE_URL: "),
+        ({"BASE_URL": "https://a\nb.com"}, "BASE_URL: "),
+        ({"BASE_URL": "https://999.1.1.1"}, "BASE_URL: "),
+        ({"BASE_URL": "https://-x.com"}, "BASE_URL: "),
+        ({"BASE_URL": "https://-bü.com"}, "BASE_URL: "),
+        ({"TRUSTED_HOSTS": "ok.com, http://x.com/"}, "TRUSTED_HOSTS: 'ok.com, http://x.com/' is not accepted; give hosts, each"),
+        ({"TRUSTED_HOSTS": "x.com:"}, "TRUSTED_HOSTS: "),
+        ({"TRUSTED_HOSTS": "*.x.com"}, "TRUSTED_HOSTS: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_host_gets_one_line(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({**GOOD, **wrong})
+    assert str(error.value).startswith(words)
+    assert "\n" not in str(error.value)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, value in (("MAIL_USERNAME", "me"), ("MAIL_PASSWORD", "x"), ("MAIL_USE_TLS", "1")):
+        monkeypatch.setenv(key, value)
+    caught = create_app({**GOOD, **CATCHER_SETTINGS}).extensions["mail"]
+    assert (caught.username, caught.password, caught.use_tls) == (None, None, False)
+
+
+def test_no_messages_for_a_connection_are_no_limit_as_with_flask_mail() -> None:
+    assert create_app({**GOOD, "MAIL_MAX_EMAILS": "0"}).extensions["mail"].max_emails is None
+
+
+async def test_an_empty_subject_prefix_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] == "[Microblog]"
+    Path(".env").write_text("MAIL_SUBJECT_PREFIX=\n")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] is None
+    monkeypatch.setenv("FLASKY_MAIL_SUBJECT_PREFIX", "[Flasky]")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] is None
+    monkeypatch.setenv("MAIL_SUBJECT_PREFIX", "[Set]")
+    assert load(GOOD)["MAIL_SUBJECT_PREFIX"] == "[Set]"
+    monkeypatch.setenv("MAIL_SUBJECT_PREFIX", "")
+    async with create_app(GOOD).app_context():
+        message = await email.render("a@example.com", "Hello", "email/new_user", username="susan")
+    assert message.subject == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"MAIL_LOCAL_HOSTNAME": "a b"}, "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name."),
+        ({"MAIL_MESSAGE_ID_DOMAIN": "a b"}, "MAIL_MESSAGE_ID_DOMAIN: 'a b' is not accepted; give a domain name."),
+        ({"MAIL_SERVER": "a b"}, "MAIL_SERVER: 'a b' is not accepted; give a host name or an IP address."),
+        ({"MAIL_USE_TLS": "1", "MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
+        ({"MAIL_CA_FILE": "/nope"}, "MAIL_CA_FILE: '/nope' is not accepted; give a readable file of certificates in PEM (No such file or directory)."),
+        ({"MAIL_OAUTH2_TOKEN": "s3cret"}, "MAIL_OAUTH2_TOKEN: the value given is not accepted without MAIL_USERNAME; give both."),
+        ({"MAIL_POOL_IDLE": "0"}, "MAIL_POOL_IDLE: '0' is not accepted; give a number of seconds above 0."),
+    ],
+)  # fmt: skip
+def test_what_the_mail_extension_refuses_gets_one_line_too(
+    wrong: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        create_app({**GOOD, **wrong})
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("microblog", "db", "check"),
+        (
+            "hypercorn",
+            "--config",
+            str(ROOT / "hypercorn.toml"),
+            "-b",
+            "127.0.0.1:0",
+            "app:create_app()",
+        ),
+        ("hypercorn", "-b", "127.0.0.1:0", "--workers", "1", "app:create_app()"),
+    ],
+)
+def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program[0]), *program[1:]],
+        env={**os.environ, **GOOD, "MAIL_LOCAL_HOSTNAME": "a b"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    # With workers of its own, Hypercorn's master ends with 0 after its worker ended with 1.
+    assert done.returncode == (0 if "--workers" in program else 1)
+    assert done.stderr == "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name.\n"

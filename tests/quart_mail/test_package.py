@@ -1,4 +1,4 @@
-"""quart_mail could be published alone: it imports nothing of the site."""
+"""The package imports nothing of the site."""
 
 from __future__ import annotations
 

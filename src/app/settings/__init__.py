@@ -1,7 +1,8 @@
-"""Every setting of the site: its name, how it is read, its default, and what must hold.
+"""The settings of the site.
 
-Values come from `create_app(config=...)`, else the environment, else a `.env` file in the working
-directory, else the default. `table` lists them all.
+A value comes from `create_app(config=...)`, the environment, a `.env` file in the working directory or
+the default, in this order. `table` lists all settings; this module loads them, fills in defaults that
+depend on other settings, and checks their combination.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from app.settings.table import SETTINGS, Setting, SettingsError
 __all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load", "load_or_exit"]
 
 SECRET_KEY_BYTES = 32
-DIFFERENT_CHARACTERS = 8
+MIN_DIFFERENT_CHARACTERS = 8
 VAR = Path("var")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EXPIRY_MARGIN_SECONDS = 60
-KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
+WELL_KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
 
 
 def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the value of every setting, those of `config` first; keys it does not know pass through.
+    """Return all settings, together with any other keys of `config`.
 
-    A key given as None has its default, whatever the environment says. Raises SettingsError with one
-    line for the first wrong or missing one.
+    A key whose value in `config` is None gets its default, even if the environment sets it. Raises
+    SettingsError, with a message of one line, for the first wrong or missing setting.
     """
     given = dict(config or {})
     sources = (os.environ, _from_file())
@@ -46,7 +47,7 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def load_or_exit() -> dict[str, Any]:
-    """Load the settings for a server that starts; a wrong one ends the process with its line and status 1."""
+    """Return all settings for a server; if one is wrong, print the error and exit with status 1."""
     try:
         return load()
     except SettingsError as error:
@@ -54,9 +55,9 @@ def load_or_exit() -> dict[str, Any]:
 
 
 def from_environment() -> dict[str, str]:
-    """Return what the environment gives, and where that is empty the `.env` file of this directory."""
-    kept = _from_file()
-    return kept | {key: value for key, value in os.environ.items() if value or key not in kept}
+    """Return the environment; empty or missing variables are taken from `.env`."""
+    file = _from_file()
+    return file | {key: value for key, value in os.environ.items() if value or key not in file}
 
 
 def _from_file() -> dict[str, str]:
@@ -73,7 +74,7 @@ def _value(setting: Setting, given: Mapping[str, Any], sources: Sequence[Mapping
 
 
 def _fill_in(values: dict[str, Any]) -> None:
-    """Give what production must name a value fit for this machine, under DEBUG and TESTING."""
+    """Fill in defaults that depend on other settings, such as those for DEBUG and TESTING."""
     values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
     if values["ACCESS_LOG"] is None:
         values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
@@ -86,7 +87,7 @@ def _fill_in(values: dict[str, Any]) -> None:
     if values["DEBUG"]:
         values["ADMINS"] = values["ADMINS"] or ("admin@localhost",)
         values["FLASKY_ADMIN"] = values["FLASKY_ADMIN"] or "admin@localhost"
-        values["SECRET_KEY"] = values["SECRET_KEY"] or _kept_secret()
+        values["SECRET_KEY"] = values["SECRET_KEY"] or _stored_secret_key()
     if values["TESTING"]:
         values["SECRET_KEY"] = values["SECRET_KEY"] or secrets.token_urlsafe(SECRET_KEY_BYTES)
     if values["MAIL_DEFAULT_SENDER"] is None and (values["DEBUG"] or values["TESTING"]):
@@ -104,42 +105,42 @@ def _parse_mail_settings(values: dict[str, Any]) -> None:
     values |= {setting.key: getattr(state, setting.field) for setting in MAIL_SETTINGS}
 
 
-def _kept_secret() -> str:
-    """Return the key kept in `var/secret_key`, made at the first start: logins outlive a restart."""
+def _stored_secret_key() -> str:
+    """Return the key in `var/secret_key`, created at the first start so that logins survive restarts."""
     path = VAR / "secret_key"
     try:
         VAR.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
-            _keep(secrets.token_urlsafe(SECRET_KEY_BYTES), path)
+            _store(secrets.token_urlsafe(SECRET_KEY_BYTES), path)
         return path.read_text().strip()
     except OSError as error:
         raise SettingsError(
-            f"SECRET_KEY: none was given and {path} cannot be used ({error.strerror}); "
-            "give the setting, or let this directory be written."
+            f"SECRET_KEY is missing and {path} cannot be used ({error.strerror}); "
+            "set SECRET_KEY or make the directory writable."
         ) from None
 
 
-def _keep(secret: str, path: Path) -> None:
-    """Write `secret` to `path` unless another process that starts now was first: whole, or not at all."""
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+def _store(secret: str, path: Path) -> None:
+    """Write `secret` to `path` atomically, unless another starting process has done so."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secret)
     try:
         with suppress(FileExistsError):
-            os.link(own, path)
+            os.link(temporary, path)
     finally:
-        own.unlink()
+        temporary.unlink()
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """Raise SettingsError for what is missing in production, or does not go together."""
+    """Raise SettingsError for settings that are missing in production or contradict each other."""
     for key, example in (
         (
             "SECRET_KEY",
             "32 random bytes: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         ),
         ("BASE_URL", "the address people use, such as https://example.com"),
-        ("MAIL_DEFAULT_SENDER", "the address mails come from, or ADMINS"),
+        ("MAIL_DEFAULT_SENDER", "the address that mail is sent from, or ADMINS"),
     ):
         if not values[key]:
             raise SettingsError(f"{key} is missing and DEBUG is off; give {example}.")
@@ -151,7 +152,7 @@ def _check(values: Mapping[str, Any]) -> None:
 def _check_together(values: Mapping[str, Any]) -> None:
     if values["MAIL_COURIER"] == "celery" and not values["CELERY_BROKER_URL"]:
         raise SettingsError(
-            "CELERY_BROKER_URL is missing, and Celery is to deliver the mail; "
+            "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
     for key, whole in (
@@ -174,11 +175,11 @@ def _check_secrets(values: Mapping[str, Any]) -> None:
         given = values[key]
         if any(_is_weak(secret) for secret in ([given] if isinstance(given, str) else given)):
             raise SettingsError(
-                f"{key}: the value given is not accepted (known, too short or too plain); "
+                f"{key}: the value given is not accepted (well known, too short or too simple); "
                 f"give at least {SECRET_KEY_BYTES} random bytes."
             )
 
 
 def _is_weak(secret: str) -> bool:
     short = len(secret.encode()) < SECRET_KEY_BYTES
-    return secret in KNOWN_KEYS or short or len(set(secret)) < DIFFERENT_CHARACTERS
+    return secret in WELL_KNOWN_KEYS or short or len(set(secret)) < MIN_DIFFERENT_CHARACTERS

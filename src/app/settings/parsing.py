@@ -1,8 +1,8 @@
-"""Parsers that turn the text of a setting into its value.
+"""Parsers for the values of settings.
 
-Each parser takes text (from the environment or `.env`) or a ready value (from `create_app(config=...)`),
-returns the typed value and raises ValueError for anything else. Its `accepts` ends the sentence
-"give ..." of the error that the operator reads.
+A parser takes text (from the environment or `.env`) or a ready value (from `create_app(config=...)`),
+returns the typed value, and raises ValueError for anything else. Its `accepts` completes "give ..." in
+the error message. The `MAIL_*` keys that quart_mail knows have their parsers in `app.quart_mail.settings`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from werkzeug.security import generate_password_hash
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
 DEFAULT_HASH_METHOD = "scrypt:32768:8:3"
-"""OWASP's floor for scrypt (Password Storage Cheat Sheet)."""
+"""OWASP's minimum for scrypt (Password Storage Cheat Sheet)."""
 LOCALHOST = re.compile(r"@localhost(?=>?$)")
 
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
 
-# As in URLs, not only as in DNS: names of containers hold underscores.
+# As in URLs rather than DNS: container names may contain underscores.
 LABELS = re.compile(
     r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
@@ -52,18 +52,18 @@ POSTGRESQL_OPTIONS = {
     "target_session_attrs": "target_session_attrs",
     "prepared_statement_cache_size": "prepared_statement_cache_size",
 }
-"""What may stand after the `?`, by the names of libpq or asyncpg, and what asyncpg calls it."""
+"""Options accepted after the `?`, by their libpq or asyncpg names, and their names in asyncpg."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """A function from text or value to value, and the words for what it accepts."""
+    """A parsing function and a description of what it accepts."""
 
     parse: Callable[[Any], Any]
     accepts: str
 
     def __call__(self, raw: Any) -> Any:
-        """Return the value of `raw`, or raise ValueError or TypeError."""
+        """Return the parsed value; raises ValueError or TypeError."""
         return self.parse(raw)
 
 
@@ -91,7 +91,7 @@ def _address(raw: Any) -> str | None:
     text = _text(raw)
     if text is None:
         return None
-    # A site on one machine mails to accounts of that machine: root@localhost.
+    # email_validator refuses root@localhost, but a site may send mail to accounts on its own machine.
     with_domain = LOCALHOST.sub("@localhost.test", text)
     try:
         validate_email(
@@ -132,13 +132,13 @@ def _broker(raw: Any) -> str | None:
 
 def _hash_method(raw: Any) -> str:
     method = str(raw).strip()
-    if method != DEFAULT_HASH_METHOD:  # trying it out costs what a login costs
+    if method != DEFAULT_HASH_METHOD:  # testing it takes as long as a login
         generate_password_hash("", method)
     return method
 
 
 def _host(text: str) -> str:
-    """Return the host `text` as browsers send it; raises ValueError."""
+    """Return a host as browsers send it; raises ValueError."""
     if text.startswith("["):
         return f"[{ipaddress.IPv6Address(text.strip('[]'))}]"
     name = text.lower() if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
@@ -151,15 +151,15 @@ def _host(text: str) -> str:
 
 def _host_and_port(text: str) -> str:
     """Return "host" or "host:port"; raises ValueError."""
-    found = HOST_AND_PORT.fullmatch(text)
-    if found is None:
+    match = HOST_AND_PORT.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    host = _host(found["host"])
-    if found["port"] is None:
+    host = _host(match["host"])
+    if match["port"] is None:
         return host
-    if not 1 <= int(found["port"]) <= 65535:
+    if not 1 <= int(match["port"]) <= 65535:
         raise ValueError(text)
-    return f"{host}:{int(found['port'])}"
+    return f"{host}:{int(match['port'])}"
 
 
 def _hosts(raw: Any) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def _hosts(raw: Any) -> tuple[str, ...]:
 
 def _origin(raw: Any) -> str:
     text = str(raw).strip()
-    if any(character.isspace() for character in text):  # urlsplit takes some of them out
+    if any(character.isspace() for character in text):  # urlsplit drops some of them
         raise ValueError(raw)
     parts = urlsplit(text.rstrip("/"))
     if parts.scheme not in {"http", "https"} or parts.path or parts.query or parts.fragment:
@@ -190,7 +190,7 @@ def _database(raw: Any) -> str:
 
 
 def whole(least: int, most: int) -> Parser:
-    """Return a parser of ASCII whole numbers from `least` to `most`, both included."""
+    """Return a parser for whole numbers in ASCII digits from `least` to `most`, inclusive."""
 
     def parse(raw: Any) -> int:
         text = str(raw).strip()
@@ -204,7 +204,7 @@ def whole(least: int, most: int) -> Parser:
 
 
 def seconds(least: float = 0, most: float = 10 * 365 * 86400) -> Parser:
-    """Return a parser of a duration in seconds, fractions allowed."""
+    """Return a parser for a number of seconds; fractions are allowed."""
 
     def parse(raw: Any) -> float:
         value = float(raw)
@@ -216,7 +216,7 @@ def seconds(least: float = 0, most: float = 10 * 365 * 86400) -> Parser:
 
 
 def one_of(*names: str) -> Parser:
-    """Return a parser that accepts one of `names`, in any case."""
+    """Return a parser that accepts one of `names`, ignoring case."""
 
     def parse(raw: Any) -> str:
         name = str(raw).strip().lower()
@@ -228,7 +228,7 @@ def one_of(*names: str) -> Parser:
 
 
 boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
-text = Parser(_text, "text of one line")
+text = Parser(_text, "one line of text")
 words = Parser(_words, "a list separated by commas")
 counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")
 broker = Parser(
@@ -237,20 +237,20 @@ broker = Parser(
 )
 hash_method = Parser(
     _hash_method,
-    "Werkzeug's notation with parameters this machine can bear, "
+    "a method in Werkzeug's notation that this machine has enough memory for, "
     "such as scrypt:32768:8:3 or pbkdf2:sha256:600000",
 )
-address = Parser(_address, "an e-mail address")
-addresses = Parser(_addresses, "e-mail addresses separated by commas")
+address = Parser(_address, "an email address")
+addresses = Parser(_addresses, "email addresses separated by commas")
 sender = Parser(
     _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
 )
-hosts = Parser(_hosts, "hosts, each perhaps with a port, separated by commas, such as example.com")
+hosts = Parser(_hosts, "hosts separated by commas, with optional ports, such as example.com")
 origin = Parser(
-    _origin, "http:// or https://, a host and perhaps a port, such as https://example.com"
+    _origin, "http:// or https://, a host and an optional port, such as https://example.com"
 )
 database = Parser(
     _database,
     "sqlite:///path/to/file.db or postgresql://user:password@host/database, "
-    f"after its ? at most {', '.join(POSTGRESQL_OPTIONS)}",
+    f"optionally with ? and {', '.join(POSTGRESQL_OPTIONS)}",
 )

@@ -1,4 +1,4 @@
-"""The table of settings; `docs/mail.md` tells more of those that begin with MAIL_."""
+"""The table of all settings; `docs/mail.md` describes the `MAIL_*` settings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: how its value is parsed, its default, older names, and whether it must not be shown.
+    """A setting: its key, parser, default and older names; a `secret` value is never shown.
 
-    `may_be_empty`: nothing after the `=` of the environment is a value, not the lack of one.
+    `may_be_empty`: an empty environment variable is a value of its own instead of meaning the default.
     """
 
     key: str
@@ -33,7 +33,7 @@ class Setting:
     may_be_empty: bool = False
 
     def parse(self, raw: Any) -> Any:
-        """Return the typed value of `raw`, or raise SettingsError naming key, value and what is accepted."""
+        """Return the typed value; raise SettingsError with the key, the value and what is accepted."""
         if raw is None:
             return None
         try:
@@ -107,7 +107,9 @@ SETTINGS = (
     Setting("OUTBOX_PROBE_MAX", seconds(0.01), 15),
     Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
-    Setting("OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)),  # other links live an hour or more
+    Setting(
+        "OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)
+    ),  # other links are valid for an hour or more
     Setting("OUTBOX_GRACE", seconds(), 10),
     Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
 )

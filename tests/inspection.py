@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import mail
 from app.database import Database
-from app.database.exchange import OneExchangeCursor
 from app.dev.catcher import Catcher
 from app.dev.mail_parser import parse_mail
 from app.outbox.courier import Courier
@@ -65,8 +64,7 @@ def recorded() -> Iterator[list[str]]:
     undo = [
         watched(aiosqlite.Connection, "execute_fetchall", 1),
         watched(aiosqlite.Cursor, "execute", 1),
-        watched(OneExchangeCursor, "_execute_async", 1),
-        watched(OneExchangeCursor, "_executemany_async", 1),
+        watched(aiosqlite.Cursor, "executemany", 1),
         watched(asyncpg.Connection, "fetch", 1),
         watched(asyncpg.Connection, "execute", 1),
         watched(asyncpg.Connection, "prepare", 1),

@@ -103,7 +103,7 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
     ("arguments", "status", "words"),
     [
         (("db", "current"), 0, "The database has no tables yet; run `microblog db upgrade`.\n"),
-        (("db", "check"), 1, "The tables are at revision (none), and this version works with"),
+        (("db", "check"), 1, "The database is at revision (none), and this version needs"),
         (
             ("user", "list"),
             1,

@@ -55,7 +55,7 @@ async def test_who_cannot_be_reached_is_listed_with_what_to_do(adopted: Quart) -
         lines = [line for line in await adoption.findings(connection) if "'odd" in line]
     assert lines == [
         f"Account {number} ('odd{number - 30}'): no reset link can be sent to its address "
-        f"({address!r}); its owner can give another at /change_email."
+        f"({address!r}); the owner can change it at /change_email."
         for number, address in enumerate(NOT_REACHED, 30 + len(REACHED))
     ]
 

@@ -16,7 +16,7 @@ from app.accounts.names import person_path
 from app.database import reading
 from app.migrations import adoption
 from app.migrations import run as migrations
-from app.migrations.recognition import NotMicroblog
+from app.migrations.adoption import NotMicroblog
 from tests.adoption.old_files import EDITIONS, ODD_NAMES, PASSWORD, make_old_file, rows
 from tests.clients import Visitor
 from tests.inspection import database_of
@@ -98,10 +98,14 @@ async def test_twins_and_other_odd_accounts_are_listed_with_what_to_do(adopted: 
     async with reading() as connection:
         lines = await adoption.findings(connection)
     twin_name, twin_address, hashless, slashed, dots = lines
-    assert twin_name.startswith("Account 3 ('Susan'): its name is that of 'susan' (account 1)")
+    assert twin_name.startswith(
+        "Account 3 ('Susan'): its name differs from that of 'susan' (account 1)"
+    )
     assert "/edit_profile" in twin_name
-    assert twin_address.startswith("Account 3 ('Susan'): its address is that of account 1")
-    assert hashless.startswith("Account 4 ('hashless'): it has no password")
+    assert twin_address.startswith(
+        "Account 3 ('Susan'): its address differs from that of account 1"
+    )
+    assert hashless.startswith("Account 4 ('hashless'): it has no usable password")
     assert "/reset_password_request" in hashless
     assert slashed.startswith("Account 10 ('a/b'): its name would not be accepted today")
     assert dots.startswith("Account 11 ('..')")
@@ -206,7 +210,7 @@ class TestLooseEnds:
         assert "when?" in (await visitor.get("/explore")).text
         async with reading() as connection:
             text = "\n".join(await adoption.findings(connection))
-        assert "Account 21 ('unreachable'): it has no address" in text
+        assert "Account 21 ('unreachable'): it has no email address" in text
         await migrations.check(database_of(adopted))
 
 

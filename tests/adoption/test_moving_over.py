@@ -115,6 +115,7 @@ async def test_what_is_no_microblog_is_refused_in_one_sentence(home: Path, tmp_p
     done = await asyncio.to_thread(microblog, "db", "upgrade", DEBUG="1")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"DATABASE_URL: [^\n]+ is no Microblog [^\n]+; nothing was changed\.\n", done.stderr
+        r"DATABASE_URL: [^\n]+ is not a Microblog database [^\n]+; nothing was changed\.\n",
+        done.stderr,
     )
     assert (tmp_path / "var" / "microblog.db").read_bytes() == before

@@ -124,7 +124,7 @@ async def test_a_locked_file_is_waited_for_and_then_unavailable(app: Quart) -> N
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_value_that_is_forgotten_or_too_many_is_no_null(app: Quart) -> None:
-    with pytest.raises(KeyError, match="about"):
+    with pytest.raises(TypeError, match="about"):
         await database_of(app).change(lambda block: block.run(TELL, {"id_": 1}))
     with pytest.raises(ValueError, match=f"id: 9 values for {PLACES} places"):
         placed("id", range(9))

@@ -75,7 +75,7 @@ async def test_postgresql_reads_few_rows_of_a_crowd(
 async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
     async with writing() as session:
         connection = await session.connection()
-        plan = claims.TAKE.on(connection.dialect)
+        plan = claims.TAKE.compile(connection.dialect)
         explained = await connection.exec_driver_sql(
             f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
         )

@@ -19,7 +19,7 @@ from app.database import UPGRADE_COMMAND, DatabaseUnavailable, reading, writing
 from app.dev import server
 from app.migrations import HEAD_REVISION, adoption
 from app.migrations import run as migrations
-from app.migrations.recognition import NotMicroblog
+from app.migrations.adoption import NotMicroblog
 from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message

@@ -1,30 +1,29 @@
-"""The database: what is read, what is written, and in which blocks.
+"""Read and write the database of the current app.
 
-`async with writing() as session` gives an AsyncSession in one short transaction that is committed at the
-end of the block, or rolled back by an exception; a `writing()` inside another of the same task joins it.
-`await fetch(QUERY, ...)` reads for pages, by one exchange with the driver; `async with reading() as
-connection` gives an AsyncConnection in autocommit for any other SELECT. All raise DatabaseUnavailable instead
-of waiting long.
+`async with writing() as session` gives an AsyncSession in one short transaction. It is committed at the end
+of the block and rolled back on an exception; a `writing()` inside another one of the same task joins it.
+`async with reading() as connection` gives an AsyncConnection in autocommit mode for SELECTs. `await
+fetch(QUERY, ...)` runs a SELECT of a page faster (see `app.database.reads`). All of them raise
+DatabaseUnavailable instead of waiting for long.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
-from app.database.engines import Database, shielded
+from app.database.engine import Database, insert_into, shielded
 from app.database.errors import (
     NOT_MIGRATED,
     UPGRADE_COMMAND,
     DatabaseUnavailable,
     is_schema_outdated,
 )
-from app.database.fetching import fetch
-from app.database.inserting import insert_into
-from app.database.plans import Query
+from app.database.reads import Query
 from app.database.transactions import Transaction
 
 __all__ = [
@@ -49,7 +48,7 @@ __all__ = [
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its database, closed when serving ends."""
+    """Connect `app` to its database; close the connections when serving ends."""
     database = Database(app.config["DATABASE_URL"])
     app.extensions["database"] = database
 
@@ -58,13 +57,21 @@ def init_app(app: Quart) -> None:
         await database.dispose()
 
 
-def reading() -> AbstractAsyncContextManager[AsyncConnection]:
-    """Give a connection of the current app's database for SELECTs (see `Database.reading`)."""
+def _database() -> Database:
     database: Database = current_app.extensions["database"]
-    return database.reading()
+    return database
+
+
+def reading() -> AbstractAsyncContextManager[AsyncConnection]:
+    """Open a connection for SELECTs (see `Database.reading`)."""
+    return _database().reading()
 
 
 def writing() -> AbstractAsyncContextManager[AsyncSession]:
-    """Give a session of the current app's database in a transaction (see `Database.writing`)."""
-    database: Database = current_app.extensions["database"]
-    return database.writing()
+    """Open a session in a transaction (see `Database.writing`)."""
+    return _database().writing()
+
+
+async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of `query` (see `Database.fetch`)."""
+    return await _database().fetch(query, parameters)

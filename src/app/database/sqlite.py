@@ -1,7 +1,8 @@
-"""What SQLite's driver is told: its pragmas, whose turn it is to write, and that a file must be there."""
+"""How connections to SQLite files are opened and configured, and how writers wait for the file's lock."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -10,24 +11,64 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import exchange
 from app.database.errors import UPGRADE_COMMAND, WAIT_SECONDS, DatabaseUnavailable
 
 TURN_SECONDS = 0.25
-"""How long SQLite's thread waits at a time for the lock of another process."""
+"""How long SQLite's thread waits at a time for another process's lock."""
 
 PRIMARY_CODE = 0xFF
-"""The bits of an SQLite error code that say the error; the others say more about it."""
+"""Mask of the primary result code within an extended one (https://sqlite.org/rescode.html)."""
 
 writing_since: ContextVar[float] = ContextVar("writing_since")
-"""When the block of a writer began, by `time.monotonic`: waiting for its turn here counts as well."""
+"""When the current writer's block began, by `time.monotonic`; includes its wait for the connection."""
 
 
-def tune(reader: AsyncEngine, writer: AsyncEngine) -> None:
+def _text(value: bytes) -> str:
+    """Return stored text; bytes that are not UTF-8 become replacement characters."""
+    return value.decode(errors="replace")
+
+
+# Files of other programs hold BLOBs and invalid UTF-8 in text columns; both are read as text. The registry is
+# sqlite3's global one, but only connections with `detect_types` use it.
+sqlite3.register_converter("VARCHAR", _text)
+sqlite3.register_converter("TEXT", _text)
+
+
+async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """Open a file; if the task is cancelled meanwhile, close it again.
+
+    aiosqlite alone would drop the sqlite3 connection without closing it: a ResourceWarning from Python 3.13
+    on.
+    """
+    connection = aiosqlite.connect(*arguments, **options)
+    connection._thread.daemon = True  # SQLAlchemy does this too, but only for connections it opens
+    opening = asyncio.ensure_future(connection.__aenter__())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            await connection.close()
+        raise
+
+
+if not hasattr(aiosqlite.connect(":memory:"), "_thread"):  # opens nothing until it is awaited
+    raise ImportError("aiosqlite has changed: app.database.sqlite needs Connection._thread")
+
+CONNECT_ARGS = {
+    "timeout": WAIT_SECONDS,
+    "isolation_level": None,
+    "detect_types": sqlite3.PARSE_DECLTYPES,  # applies the converters above
+    "async_creator_fn": _open,
+}
+
+
+def configure(reader: AsyncEngine, writer: AsyncEngine) -> None:
     """Set the pragmas on every new connection, and take the write lock at BEGIN.
 
     With a deferred BEGIN, 9 of 10 concurrent read-then-write transactions fail at once.
@@ -35,31 +76,36 @@ def tune(reader: AsyncEngine, writer: AsyncEngine) -> None:
     require_file(reader)
     require_file(writer)
     for engine, wait in ((reader.sync_engine, WAIT_SECONDS), (writer.sync_engine, TURN_SECONDS)):
-        event.listen(engine, "do_connect", exchange.connect)
-        event.listen(engine, "connect", lambda connection, _, wait=wait: _pragmas(connection, wait))
+        event.listen(engine, "connect", lambda connection, _, wait=wait: _set_up(connection, wait))
     event.listen(writer.sync_engine, "begin", _begin_immediate)
 
 
 def require_file(engine: AsyncEngine) -> None:
-    """Have every connection to a file that is not there refused with DatabaseUnavailable."""
-    event.listen(engine.sync_engine, "do_connect", _look_for_file)
+    """Refuse to connect to a file that does not exist, with DatabaseUnavailable."""
+    event.listen(engine.sync_engine, "do_connect", _check_file)
 
 
-def _look_for_file(
+def read_text_leniently(connection: Any, record: object = None) -> None:
+    """Decode text that is not UTF-8 with replacement characters, as a listener of "connect"."""
+    connection.driver_connection.text_factory = _text
+
+
+def _check_file(
     dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
 ) -> None:
-    """Refuse what sqlite3 would make, empty, for somebody who only wants to read."""
-    place = str(arguments[0])
-    if place and not place.startswith((":memory:", "file:")) and not Path(place).exists():
+    """Raise DatabaseUnavailable for a missing file; sqlite3 would create an empty one."""
+    path = str(arguments[0])
+    if path and not path.startswith((":memory:", "file:")) and not Path(path).exists():
         raise DatabaseUnavailable(
-            f"there is no database at {place}; run {UPGRADE_COMMAND} to create it"
+            f"there is no database at {path}; run {UPGRADE_COMMAND} to create it"
         )
 
 
-def _pragmas(connection: Any, wait: float) -> None:
-    """Set the pragmas; `wait` is for later, since the first connections of several processes meet here."""
-    cursor = connection.cursor()
+def _set_up(connection: Any, wait: float) -> None:
+    """Set the pragmas and the text factory; `wait`: the busy timeout afterwards, in seconds."""
     try:
+        read_text_leniently(connection)
+        cursor = connection.cursor()
         for pragma in (
             f"busy_timeout = {int(WAIT_SECONDS * 1000)}",
             "journal_mode = WAL",
@@ -67,24 +113,24 @@ def _pragmas(connection: Any, wait: float) -> None:
             "foreign_keys = ON",
             f"busy_timeout = {int(wait * 1000)}",
         ):
-            # SQLite waits for no lock to begin WAL, whatever its busy_timeout, when two begin at once.
-            _while_busy(
+            # When two connections switch to WAL at once, SQLite does not wait, whatever its busy_timeout.
+            _retry_while_busy(
                 partial(cursor.execute, f"PRAGMA {pragma}"), time.monotonic() + WAIT_SECONDS
             )
-    except BaseException:
-        connection.close()  # nobody else would: no pool has it yet
+        cursor.close()
+    except BaseException:  # a cancelled task's, too: the connection is in no pool yet
+        connection.close()
         raise
-    cursor.close()
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock of the file, however many other processes want it, by WAIT_SECONDS."""
+    """Take the file's write lock within WAIT_SECONDS, however many other processes want it."""
     until = writing_since.get(time.monotonic()) + WAIT_SECONDS - TURN_SECONDS
-    _while_busy(partial(connection.exec_driver_sql, "BEGIN IMMEDIATE"), until)
+    _retry_while_busy(partial(connection.exec_driver_sql, "BEGIN IMMEDIATE"), until)
 
 
-def _while_busy(step: Callable[[], object], until: float) -> None:
-    """Take `step` again for as long as the file is busy, beginning none after `until` by `time.monotonic`."""
+def _retry_while_busy(step: Callable[[], object], until: float) -> None:
+    """Repeat `step` while the file is busy, but start no attempt after `until` by `time.monotonic`."""
     while True:
         try:
             step()

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database.leases import ask
-from app.database.plans import Query
+from app.database.reads import Query, run_on_driver
 
 Values = Mapping[str, Any]
 
@@ -37,8 +36,10 @@ class DriverTransaction:
 
     async def run(self, query: Query, values: Values) -> list[tuple[Any, ...]]:
         """Return the rows of `query`; raises the driver's own errors."""
-        plan = query.on(self.dialect)
-        return plan.rows(await ask(self.driver, self.dialect, plan.sql, plan.arguments(values)))
+        plan = query.compile(self.dialect)
+        return plan.rows(
+            await run_on_driver(self.driver, self.dialect, plan.sql, plan.arguments(values))
+        )
 
 
 class SqlalchemyTransaction:
@@ -50,7 +51,7 @@ class SqlalchemyTransaction:
 
     async def run(self, query: Query, values: Values) -> list[tuple[Any, ...]]:
         """Return the rows of `query`; raises DBAPIError."""
-        plan = query.on(self.dialect)
+        plan = query.compile(self.dialect)
         found = await self.connection.exec_driver_sql(plan.sql, tuple(plan.arguments(values)))
         return plan.rows(found.all() if found.returns_rows else [])
 
@@ -60,6 +61,8 @@ async def begin(connection: AsyncConnection) -> AsyncIterator[Transaction]:
     """Begin a transaction and commit it; after any error `connection` is fit to be thrown away only."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     dialect = connection.dialect
-    await ask(driver, dialect, "BEGIN IMMEDIATE" if dialect.name == "sqlite" else "BEGIN", ())
+    await run_on_driver(
+        driver, dialect, "BEGIN IMMEDIATE" if dialect.name == "sqlite" else "BEGIN", ()
+    )
     yield DriverTransaction(dialect, driver)
-    await ask(driver, dialect, "COMMIT", ())
+    await run_on_driver(driver, dialect, "COMMIT", ())

@@ -1,4 +1,4 @@
-"""Alembic's environment and revisions, shipped in the package; `microblog db` runs them."""
+"""Alembic's environment and revisions, part of the package; `microblog db` runs them."""
 
 HEAD_REVISION = "b62f80d4ca19"
-"""The newest revision, the one this version of the site works with; known without Alembic's 9 MB."""
+"""The newest revision, which this version needs. A constant, because importing Alembic takes 9 MB."""

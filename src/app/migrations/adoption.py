@@ -1,6 +1,6 @@
-"""What an adopted Microblog v0.10 database holds that wants a look: accounts today's rules would refuse.
+"""Databases of Microblog v0.10: recognize them, repair their text, and list unusual accounts.
 
-They keep working; `microblog db upgrade` and `microblog db check` list them.
+Accounts that today's rules would refuse keep working; `db upgrade` and `db check` list them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Row,
+    String,
+    Table,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import User
@@ -17,14 +30,66 @@ from app.accounts.names import canonical
 from app.quart_mail import BadAddressError
 from app.quart_mail.address import mailbox
 
+TABLES = frozenset({"user", "post", "followers"})
+REVISION_OF_FOLLOWERS = "ae346256b650"
 ACCEPTED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 READABLE_HASH = re.compile(r"(scrypt|pbkdf2)(:[\w.]+)*\$[^$]+\$[0-9a-f]+")
 WHITE_SPACE = re.compile(r"\s")
 UNKNOWN_ADDRESS = "@unknown.invalid"
 
 
+class NotMicroblog(Exception):
+    """The database is not a Microblog's, or of a version this one does not know. It was not changed."""
+
+
+def recognize(connection: Connection, revisions: frozenset[str]) -> None:
+    """Raise NotMicroblog unless the database is empty or a Microblog at one of `revisions`."""
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return
+    if "alembic_version" not in tables:
+        raise NotMicroblog(
+            f"it has tables ({', '.join(sorted(tables)[:3])}) but no alembic_version of Flask-Migrate"
+        )
+    versions = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    unknown = [version for version in versions if version not in revisions]
+    if unknown or len(versions) > 1:
+        raise NotMicroblog(
+            f"it is at revision {', '.join(versions)}, which this version does not know"
+        )
+    if versions == [REVISION_OF_FOLLOWERS] and not tables >= TABLES:
+        raise NotMicroblog(f"it has no table {', '.join(sorted(TABLES - tables))}")
+
+
+def store_blobs_as_text(connection: Connection) -> None:
+    """Convert BLOBs in the text columns of an SQLite file, which other programs may have written.
+
+    Bytes that are not UTF-8 become replacement characters. If the text is taken in a unique column, the
+    value gets an ending that makes it unique and, in an address, unreachable (RFC 2606).
+    """
+    existing = TABLES & set(inspect(connection).get_table_names())
+    for name in sorted(existing):
+        table = Table(name, MetaData(), autoload_with=connection)
+        for column in table.columns:
+            if isinstance(column.type, String):
+                _convert_blobs(connection, table, column)
+    connection.commit()
+
+
+def _convert_blobs(connection: Connection, table: Table, column: Column[Any]) -> None:
+    is_blob = func.typeof(column) == "blob"
+    for id_, value in connection.execute(select(table.c.id, column).where(is_blob)).all():
+        converted = value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        change = update(table).where(table.c.id == id_)
+        try:
+            with connection.begin_nested():
+                connection.execute(change.values({column: converted}))
+        except IntegrityError:
+            connection.execute(change.values({column: f"{converted}-{id_}.invalid"}))
+
+
 async def findings(connection: AsyncConnection) -> list[str]:
-    """Return a line for each account that wants a look: what is unusual, and what to do."""
+    """Return a line for each unusual account: what is unusual, and what to do about it."""
     rows = (
         await connection.execute(
             select(
@@ -54,30 +119,30 @@ def _about(
     if row.username_canonical is None:
         twin = names.get(canonical(row.username))
         yield (
-            f"its name is that of {twin.username!r} (account {twin.id}) but for its case; "
+            f"its name differs from that of {twin.username!r} (account {twin.id}) only by case; "
             if twin
-            else "its name cannot be folded; "
-        ) + "it logs in by the name exactly as written, and can choose another at /edit_profile."
+            else "its name has no canonical form; "
+        ) + "it logs in with the name exactly as written. The owner can change it at /edit_profile."
     if row.email_canonical is None:
         twin = addresses.get(canonical(row.email))
         yield (
-            f"its address is that of account {twin.id} but for its case; " if twin else ""
-        ) + "reset mails for it want the address exactly as written."
+            f"its address differs from that of account {twin.id} only by case; " if twin else ""
+        ) + "a password reset needs the address exactly as written."
     if row.email.endswith(UNKNOWN_ADDRESS):
-        yield "it has no address, so no mail reaches it; store its own in the column email."
+        yield "it has no email address, so no mail reaches it; store one in the column email."
     elif not _is_reachable(row.email):
         yield (
             f"no reset link can be sent to its address ({row.email!r}); "
-            "its owner can give another at /change_email."
+            "the owner can change it at /change_email."
         )
     if not ACCEPTED_NAME.fullmatch(row.username):
-        yield "its name would not be accepted today; it works, and can be changed at /edit_profile."
+        yield "its name would not be accepted today, but works; the owner can change it at /edit_profile."
     if not READABLE_HASH.fullmatch(row.password_hash or ""):
-        yield "it has no password that can be checked; its owner gets one at /reset_password_request."
+        yield "it has no usable password; the owner can set one at /reset_password_request."
 
 
 def _is_reachable(address: str) -> bool:
-    """Return whether a reset link can be asked for with `address` and be sent there."""
+    """Return whether a reset link can be requested for `address` and sent there."""
     try:
         return "@" in mailbox(address).spec and not WHITE_SPACE.search(address)
     except BadAddressError:

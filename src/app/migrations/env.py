@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over the connection that `app.migrations.run` hands it."""
+"""Alembic's environment: it runs on the connection that `app.migrations.run` passes in."""
 
 from __future__ import annotations
 

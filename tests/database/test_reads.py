@@ -1,4 +1,4 @@
-"""Reading for pages: typed rows, lost connections, waiting, and giving up."""
+"""Raw reads: typed rows, checked parameters, lost connections, and waiting for a connection."""
 
 from __future__ import annotations
 
@@ -23,13 +23,23 @@ PERSON = Query(
 SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
 
 
-async def test_rows_are_tuples_of_pythons_types(app: Quart) -> None:
+async def test_rows_are_tuples_of_python_values(app: Quart) -> None:
     person = await make_user("susan", last_seen=SEEN)
     assert await fetch(PERSON, id=person) == [("susan", SEEN)]
     assert await fetch(PERSON, id=person + 1) == []
 
 
-async def test_a_wrong_statement_is_no_outage(app: Quart) -> None:
+@pytest.mark.parametrize(
+    ("parameters", "names"), [({}, "id"), ({"id": 1, "ids": 2}, "ids"), ({"ids": 1}, "ids")]
+)
+async def test_missing_and_unknown_parameters_raise_at_once(
+    app: Quart, parameters: dict[str, int], names: str
+) -> None:
+    with pytest.raises(TypeError, match=f"'{names}'"):
+        await fetch(PERSON, **parameters)
+
+
+async def test_a_wrong_statement_is_not_an_outage(app: Quart) -> None:
     await make_user("susan")
     async with writing() as session:
         await session.execute(text('ALTER TABLE "user" RENAME TO person'))
@@ -38,7 +48,7 @@ async def test_a_wrong_statement_is_no_outage(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-async def test_connections_that_the_server_closed_are_replaced(app: Quart) -> None:
+async def test_connections_closed_by_the_server_are_replaced(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await susan.get("/index")).status == 200
     async with writing() as session:
@@ -51,7 +61,7 @@ async def test_connections_that_the_server_closed_are_replaced(app: Quart) -> No
     assert (await susan.get("/index")).status == 200
 
 
-async def test_readers_that_leave_cost_no_connection(app: Quart) -> None:
+async def test_cancelled_reads_leak_no_connection(app: Quart) -> None:
     person = await make_user("susan", last_seen=SEEN)
     for _ in range(12):
         tasks = [asyncio.create_task(fetch(PERSON, id=person)) for _ in range(8)]
@@ -60,24 +70,24 @@ async def test_readers_that_leave_cost_no_connection(app: Quart) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert await fetch(PERSON, id=person) == [("susan", SEEN)]
-    leases = database_of(app).raw_reads
-    assert not leases.free.locked()
-    assert len(leases.idle) <= 5
-    assert connections_in_use(database_of(app).reader) == len(leases.idle)
+    pool = database_of(app).raw_reads
+    assert not pool.free.locked()
+    assert len(pool.idle) <= 5
+    assert connections_in_use(database_of(app).reader) == len(pool.idle)
 
 
 async def test_more_readers_than_connections_take_turns(app: Quart) -> None:
     person = await make_user("susan", last_seen=SEEN)
-    found = await asyncio.gather(*(fetch(PERSON, id=person) for _ in range(60)))
-    assert found == [[("susan", SEEN)]] * 60
+    results = await asyncio.gather(*(fetch(PERSON, id=person) for _ in range(60)))
+    assert results == [[("susan", SEEN)]] * 60
     assert len(database_of(app).raw_reads.idle) <= 5
 
 
-async def test_who_waits_too_long_for_a_connection_hears_so(app: Quart) -> None:
-    leases = database_of(app).raw_reads
-    leases.wait = 0.01
-    while not leases.free.locked():
-        await leases.free.acquire()
+async def test_waiting_too_long_for_a_connection_is_unavailable(app: Quart) -> None:
+    pool = database_of(app).raw_reads
+    pool.wait = 0.01
+    while not pool.free.locked():
+        await pool.free.acquire()
     with pytest.raises(DatabaseUnavailable):
         await fetch(PERSON, id=1)
 

@@ -1,0 +1,203 @@
+"""The engines of an app's database, and the blocks in which it is read and written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import sqlalchemy.dialects.postgresql
+import sqlalchemy.dialects.sqlite
+from quart import has_request_context
+from sqlalchemy import URL, Table, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+
+from app.database import postgresql, sqlite
+from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, translate_errors
+from app.database.reads import Query, RawReadPool
+from app.database.transactions import SqlalchemyTransaction, Transaction, begin
+
+_log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = WAIT_SECONDS + 0.5
+"""How long after its beginning a page's transaction may still commit."""
+
+RETRY_SECONDS = WAIT_SECONDS / 4
+"""A raw read that fails sooner is retried."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """The two engines of one app: `reader` in autocommit mode, `writer` in transactions.
+
+    On SQLite the writer has a single connection: the writers of this process queue for it instead of
+    competing for the file's lock.
+    """
+
+    def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
+        self.url = make_url(url)
+        options: dict[str, Any] = {
+            "pool_timeout": WAIT_SECONDS,
+            "pool_size": pool_size,
+            "hide_parameters": True,  # errors are logged; what people typed must not be
+            "connect_args": sqlite.CONNECT_ARGS
+            if self.is_sqlite
+            else postgresql.connect_args(self.url),
+        }
+        self.reader = create_async_engine(
+            self.url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options
+        )
+        if self.is_sqlite:
+            options.update(pool_size=1, max_overflow=0)
+        self.writer = create_async_engine(self.url, **options)
+        if self.is_sqlite:
+            sqlite.configure(self.reader, self.writer)
+        else:
+            postgresql.configure(self.reader, self.writer)
+        self.raw_reads = RawReadPool(self.reader, count=pool_size, wait=WAIT_SECONDS)
+        self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
+            "open_writing", default=None
+        )
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is an SQLite file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for SELECTs; raise DatabaseUnavailable when there is none in time."""
+        with translate_errors():
+            async with self._page_timeout(), self.reader.connect() as connection:
+                yield connection
+
+    async def fetch(self, query: Query, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of `query`, read on the driver (see `app.database.reads`).
+
+        A read that fails at once, as on a connection whose server was restarted, is repeated through
+        SQLAlchemy, which reconnects and knows every driver's errors. Raises TypeError for wrong names of
+        parameters and DatabaseUnavailable when there is no answer in time.
+        """
+        compiled = query.compile(self.reader.dialect)
+        arguments = compiled.arguments(parameters)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        with translate_errors():
+            try:
+                async with self._page_timeout():
+                    results = await self.raw_reads.read(compiled.sql, arguments)
+            except PoolTimeoutError:
+                raise
+            except Exception as error:  # of any driver; SQLAlchemy classifies it below
+                if loop.time() - started > RETRY_SECONDS:
+                    raise DatabaseUnavailable(str(error)) from error
+            else:
+                return compiled.rows(results)
+        async with self.reading() as connection:
+            result = await connection.exec_driver_sql(compiled.sql, tuple(arguments))
+            return compiled.rows(result.all())
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """Open a session in a transaction, or join that of the enclosing `writing()` of this task.
+
+        A client that disconnects cancels the task. Until the commit this rolls everything back; a commit that
+        has begun is finished. Raises DatabaseUnavailable when the database cannot be written in time.
+        """
+        outer = self._open.get()
+        if outer is not None and outer[0] is asyncio.current_task():
+            yield outer[1]
+            return
+        started = asyncio.get_running_loop().time()
+        sqlite.writing_since.set(time.monotonic())
+        with translate_errors():
+            async with AsyncSession(self.writer, expire_on_commit=False) as session:
+                self._open.set((asyncio.current_task(), session))
+                try:
+                    async with self._page_timeout():
+                        yield session
+                finally:
+                    self._open.set(outer)
+                commit_by = started + COMMIT_SECONDS if self._has_time_limit() else None
+                await shielded(self._commit(session, commit_by))
+
+    async def _commit(self, session: AsyncSession, commit_by: float | None) -> None:
+        async with deadline(commit_by):
+            await session.commit()
+
+    async def change(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `block` in a transaction of its own on the driver; never inside `writing()`.
+
+        The transaction is shielded from cancellation. If it fails, `block` runs again through SQLAlchemy, so
+        it must do nothing but change the database. Raises DatabaseUnavailable, or DBAPIError for what the
+        database refuses.
+        """
+        with translate_errors():
+            try:
+                return await shielded(self._change_over_driver(block))
+            except (DatabaseUnavailable, PoolTimeoutError):
+                raise
+            except TimeoutError as error:
+                raise DatabaseUnavailable("the database did not answer in time") from error
+            except Exception as error:  # of any driver; SQLAlchemy classifies it below
+                _log.debug("Retrying through SQLAlchemy: %s", type(error).__name__)
+        async with self.writing() as session:
+            return await block(SqlalchemyTransaction(await session.connection()))
+
+    async def _change_over_driver(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self.writer.connect() as connection:
+            try:
+                async with begin(connection) as transaction:
+                    return await block(transaction)
+            except BaseException:
+                await connection.invalidate()
+                raise
+
+    def _page_timeout(self) -> AbstractAsyncContextManager[None]:
+        """Raise DatabaseUnavailable in a page's block that takes longer than WAIT_SECONDS on a server."""
+        now = asyncio.get_running_loop().time()
+        return deadline(now + WAIT_SECONDS if self._has_time_limit() else None)
+
+    def _has_time_limit(self) -> bool:
+        """Return whether this is a page that waits for a server.
+
+        Mail workers and commands may take longer (each statement has its own time limit), and SQLite's thread
+        always finishes what it has begun.
+        """
+        return not self.is_sqlite and has_request_context()
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.raw_reads.close()
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+def insert_into(
+    session: AsyncSession, table: Table | type[Any]
+) -> sqlalchemy.dialects.sqlite.Insert | sqlalchemy.dialects.postgresql.Insert:
+    """Return an INSERT into `table` that has `on_conflict_do_nothing()` and `on_conflict_do_update()`."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlalchemy.dialects.sqlite.insert(table)
+    return sqlalchemy.dialects.postgresql.insert(table)
+
+
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`; if this task is cancelled meanwhile, finish `work` first."""
+    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        task.exception()  # retrieved, so that asyncio does not log it
+        raise cancellation
+    return task.result()

@@ -63,7 +63,7 @@ class Page:
 
 
 class Visitor:
-    """One browser; `follow` redirects by asking for them with `get`."""
+    """One browser; it keeps cookies, and does not follow redirects."""
 
     def __init__(self, app: Quart, **client: Any) -> None:
         made = app.test_client(**client)
@@ -71,27 +71,27 @@ class Visitor:
         self.client: QuartClient = made
 
     def cookie(self, name: str) -> str:
-        """Return the value of a cookie that the browser must have."""
+        """Return the value of a cookie that must exist."""
         assert self.client.cookie_jar is not None
         [value] = [cookie.value for cookie in self.client.cookie_jar if cookie.name == name]
         assert value is not None
         return value
 
     async def get(self, path: str, **kwargs: Any) -> Page:
-        """Ask for `path`, without following redirects."""
+        """Request `path`, without following redirects."""
         return await self._page(await self.client.get(path, **kwargs))
 
     async def submit(self, path: str, *, page: str | None = None, **fields: str) -> Page:
-        """Open the page that holds the form, `page` or `path` itself, and send it with `fields`."""
+        """Open the page with the form, `page` or `path` itself, and submit it with `fields`."""
         token = (await self.get(page or path)).token
         return await self.post(path, csrf_token=token, **fields)
 
     async def post(self, path: str, **fields: str) -> Page:
-        """Send `fields` as they are."""
+        """Post `fields` without opening a page first."""
         return await self._page(await self.client.post(path, form=fields))
 
     async def register(self, username: str, password: str = "correct horse") -> Page:
-        """Make an account with the address username@example.com."""
+        """Register with the address username@example.com."""
         return await self.submit(
             "/register",
             username=username,
@@ -116,7 +116,7 @@ class Browser:
         self.opener = build_opener(HTTPCookieProcessor())
 
     async def submit(self, path: str, **fields: str) -> str:
-        """Open the form at `path`, send it with `fields`, follow the redirect, return the page."""
+        """Open the form at `path`, submit it with `fields`, follow the redirect, and return the page."""
         page = await self.get(path)
         fields["csrf_token"] = TOKEN.findall(page)[-1]
         return await self._open(path, urlencode(fields).encode())
@@ -135,7 +135,7 @@ class Browser:
 
 @dataclass
 class Reply:
-    """What came back over a connection: the status (0 for nothing), the head and the body."""
+    """The response on a connection: the status (0 if there was none), the head and the body."""
 
     status: int
     head: str
@@ -143,7 +143,7 @@ class Reply:
 
 
 async def talk(port: int, *pieces: bytes, seconds: float = 30) -> Reply:
-    """Send `pieces` over a connection of their own, and return what came until the server closed it."""
+    """Send `pieces` over a new connection, and return what came until the server closed it."""
     async with asyncio.timeout(seconds):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         sending = asyncio.create_task(_send(writer, pieces))
@@ -179,7 +179,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass
 class Answer:
-    """What came back; `status` 0 when nothing did."""
+    """The response; its status is 0 if there was none."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -203,9 +203,9 @@ async def ask(
     leave: asyncio.Event | None = None,
     **scope: Any,
 ) -> Answer:
-    """Send one request to `target`, a path perhaps percent-encoded; `body` in pieces.
+    """Send one request to `target`, a path that may be percent-encoded, with a body in pieces.
 
-    The client goes away once `leave` is set.
+    The client disconnects once `leave` is set.
     """
     whole = {
         "type": "http",

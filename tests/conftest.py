@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share: a site on SQLite and on PostgreSQL, migrated and empty."""
+"""Fixtures for all tests: a site on a migrated, empty database, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHEAP_HASH = "pbkdf2:sha256:1"
 
 
 class SharedTemplates(BytecodeCache):
-    """Templates compiled once in a test process, for all its sites."""
+    """Compiles templates once in a test process, for all its sites."""
 
     def __init__(self) -> None:
         self.compiled: dict[str, bytes] = {}
@@ -42,7 +42,7 @@ _COMPILED = SharedTemplates()
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run each test in an empty directory without settings of the machine it runs on."""
+    """Run each test in an empty directory, without the settings of the machine."""
     monkeypatch.chdir(tmp_path)
     for setting in settings.SETTINGS:
         for key in (setting.key, *setting.aliases):
@@ -57,11 +57,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL server of this test process's own; skips where the machine has none, but not in CI."""
+    """A PostgreSQL server for this test process. Without PostgreSQL the test is skipped; in CI it fails."""
     binaries = find_postgres()
     if binaries is None:
         if os.environ.get("CI"):
-            pytest.fail("CI needs PostgreSQL, and initdb is not to be found")
+            pytest.fail("CI needs PostgreSQL, but initdb was not found")
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with PostgresServer(binaries, tmp_path_factory.mktemp("pg")) as server:
         yield server
@@ -69,10 +69,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 @pytest.fixture
 async def redis() -> AsyncIterator[RedisServer]:
-    """A Redis server of this test's own; skips where the machine has none, but not in CI."""
+    """A Redis server for this test. Without Redis the test is skipped; in CI it fails."""
     if shutil.which("redis-server") is None:
         if os.environ.get("CI"):
-            pytest.fail("CI needs Redis, and redis-server is not to be found")
+            pytest.fail("CI needs Redis, but redis-server was not found")
         pytest.skip("Redis is not installed (Debian: apt-get install redis-server)")
     async with RedisServer() as server:
         yield server
@@ -80,7 +80,7 @@ async def redis() -> AsyncIterator[RedisServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of database in turn; override it by parametrising a test with one of them."""
+    """Each kind of database in turn; parametrize a test with one of them to override it."""
     kind: str = request.param
     return kind
 
@@ -89,7 +89,7 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 async def database_url(
     request: pytest.FixtureRequest, database_kind: str, sqlite_template: Path, tmp_path: Path
 ) -> AsyncIterator[str]:
-    """The address of a migrated, empty database of this test's own."""
+    """The address of a migrated, empty database for this test."""
     if database_kind == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = await server.fresh_database(_migrate)
@@ -122,14 +122,14 @@ def config(database_url: str) -> dict[str, Any]:
 
 
 class FreshContextClient(QuartClient):
-    """A test client whose requests do not see the app context, and its `g`, that the test runs in."""
+    """A test client whose requests do not share the test's own app context and `g`."""
 
     async def open(self, *args: Any, **kwargs: Any) -> Any:
         return await asyncio.create_task(super().open(*args, **kwargs), context=Context())
 
 
 def use_fresh_contexts(site: Quart) -> None:
-    """Let the clients of `site` be FreshContextClients."""
+    """Make the clients of `site` FreshContextClients."""
     site.test_client_class = FreshContextClient  # type: ignore[assignment] # nor is Quart's own one its protocol
 
 

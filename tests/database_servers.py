@@ -16,7 +16,7 @@ from typing import Self
 import asyncpg
 
 HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-"""Settings of a server whose data nobody will miss."""
+"""Settings for a server whose data may be lost."""
 
 MEMORY = Path("/dev/shm")
 
@@ -52,7 +52,7 @@ class PostgresServer:
         return self
 
     def start(self) -> None:
-        """Start the server, and return when it answers."""
+        """Start the server, and wait until it accepts connections."""
         data = self.directory / "data"
         options = " ".join(f"-c {setting}" for setting in self.settings)
         self._run(
@@ -61,7 +61,7 @@ class PostgresServer:
         )  # fmt: skip
 
     def stop(self) -> None:
-        """Stop the server as a crash does, whoever is connected."""
+        """Stop the server as a crash would, without waiting for clients."""
         self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
 
     def signal(self, number: int) -> None:
@@ -69,7 +69,7 @@ class PostgresServer:
         master = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         for process in (master, *map(int, children)):
-            with suppress(ProcessLookupError):  # a child may end while we count them
+            with suppress(ProcessLookupError):  # a child may end meanwhile
                 os.kill(process, number)
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +87,7 @@ class PostgresServer:
         return f"postgresql+asyncpg://postgres@/{name}?host={self.directory}"
 
     async def fresh_database(self, migrate: Callable[[str], Awaitable[None]]) -> str:
-        """Return the address of a new database that holds what `migrate` makes of an empty one."""
+        """Return the address of a new database to which `migrate` has been applied."""
         if self.template is None:
             await self._execute("CREATE DATABASE template_microblog")
             await migrate(self.url("template_microblog"))
@@ -98,7 +98,7 @@ class PostgresServer:
         return self.url(name)
 
     async def drop_database(self, url: str) -> None:
-        """Remove the database at `url`: some 8 MB each."""
+        """Remove the database at `url`; each takes some 8 MB."""
         name = url.partition("@/")[2].partition("?")[0]
         await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -146,7 +146,7 @@ class RedisServer:
         assert await self._say("FLUSHALL") == b"+OK"
 
     async def _say(self, command: str) -> bytes:
-        """Send one command and return the first line of the answer, b"" when there is none."""
+        """Send one command and return the first line of the reply, or b"" if there is none."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.socket)
         except OSError:

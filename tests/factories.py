@@ -1,4 +1,4 @@
-"""What tests find in the database: people, what they said, and whom they follow."""
+"""Store users, posts and follows for tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def make_user(username: str, **more: Any) -> int:
 
 
 async def make_post(author_id: int, body: str, *, minute: float = 0) -> int:
-    """Store a post said `minute` minutes after noon, and return its id."""
+    """Store a post dated `minute` minutes after noon, and return its id."""
     post = Post(body=body, user_id=author_id, timestamp=NOON + timedelta(minutes=minute))
     async with writing() as session:
         session.add(post)
@@ -37,7 +37,7 @@ async def make_post(author_id: int, body: str, *, minute: float = 0) -> int:
 
 
 async def make_follow(follower_id: int, *followed_ids: int) -> None:
-    """Let one account follow others."""
+    """Make one account follow others."""
     async with writing() as session:
         for followed_id in followed_ids:
             await session.execute(
@@ -46,7 +46,7 @@ async def make_follow(follower_id: int, *followed_ids: int) -> None:
 
 
 async def count(table: type[Base] | Table) -> int:
-    """Return how many rows `table` has."""
+    """Return the number of rows in `table`."""
     async with reading() as connection:
         return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
 

@@ -48,7 +48,7 @@ def courier_of(app: Quart) -> Courier:
 
 @contextmanager
 def recorded() -> Iterator[list[str]]:
-    """Collect the text of every statement that aiosqlite or asyncpg is given inside the block."""
+    """Collect the text of every statement that aiosqlite or asyncpg receives inside the block."""
     seen: list[str] = []
 
     def watched(owner: Any, name: str, place: int) -> Callable[[], None]:
@@ -77,7 +77,7 @@ def recorded() -> Iterator[list[str]]:
 
 
 async def statements_of(visitor: Visitor, path: str) -> tuple[Page, list[str]]:
-    """Return the page at `path` and the statements it took, transactions' own aside."""
+    """Return the page at `path` and the statements it needed, except those that begin or end transactions."""
     with recorded() as seen:
         page = await visitor.get(path)
     return page, [sql for sql in seen if not sql.upper().startswith(SILENT)]
@@ -96,7 +96,7 @@ async def text_to(catcher: Catcher, address: str, *, seconds: float = 20) -> str
 
 
 async def sent_by(app: Quart) -> list[Message]:
-    """Let the site deliver what is due, and return what went out."""
+    """Deliver the mails that are due, and return them."""
     with mail.record_messages() as sent:
         await courier_of(app).drain()
     return sent

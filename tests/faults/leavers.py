@@ -1,4 +1,4 @@
-"""People who fill in every form of the site, and leave before it answers."""
+"""Clients that submit every form of the site and disconnect before the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Preparation = Callable[["People", int], Awaitable["Parting"]]
 
 @dataclass
 class Parting:
-    """A form about to be sent by somebody: where to, what, and with which cookies."""
+    """A form to submit: its path, fields, and the browser whose cookies are sent."""
 
     path: str
     fields: dict[str, str]
@@ -46,13 +46,13 @@ class Parting:
 
 @dataclass
 class People:
-    """Makes the partings for each route; accounts that outlive a form are used again."""
+    """Prepares the forms of each route; accounts are reused where the form allows it."""
 
     app: Quart
     shared: dict[str, tuple[Visitor, str]] = field(default_factory=dict)
 
     async def guest(self) -> tuple[Visitor, str]:
-        """Return a browser of nobody's."""
+        """Return a browser that is not logged in."""
         if "guest" not in self.shared:
             visitor = Visitor(self.app)
             self.shared["guest"] = visitor, (await visitor.get("/login")).token
@@ -180,7 +180,7 @@ PARTINGS: dict[str, Preparation] = {
 
 
 async def leave(port: int, parting: Parting, *, after: float) -> None:
-    """Send the form and go away `after` so many seconds, whatever has come by then."""
+    """Submit the form and disconnect `after` that many seconds."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(parting.request())
     await writer.drain()

@@ -1,8 +1,8 @@
-"""A site in a process of its own that posts mails and delivers them, and can die at a named point.
+"""A process that posts mails and delivers them, and can kill itself at a named point.
 
-Its plan holds the `config` of the site; `post`: how many mails it posts itself; `kill_at`: the name of a point
-and `kill_after`: at which time of reaching it the process kills itself with -9. It says `ready`, then
-`posted <id>` after the commit of each mail, so that whoever reads it knows what was promised.
+Its plan holds the `config` of the site; `post`: the number of mails to post; `kill_at`: a point, and
+`kill_after`: the process kills itself with SIGKILL when it reaches the point for that time. It prints `ready`,
+then `posted <id>` after the commit of each mail.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name,
 }
 BEFORE_DATA = "before-data"
 IN_GROUPS = ("claiming", "settling", "settled-uncommitted")
-"""Points that are reached once for many mails."""
+"""Points that are reached once for a batch of mails."""
 
 
 def die_at(point: str, times: int) -> None:
-    """Let this process kill itself when it reaches `point` for the `times`-th time."""
+    """Make this process kill itself when it reaches `point` for the `times`-th time."""
     reached = 0
 
     def reach() -> None:
@@ -71,7 +71,7 @@ def die_at(point: str, times: int) -> None:
 
 
 def wrap_before_data(reach: Callable[[], None]) -> None:
-    """Die when DATA may begin, just before it does."""
+    """Call `reach` just before DATA is sent."""
     original = Mail.send
 
     async def dying(self: Mail, message: Any, *args: Any, before_data: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A small site whose pages nobody needs: an outbox with a few kinds of mail."""
+"""A site whose outbox has a few kinds of mail for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = {
 
 
 async def note(request: outbox.MailRequest) -> Message | None:
-    """Render any `note`: `to`, and optionally `fail`, `nothing`."""
+    """Render a mail to `to`; with `fail` raise an error, with `nothing` send nothing."""
     if request.params.get("fail"):
         raise KeyError("secret-in-the-error")
     if request.params.get("nothing"):
@@ -58,7 +58,7 @@ async def change(**values: Any) -> None:
 
 
 async def make_due() -> None:
-    """Let what waits for its next attempt be due now."""
+    """Make every mail that waits for its next attempt due now."""
     async with writing() as session:
         await session.execute(
             update(Delivery)

@@ -67,7 +67,7 @@ LAYERS = [
         "proof",
         "twins",
     ),
-    *("queries", "models", "tokens", "passwords"),
+    *("queries", "models", "tokens", "passwords", "password_worker"),
 ]
 
 

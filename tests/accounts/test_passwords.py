@@ -1,38 +1,41 @@
-"""Which passwords are accepted, what is never hashed, and that hashing holds no more than its slots."""
+"""How passwords are hashed: what it costs, and the worker processes that do it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 
 from app.accounts import passwords
-from app.accounts.forms import PASSWORD_IS_NAME, PASSWORD_TOO_COMMON
 from app.accounts.models import User
 from app.accounts.passwords import Busy, Hasher
 from app.database import reading, writing
-from tests.clients import Page, Visitor
+from tests.clients import Visitor
 from tests.conftest import CHEAP_HASH
-from tests.factories import PASSWORD, logged_in, make_user
+from tests.factories import PASSWORD, make_user
+from tests.processes import START_SECONDS, serving
 
 SLOW = "pbkdf2:sha256:600000"
 
 
 class CountingHasher(Hasher):
-    """A hasher that notes what it was asked to hash."""
+    """A hasher that records the arguments of every hash."""
 
     def __init__(self) -> None:
         super().__init__(0)
         self.hashed: list[str] = []
 
-    async def run(self, function: Callable[..., Any], *arguments: str) -> tuple[Any, float]:
+    async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
         self.hashed += arguments
         return await super().run(function, *arguments)
 
@@ -42,65 +45,6 @@ def hasher(app: Quart) -> CountingHasher:
     hasher = CountingHasher()
     app.extensions["passwords"] = hasher
     return hasher
-
-
-async def register(app: Quart, password: str) -> tuple[Visitor, Page]:
-    visitor = Visitor(app)
-    return visitor, await visitor.register("susan", password)
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-@pytest.mark.parametrize("password", ["password123", "PassWord123", "12345678", "qwertyuiop"])
-async def test_a_password_of_many_is_refused_in_words(app: Quart, password: str) -> None:
-    _, page = await register(app, password)
-    assert page.errors("password") == [PASSWORD_TOO_COMMON]
-    async with reading() as connection:
-        assert await connection.scalar(select(func.count()).select_from(User)) == 0
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_password_that_is_the_name_or_address_is_refused(app: Quart) -> None:
-    visitor = Visitor(app)
-    for username, password in (("susan.miller", "Susan.Miller"), ("sue", "sue@example.com")):
-        page = await visitor.register(username, password)
-        assert page.errors("password") == [PASSWORD_IS_NAME]
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-@pytest.mark.parametrize("password", ["Susan.Miller", "SUSAN.miller@example.com"])
-async def test_nor_may_it_become_the_name_or_address_later(app: Quart, password: str) -> None:
-    visitor, _ = await logged_in(app, "susan.miller")
-    chosen = {"password": password, "password2": password}
-    page = await visitor.submit("/change_password", current=PASSWORD, **chosen)
-    assert page.errors("password") == [PASSWORD_IS_NAME]
-    async with writing() as session:
-        user = (await session.scalars(select(User))).one()
-    link = f"/reset_password/{user.get_reset_password_token()}"
-    assert (await visitor.submit(link, **chosen)).errors("password") == [PASSWORD_IS_NAME]
-    assert (await visitor.get(link)).status == 200
-    assert (await Visitor(app).log_in("susan.miller")).location == "/index"
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_the_shortest_length_is_a_setting(app: Quart) -> None:
-    app.config["PASSWORD_MIN_LENGTH"] = 4
-    visitor, page = await register(app, "1234")
-    assert page.errors("password") == [PASSWORD_TOO_COMMON]
-    page = await visitor.register("susan", "z8q?")
-    assert page.location == "/login"
-
-
-@pytest.mark.parametrize(
-    "password",
-    ["x" * 128 + "y" * 128, " spaces are kept  ", "пароль, который никто", "a\0b\nc\td e f", "🐴🔋📎 staple"],
-)  # fmt: skip
-async def test_any_characters_are_kept_whole(app: Quart, password: str) -> None:
-    visitor, page = await register(app, password)
-    assert page.location == "/login", page.text
-    for other in {password[:-1], password.strip(), password.split("\0")[0]} - {password}:
-        page = await visitor.log_in("susan", other)
-        assert page.location is None
-    assert (await visitor.log_in("susan", password)).location == "/index"
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -151,7 +95,7 @@ async def test_a_taken_name_costs_no_hash(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_taken_address_that_is_not_told_costs_what_a_free_one_does(
+async def test_a_taken_address_costs_as_much_as_a_free_one(
     app: Quart, hasher: CountingHasher
 ) -> None:
     app.config["CONFIRM_EMAIL"] = True
@@ -166,7 +110,7 @@ async def test_a_taken_address_that_is_not_told_costs_what_a_free_one_does(
     [generate_password_hash("x", "pbkdf2:sha256:1"), SLOW, f"{SLOW}$salt"],
     ids=["cheaper", "nothing", "only a salt"],
 )
-async def test_no_to_a_cheaper_or_broken_hash_comes_no_sooner(
+async def test_a_wrong_password_takes_as_long_for_a_cheaper_or_broken_hash(
     app: Quart, hasher: CountingHasher, stored: str
 ) -> None:
     app.config["PASSWORD_HASH_METHOD"] = SLOW
@@ -179,11 +123,11 @@ async def test_no_to_a_cheaper_or_broken_hash_comes_no_sooner(
         assert (await Visitor(app).log_in(name, "battery staple")).location is None
         times[name].append(loop.time() - begin)
     assert min(times["susan"]) > min(times["david"]) / 2
-    assert min(hasher.usual) > min(times["david"]) / 2  # what such answers are padded to
+    assert min(hasher.durations) > min(times["david"]) / 2  # such answers are padded to these
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_an_old_hash_is_brought_up_only_by_the_right_password(app: Quart) -> None:
+async def test_only_the_right_password_upgrades_an_old_hash(app: Quart) -> None:
     await make_user(
         "susan", password_hash=generate_password_hash("battery staple", "pbkdf2:sha256:3")
     )
@@ -196,14 +140,49 @@ async def test_an_old_hash_is_brought_up_only_by_the_right_password(app: Quart) 
         assert passwords.is_current(await connection.scalar(select(User.password_hash)))
 
 
-async def test_clients_that_leave_free_no_slot_before_their_hash_is_done() -> None:
-    before = _children()
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_full_queue_is_answered_with_503_and_retry_after(app: Quart) -> None:
+    class Full(Hasher):
+        async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+            raise Busy
+
+    await make_user("susan")
+    app.extensions["passwords"] = Full(0)
+    page = await Visitor(app).log_in("susan")
+    assert page.status == 503
+    assert int(page.response.headers["Retry-After"]) > 0
+
+
+SLOW_HASH = ("generate", "x", "pbkdf2:sha256:600000")
+QUICK_HASH = ("generate", "x", CHEAP_HASH)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Hasher]:
+    """A hasher with one worker, which has started."""
     hasher = Hasher(1)
-    await hasher.warm("pbkdf2:sha256:1")
-    room = hasher.processes * (1 + passwords.QUEUE_PER_PROCESS)
+    await hasher.warm(CHEAP_HASH)
+    yield hasher
+    await hasher.close()
+
+
+def child_processes() -> set[int]:
+    """Return the ids of this process's children; servers of other fixtures may be among them."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def worker_of(hasher: Hasher) -> int:
+    [worker] = hasher.workers
+    assert worker.process.pid in child_processes()
+    return worker.process.pid
+
+
+async def test_a_hash_runs_to_its_end_when_its_client_leaves(pool: Hasher) -> None:
+    before = child_processes()
+    capacity = pool.processes * (1 + passwords.QUEUE_PER_PROCESS)
     waiting = [
-        asyncio.create_task(hasher.run(generate_password_hash, "x", "pbkdf2:sha256:20000"))
-        for _ in range(room)
+        asyncio.create_task(pool.run("generate", "x", "pbkdf2:sha256:20000"))
+        for _ in range(capacity)
     ]
     await asyncio.sleep(0)
     for task in waiting:
@@ -212,54 +191,91 @@ async def test_clients_that_leave_free_no_slot_before_their_hash_is_done() -> No
         with contextlib.suppress(asyncio.CancelledError):
             await task
     with pytest.raises(Busy):
-        await hasher.run(generate_password_hash, "x", "pbkdf2:sha256:1")
-    assert len(_children() - before) == 1
-    await asyncio.gather(*hasher.tasks)
-    result, seconds = await hasher.run(generate_password_hash, "x", "pbkdf2:sha256:1")
-    assert result.startswith("pbkdf2:sha256:1$")
-    assert seconds > 0
-    assert len(_children() - before) == 1
-
-
-DIE = "__import__('os').kill(__import__('os').getpid(), 9)"
-
-
-async def test_a_process_that_dies_is_replaced_and_its_hash_begun_anew(tmp_path: Path) -> None:
-    before = _children()
-    hasher = Hasher(1)
-    trace = str(tmp_path / "died")
-    once = f"__import__('os').path.exists({trace!r}) or (__import__('os').mkdir({trace!r}), {DIE})"
-    assert (await hasher.run(eval, once))[0] is True
-    assert len(_children() - before) == 1
-
-
-async def test_processes_that_die_again_are_too_busy_and_the_next_one_hashes() -> None:
-    hasher = Hasher(1)
-    with pytest.raises(Busy):
-        await hasher.run(eval, DIE)
-    result, _ = await hasher.run(generate_password_hash, "x", CHEAP_HASH)
+        await pool.run(*QUICK_HASH)
+    await asyncio.gather(*pool.tasks)
+    result, seconds = await pool.run(*QUICK_HASH)
     assert result.startswith(CHEAP_HASH)
+    assert seconds > 0
+    assert child_processes() == before
 
 
-def _children() -> set[str]:
-    """Return the processes of this one; other tests' servers are among them."""
-    return set(Path("/proc/self/task").joinpath(str(_pid()), "children").read_text().split())
+async def test_a_worker_killed_during_a_hash_is_replaced_and_the_hash_done(pool: Hasher) -> None:
+    first = worker_of(pool)
+    hashing = asyncio.create_task(pool.run(*SLOW_HASH))
+    await asyncio.sleep(0)
+    os.kill(first, signal.SIGKILL)
+    assert (await hashing)[0].startswith("pbkdf2:sha256:600000$")
+    assert worker_of(pool) != first
+    assert first not in child_processes()
 
 
-def _pid() -> int:
-    return int(Path("/proc/self").resolve().name)
+async def test_an_idle_worker_that_was_killed_is_replaced(pool: Hasher) -> None:
+    first = worker_of(pool)
+    os.kill(first, signal.SIGKILL)
+    for _ in range(2):
+        assert (await pool.run(*QUICK_HASH))[0].startswith(CHEAP_HASH)
+    assert worker_of(pool) != first
 
 
+async def test_workers_that_keep_ending_are_answered_with_busy(
+    pool: Hasher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken_worker.py"
+    broken.touch()
+    os.kill(worker_of(pool), signal.SIGKILL)
+    with monkeypatch.context() as patch:
+        patch.setattr(passwords, "WORKER_FILE", broken)
+        with pytest.raises(Busy):
+            await pool.run(*QUICK_HASH)
+    assert (await pool.run(*QUICK_HASH))[0].startswith(CHEAP_HASH)
+
+
+async def test_an_unknown_notation_does_not_cost_the_worker(pool: Hasher) -> None:
+    first = worker_of(pool)
+    with pytest.raises(ValueError, match="nonsense"):
+        await pool.run("check", "nonsense$salt$digest", "x")
+    assert (await pool.run(*QUICK_HASH))[0].startswith(CHEAP_HASH)
+    assert worker_of(pool) == first
+
+
+async def test_workers_need_no_thread_and_passwords_stay_out_of_proc(pool: Hasher) -> None:
+    threads = len(os.listdir("/proc/self/task"))
+    second = Hasher(2)
+    await second.warm(CHEAP_HASH)
+    hashes = await asyncio.gather(
+        *(second.run("generate", "пароль🐴", CHEAP_HASH) for _ in range(4))
+    )
+    assert len(hashes) == 4
+    assert len(os.listdir("/proc/self/task")) == threads
+    await pool.run("generate", "a-secret-password", CHEAP_HASH)
+    for name in ("cmdline", "environ"):
+        assert b"a-secret-password" not in Path(f"/proc/{worker_of(pool)}/{name}").read_bytes()
+    await second.close()
+    assert not second.workers
+
+
+def is_running(pid: int) -> bool:
+    """Return whether the process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_full_queue_is_answered_503_with_retry_after(app: Quart) -> None:
-    class Full(Hasher):
-        async def run(self, function: Callable[..., Any], *arguments: str) -> tuple[Any, float]:
-            raise Busy
-
-    await make_user("susan")
-    app.extensions["passwords"] = Full(0)
-    page = await Visitor(app).log_in("susan")
-    assert page.status == 503
-    assert int(page.response.headers["Retry-After"]) > 0
-    async with writing() as session:
-        await session.execute(update(User).values(about_me="still works"))
+async def test_the_workers_end_with_the_site(
+    tmp_path: Path, database_url: str, end: signal.Signals
+) -> None:
+    async with serving(tmp_path, database_url, PASSWORD_PROCESSES="4") as served:
+        workers = served.children()
+        assert len(workers) == 4
+        served.process.send_signal(end)
+        async with asyncio.timeout(START_SECONDS):
+            await served.process.wait()
+            while any(is_running(pid) for pid in workers):
+                await asyncio.sleep(0.01)
+    unexpected = [line for line in served.log if not re.search(r" (INFO|DEBUG) |^\[", line)]
+    assert unexpected == []

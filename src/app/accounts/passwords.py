@@ -1,163 +1,245 @@
-"""Hashing passwords with Werkzeug, in worker processes: 60 to 180 ms of CPU must not stall the loop.
+"""Hashing passwords with Werkzeug in worker processes: 60 to 180 ms of CPU must not stall the event loop.
 
-Everything of the site that hashes calls this module. A bounded number wait; beyond it callers get Busy,
-which pages answer with 503. A hash runs to its end in a task of its own when its caller leaves: anyio's
-process pool does not survive cancellation (400 early leavers left 50 processes, measured).
+Everything in the site that hashes calls this module. The queue is bounded; when it is full, callers get Busy,
+which pages answer with 503. Each hash runs to its end in a task of its own, so that clients who leave neither
+free its worker too early nor lose it (`tests/faults/test_leaving.py`). The site talks to its workers over
+socket pairs, which need neither a thread nor a child watcher.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import socket
+import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, Self
 
-from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 from quart import Quart, current_app
-from werkzeug.security import check_password_hash, generate_password_hash
 
-from app.accounts import children
+from app.accounts import password_worker
 
 MAX_PASSWORD_LENGTH = 256
+
 QUEUE_PER_PROCESS = 32
-"""So that, with the default of two processes, 50 people at once all get an answer, the last after seconds."""
+"""Hashes that may wait, so that with two processes 50 people at once all get an answer within seconds."""
 
-TRIES = 2
-"""How often a hash is begun whose process is killed, by the system short of memory, say."""
+MAX_TRIES = 2
+"""Attempts at a hash whose worker is killed, for example by the system when memory runs out."""
 
-TIMES_KEPT = 15
+DURATIONS_KEPT = 15
 WARMING_METHOD = "pbkdf2:sha256:1"  # OpenSSL refuses scrypt this small: "memory limit exceeded"
+WORKER_FILE = Path(password_worker.__file__)
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class Busy(Exception):
-    """More passwords wait than the queue holds, or hashing processes die; trying again soon can help."""
+    """The queue for hashing is full, or password workers keep ending; trying again soon can help."""
+
+
+class WorkerEnded(Exception):
+    """The worker ended before it replied."""
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A password worker process and the streams to it; it serves one request at a time."""
+
+    process: subprocess.Popen[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start a worker process; it serves requests as soon as it has imported Werkzeug."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 -- returns at once; our own file
+                [sys.executable, "-P", WORKER_FILE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,  # out of reach of the terminal's Ctrl-C
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(process, reader, writer)
+
+    async def call(self, function: str, *arguments: str) -> Any:
+        """Return the result of a function of `password_worker`; raises ValueError, WorkerEnded."""
+        try:
+            self.writer.write(json.dumps([function, *arguments]).encode() + b"\n")
+            line = await self.reader.readline()
+        except OSError as error:
+            raise WorkerEnded from error
+        if not line.endswith(b"\n"):
+            raise WorkerEnded
+        reply = json.loads(line)
+        if "error" in reply:
+            raise ValueError(reply["error"])
+        return reply["result"]
+
+    def end(self) -> None:
+        """Kill the process, which takes it at most milliseconds to notice, and reap it."""
+        self.writer.transport.abort()
+        self.process.kill()
+        self.process.wait()
 
 
 class Hasher:
-    """The worker processes of one app; with `processes` 0 it hashes in this process (for tests)."""
+    """The password workers of one app; with `processes` 0 it hashes in this process (for tests)."""
 
     def __init__(self, processes: int) -> None:
         self.processes = processes
-        self.limiter: CapacityLimiter | None = None
+        self.slots = asyncio.Semaphore(processes)
+        self.workers: set[Worker] = set()
+        self.idle: list[Worker] = []
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.usual: deque[float] = deque(maxlen=TIMES_KEPT)
-        """How many seconds hashes by today's method took lately."""
+        self.durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        """Seconds that the latest hashes by PASSWORD_HASH_METHOD took."""
 
-    async def run(self, function: Callable[..., T], *arguments: str) -> tuple[T, float]:
-        """Return `function(*arguments)` and its seconds; raise Busy when the queue is full."""
+    async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+        """Return the result of a function of `password_worker` and the seconds it took.
+
+        Raises Busy, and ValueError for a notation that Werkzeug does not know.
+        """
         if not self.processes:
-            return _timed(function, *arguments)
+            begin = time.perf_counter()
+            result = password_worker.FUNCTIONS[function](*arguments)
+            return result, time.perf_counter() - begin
         if len(self.tasks) >= self.processes * (1 + QUEUE_PER_PROCESS):
-            raise Busy("too many passwords wait for hashing")
-        if self.limiter is None:
-            self.limiter = CapacityLimiter(self.processes)
-            _keep_program_out_of_workers()
-        task = asyncio.create_task(self._work(self.limiter, partial(function, *arguments)))
+            raise Busy("the queue for hashing passwords is full")
+        task = asyncio.create_task(self._run_in_worker(function, *arguments))
         self.tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._forget)
         return await asyncio.shield(task)
 
-    @staticmethod
-    async def _work(slots: CapacityLimiter, work: Callable[[], T]) -> tuple[T, float]:
-        async with slots:
-            for _ in range(TRIES):
-                begin = time.perf_counter()
-                try:
-                    result = await to_process.run_sync(work, limiter=CapacityLimiter(1))
-                except BrokenWorkerProcess:
-                    log.warning("a hashing process has died")
-                else:
-                    return result, time.perf_counter() - begin
-        raise Busy("hashing processes die")
-
-    async def run_current(self, function: Callable[..., T], *arguments: str) -> T:
-        """Return what `function` returns, which is known to take one hash by today's method."""
+    async def run_current(self, function: str, *arguments: str) -> Any:
+        """Return the result of `run`, one hash by PASSWORD_HASH_METHOD, and note how long it took."""
         result, seconds = await self.run(function, *arguments)
-        self.usual.append(seconds)
+        self.durations.append(seconds)
         return result
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    async def warm(self, method: str) -> None:
+        """Start every worker, so that the first login does not wait for one, and time a hash."""
+        await asyncio.gather(
+            *(self.run("generate", "", WARMING_METHOD) for _ in range(self.processes))
+        )
+        await self.run_current("generate", "", method)
+
+    async def close(self) -> None:
+        """Give up the hashes under way and end every worker."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for worker in tuple(self.workers):
+            self._end(worker)
+
+    async def _run_in_worker(self, function: str, *arguments: str) -> tuple[Any, float]:
+        async with self.slots:
+            for _ in range(MAX_TRIES):
+                worker = await self._take_worker()
+                begin = time.perf_counter()
+                try:
+                    result = await worker.call(function, *arguments)
+                except WorkerEnded:
+                    log.warning("A password worker ended unexpectedly and is replaced")
+                    self._end(worker)
+                except ValueError:
+                    self.idle.append(worker)
+                    raise
+                else:
+                    self.idle.append(worker)
+                    return result, time.perf_counter() - begin
+        raise Busy("password workers keep ending")
+
+    async def _take_worker(self) -> Worker:
+        """Return an idle worker that is still running, or else a new one."""
+        while self.idle:
+            worker = self.idle.pop()
+            if not worker.reader.at_eof():
+                return worker
+            self._end(worker)
+        try:
+            worker = await Worker.start()
+        except OSError as error:
+            raise Busy("a password worker cannot be started") from error
+        self.workers.add(worker)
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        self.workers.discard(worker)
+        worker.end()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, also when whoever waited for it has left
-
-    async def warm(self, method: str) -> None:
-        """Start every worker process, so that the first login does not wait for one, and time a hash."""
-        await asyncio.gather(
-            *(self.run(generate_password_hash, "", WARMING_METHOD) for _ in range(self.processes))
-        )
-        await self.run_current(generate_password_hash, "", method)
-
-
-def _timed(function: Callable[..., T], *arguments: str) -> tuple[T, float]:
-    begin = time.perf_counter()
-    result = function(*arguments)
-    return result, time.perf_counter() - begin
+            task.exception()  # retrieved, even when the caller has left
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its hasher, warmed when serving begins."""
+    """Give `app` its hasher, with workers that start and end with serving."""
     hasher = Hasher(app.config["PASSWORD_PROCESSES"])
     app.extensions["passwords"] = hasher
 
     @app.before_serving
     async def warm() -> None:
-        if hasher.processes:
-            children.watch_without_threads()
         await hasher.warm(app.config["PASSWORD_HASH_METHOD"])
+
+    @app.after_serving
+    async def close() -> None:
+        await hasher.close()
 
 
 async def generate(password: str) -> str:
     """Return the hash of `password` by PASSWORD_HASH_METHOD, in Werkzeug's notation; raises Busy."""
     method: str = current_app.config["PASSWORD_HASH_METHOD"]
-    return await _hasher().run_current(generate_password_hash, password, method)
+    password_hash: str = await _hasher().run_current("generate", password, method)
+    return password_hash
 
 
 async def matches(stored: str | None, password: str) -> bool:
-    """Return whether `password` has the hash `stored`; "no" takes the time of a current hash at least.
+    """Return whether `password` has the hash `stored`; False takes at least as long as a current hash.
 
-    So the time of an answer does not tell accounts with a missing, unreadable or cheaper hash from others
-    and from none (OWASP Authentication Cheat Sheet); only a dearer one shows. Raises Busy.
+    Otherwise the time of an answer would tell accounts with a missing, unreadable or cheaper hash from others
+    and from none (OWASP Authentication Cheat Sheet); only a slower method shows. Raises Busy.
     """
     if is_current(stored):
-        return await _hasher().run_current(check_password_hash, str(stored), password)
+        return bool(await _hasher().run_current("check", str(stored), password))
     if not stored:
         await generate(password)
         return False
     try:
-        matched, seconds = await _hasher().run(check_password_hash, stored, password)
+        matched, seconds = await _hasher().run("check", stored, password)
     except (ValueError, TypeError):  # a notation that Werkzeug does not know
         await generate(password)
         return False
     if not matched:
-        await _make_up_for(password, seconds)
-    return matched
+        await _pad(password, seconds)
+    return bool(matched)
 
 
-async def _make_up_for(password: str, seconds: float) -> None:
-    """Take as long as a current hash, of which `seconds` have gone into a cheaper one.
+async def _pad(password: str, seconds: float) -> None:
+    """Wait until a current hash would have been made, given the `seconds` that a cheaper one took.
 
-    Waiting takes no slot from others; before it is known how long to wait, a hash is made for nothing.
+    Waiting takes no worker from others. Before any current hash was timed, one is made and thrown away.
     """
-    usual = _hasher().usual
-    if usual:
-        await asyncio.sleep(max(0.0, median(usual) - seconds))
+    durations = _hasher().durations
+    if durations:
+        await asyncio.sleep(max(0.0, median(durations) - seconds))
     else:
         await generate(password)
 
 
 def is_current(stored: str | None) -> bool:
-    """Return whether `stored` is whole, `method$salt$digest`, and made by today's PASSWORD_HASH_METHOD.
+    """Return whether `stored` is a whole hash, `method$salt$digest`, made by PASSWORD_HASH_METHOD.
 
-    Werkzeug says no to one that is not whole without hashing anything.
+    Werkzeug answers False for one that is not whole, without hashing anything.
     """
     method, *rest = (stored or "").split("$", 2)
     return method == current_app.config["PASSWORD_HASH_METHOD"] and len(rest) == 2 and all(rest)
@@ -166,11 +248,3 @@ def is_current(stored: str | None) -> bool:
 def _hasher() -> Hasher:
     hasher: Hasher = current_app.extensions["passwords"]
     return hasher
-
-
-def _keep_program_out_of_workers() -> None:
-    """Let workers be bare: anyio has each run the main program's file, `app` and all (60 MB), if it knows it.
-
-    On Python 3.13 that fails as well: while it runs there is no module `__main__`, which imports look for.
-    """
-    vars(sys.modules["__main__"]).pop("__file__", None)

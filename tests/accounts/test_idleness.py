@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from sqlalchemy import select, update
 from app.accounts.models import LoginSession
 from app.database import reading, writing
 from tests.clients import Visitor
-from tests.factories import make_user
+from tests.factories import logged_in, make_user
 
 IDLE = timedelta(seconds=60)
 
@@ -43,3 +47,24 @@ async def test_a_session_in_use_is_extended_long_before_it_ends(
     assert (await visitor.get("/index")).status == 200
     await asyncio.gather(*app.background_tasks)
     assert (await ends_at() > seen + IDLE) == extended
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_busy_file_costs_a_visit_its_last_seen_and_one_debug_line(
+    app: Quart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    seen = datetime.now(UTC) - timedelta(seconds=45)
+    async with writing() as session:
+        await session.execute(update(LoginSession).values(seen_at=seen))
+    caplog.set_level(logging.DEBUG, logger="app")
+    caplog.clear()
+    file = sqlite3.connect(tmp_path / "microblog.db")
+    with contextlib.closing(file):
+        file.execute("BEGIN IMMEDIATE")
+        assert (await visitor.get("/index")).status == 200
+        await asyncio.gather(*app.background_tasks, return_exceptions=True)
+    lines = [record for record in caplog.records if "last_seen" in record.getMessage()]
+    assert [record.levelname for record in lines] == ["DEBUG"]
+    assert lines[0].exc_info is None
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.accounts.forms import PASSWORD_IS_NAME, PASSWORD_TOO_COMMON
 from app.accounts.models import User
 from app.database import writing
-from tests.factories import PASSWORD, count, logged_in
 from tests.clients import Page, Visitor
+from tests.factories import PASSWORD, count, logged_in
 
 
 async def register(app: Quart, password: str) -> tuple[Visitor, Page]:

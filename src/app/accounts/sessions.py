@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,10 @@ from typing import Any
 
 from quart import current_app
 from sqlalchemy import Row, String, bindparam, delete, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
 from app.accounts.names import avatar_url
-from app.database import Query, UtcDateTime, fetch, reading, writing
+from app.database import DatabaseUnavailable, Query, UtcDateTime, fetch, reading, writing
 
 MOST_LISTED = 200
 TOUCH_SECONDS = 60
@@ -23,6 +23,9 @@ TOUCH_SECONDS = 60
 
 TOUCHES_WHILE_IDLE = 4
 """So often at least a session in use is brought up within the time that would end it unused."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +109,35 @@ def is_stale(visitor: Visitor) -> bool:
 
 
 async def touch(visitor: Visitor) -> None:
-    """Note that `visitor` was here now, in the session's row and in the account's `last_seen`."""
-    now = datetime.now(UTC)
-    assert visitor.created_at is not None  # noqa: S101 -- is_stale says so
+    """Store that `visitor` was here now, in the session's row and in the account's `last_seen`.
+
+    A database that is too busy costs one debug line: the next visit tries again.
+    """
+    try:
+        await _touch(visitor, datetime.now(UTC))
+    except DatabaseUnavailable as error:
+        log.debug("last_seen of account %d was not updated: %s", visitor.id, error)
+
+
+async def _touch(visitor: Visitor, now: datetime) -> None:
+    assert visitor.created_at is not None  # noqa: S101 -- is_stale checks it
     expires_at = _expiry(
         current_app.config, created_at=visitor.created_at, now=now, remember=visitor.remember
     )
     async with writing() as session:
-        noted = await session.scalar(
+        updated = await session.scalar(
             update(LoginSession)
             .where(LoginSession.id == visitor.session_id, LoginSession.seen_at == visitor.seen_at)
             .values(seen_at=now, expires_at=expires_at)
             .returning(LoginSession.id)
         )
-        if noted is not None:  # else another request of this session was quicker
-            await _see(session, visitor.id, now)
+        if updated is None:  # another request of this session was first
+            return
+        before = now - timedelta(seconds=TOUCH_SECONDS)
+        is_old = or_(User.last_seen.is_(None), User.last_seen <= before)
+        await session.execute(
+            update(User).where(User.id == visitor.id, is_old).values(last_seen=now)
+        )
 
 
 async def of_account(user_id: int, *, current: int) -> Sequence[Row[int, datetime, datetime, str]]:
@@ -170,13 +187,6 @@ async def end_others(user_id: int, *, spared: int) -> None:
 
 def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
-
-
-async def _see(session: AsyncSession, user_id: int, now: datetime) -> None:
-    """Bring up the account's `last_seen`, unless another session of it has just done so."""
-    before = now - timedelta(seconds=TOUCH_SECONDS)
-    is_old = or_(User.last_seen.is_(None), User.last_seen <= before)
-    await session.execute(update(User).where(User.id == user_id, is_old).values(last_seen=now))
 
 
 def _idleness(config: Mapping[str, Any], *, remember: bool) -> timedelta:

@@ -23,7 +23,7 @@ from app.database import reading, writing
 from tests.clients import Visitor
 from tests.conftest import CHEAP_HASH
 from tests.factories import PASSWORD, make_user
-from tests.processes import START_SECONDS, serving
+from tests.processes import PATIENCE_SECONDS, served_site
 
 SLOW = "pbkdf2:sha256:600000"
 
@@ -269,13 +269,13 @@ def is_running(pid: int) -> bool:
 async def test_the_workers_end_with_the_site(
     tmp_path: Path, database_url: str, end: signal.Signals
 ) -> None:
-    async with serving(tmp_path, database_url, PASSWORD_PROCESSES="4") as served:
-        workers = served.children()
+    async with served_site(tmp_path, database_url, PASSWORD_PROCESSES="4") as site:
+        workers = site.children()
         assert len(workers) == 4
-        served.process.send_signal(end)
-        async with asyncio.timeout(START_SECONDS):
-            await served.process.wait()
+        site.signal(end)
+        await site.end()
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while any(is_running(pid) for pid in workers):
                 await asyncio.sleep(0.01)
-    unexpected = [line for line in served.log if not re.search(r" (INFO|DEBUG) |^\[", line)]
+    unexpected = [line for line in site.lines if not re.search(r" (INFO|DEBUG) |^\[", line)]
     assert unexpected == []

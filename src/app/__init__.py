@@ -21,7 +21,6 @@ from app import (
     web,
 )
 from app.quart_mail import Mail
-from app.web import health
 
 __version__ = "0.1.0"
 __all__ = ["create_app", "mail"]
@@ -48,7 +47,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     greeting.init_app(app)
     personal_data.init_app(app)
     reports.init_app(app)
-    health.tell(app, "outbox", outbox.stats)
 
     shutdown.init_app(app)
     return app

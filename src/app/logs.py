@@ -43,7 +43,7 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self, style: str | None = None) -> None:
         super().__init__()
-        self.style = style or settings.from_environment().get("LOG_FORMAT")
+        self.style = style or settings.from_environment().get("LOG_FORMAT", "").strip().lower()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for `record`, traceback included."""

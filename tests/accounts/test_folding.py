@@ -112,4 +112,4 @@ async def test_no_address_is_folded_whole(
 async def test_a_wrong_length_is_said_in_one_sentence(app: Quart) -> None:
     """Rules for what a text holds are not asked about one that is too long."""
     page = await Visitor(app).submit("/register", **(GOOD | {"username": "é" * 65}))
-    assert page.errors("username") == ["Field cannot be longer than 64 characters."]
+    assert page.errors("username") == ["Too long by 1: at most 64 characters."]

@@ -1,12 +1,13 @@
-"""docs/nginx.conf, as it is shipped, before a real server: what clients claim and links stay outside."""
+"""docs/nginx.conf, as shipped, run by a real nginx in front of a real site."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ import pytest
 import trustme
 
 from tests.clients import Reply
-from tests.processes import TOML, Site, served_site
+from tests.processes import TOML, served_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
+pytestmark = pytest.mark.slow
 
 SHIPPED = TOML.with_name("docs") / "nginx.conf"
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+SETTINGS = {"BASE_URL": "https://microblog.example", "TRUSTED_HOSTS": "", "TRUSTED_PROXIES": "1"}
 WHOLE = """
 daemon off;
 worker_processes 1;
@@ -38,13 +40,12 @@ http {{
 
 
 @dataclass
-class Front:
-    """A running nginx: the port of https, that of http, its log, and the site behind it."""
+class Nginx:
+    """A running nginx: its ports for https and http, its access log, and the certificates to trust."""
 
     https: int
     http: int
     log: Path
-    site: Site
     trust: ssl.SSLContext
 
     async def ask(self, *pieces: bytes, tls: bool = True) -> Reply:
@@ -74,51 +75,47 @@ def free_port() -> int:
         return port
 
 
-def configure(folder: Path, site: Site, https: int, http: int) -> trustme.CA:
-    """Write the shipped file with this machine's ports and paths, and the certificate it names."""
+def configure(folder: Path, ports: Sequence[int], https: int, http: int) -> trustme.CA:
+    """Write the shipped file with the instances' `ports`, this machine's paths, and a certificate."""
     authority = trustme.CA()
     own = authority.issue_cert("microblog.example")
     own.private_key_and_cert_chain_pem.write_to_path(folder / "all.pem")
     text = SHIPPED.read_text()
-    for said, here in {
-        "127.0.0.1:8000": f"127.0.0.1:{site.port}",
+    for shipped, here in {
+        "server 127.0.0.1:8000": f"server 127.0.0.1:{ports[0]}",
+        "# server 127.0.0.1:8001": f"server 127.0.0.1:{ports[-1]}",
         "listen 80;": f"listen 127.0.0.1:{http};",
         "listen 443 ssl;": f"listen 127.0.0.1:{https} ssl;",
         "/etc/ssl/microblog/fullchain.pem": f"{folder}/all.pem",
         "/etc/ssl/microblog/privkey.pem": f"{folder}/all.pem",
         "/var/log/nginx/": f"{folder}/",
     }.items():
-        assert said in text
-        text = text.replace(said, here)
+        assert shipped in text
+        text = text.replace(shipped, here)
     (folder / "microblog.conf").write_text(text)
     (folder / "nginx.conf").write_text(WHOLE.format(folder=folder))
     return authority
 
 
 @asynccontextmanager
-async def behind_nginx(folder: Path, database_url: str) -> AsyncIterator[Front]:
-    settings = {
-        "BASE_URL": "https://microblog.example",
-        "TRUSTED_HOSTS": "",
-        "TRUSTED_PROXIES": "1",
-    }
-    async with served_site(folder, database_url, **settings) as site:
-        https, http = free_port(), free_port()
-        authority = configure(folder, site, https, http)
-        trust = ssl.create_default_context()
-        authority.configure_trust(trust)
-        process = await asyncio.create_subprocess_exec(
-            NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors")
-        )
-        try:
-            async with asyncio.timeout(10):
-                while not (folder / "nginx.pid").exists():
-                    assert process.returncode is None, (folder / "errors").read_text()
-                    await asyncio.sleep(0.02)
-            yield Front(https, http, folder / "microblog.log", site, trust)
-        finally:
-            process.terminate()
-            await process.wait()
+async def nginx_before(folder: Path, *ports: int) -> AsyncIterator[Nginx]:
+    """Run nginx in front of the instances at `ports`."""
+    https, http = free_port(), free_port()
+    authority = configure(folder, ports, https, http)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    process = await asyncio.create_subprocess_exec(
+        NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors")
+    )
+    try:
+        async with asyncio.timeout(10):
+            while not (folder / "nginx.pid").exists():
+                assert process.returncode is None, (folder / "errors").read_text()
+                await asyncio.sleep(0.02)
+        yield Nginx(https, http, folder / "microblog.log", trust)
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 def get(path: bytes, *lines: bytes, host: bytes = b"microblog.example") -> bytes:
@@ -134,12 +131,22 @@ def get(path: bytes, *lines: bytes, host: bytes = b"microblog.example") -> bytes
     )
 
 
-@pytest.mark.skipif(
-    not Path(NGINX).exists(), reason="nginx is not installed (apt-get install nginx)"
-)
+@pytest.fixture(autouse=True)
+def _require_nginx() -> None:
+    """Skip where nginx is not installed, but fail in CI."""
+    if not Path(NGINX).exists():
+        if os.environ.get("CI"):
+            pytest.fail("CI needs nginx, but it is not installed")
+        pytest.skip("nginx is not installed (Debian: apt-get install nginx)")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> None:
-    async with behind_nginx(tmp_path, database_url) as front:
-        page = await front.ask(get(b"/login"))
+    async with (
+        served_site(tmp_path, database_url, **SETTINGS) as site,
+        nginx_before(tmp_path, site.port) as nginx,
+    ):
+        page = await nginx.ask(get(b"/login"))
         assert page.status == 200
         assert "__Host-session=" in page.head
         assert "strict-transport-security: max-age=" in page.head.lower()
@@ -148,25 +155,69 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         spoofed = get(
             b"/reset_password/eyJkey", b"X-Forwarded-For: 10.9.8.7", b"Forwarded: for=10.9.8.7"
         )
-        assert (await front.ask(spoofed)).status == 302
+        assert (await nginx.ask(spoofed)).status == 302
         evil = get(b"/login", b"X-Forwarded-Host: evil.example", b"X-Forwarded-Proto: http")
-        assert (await front.ask(evil)).status == 200
-        assert (await front.ask(get(b"/login", host=b"evil.example"))).status == 400
+        assert (await nginx.ask(evil)).status == 200
+        assert (await nginx.ask(get(b"/login", host=b"evil.example"))).status == 400
 
         large = (
             b"POST /login HTTP/1.1\r\nHost: microblog.example\r\nContent-Length: 17825792\r\n\r\n"
         )
-        assert (await front.ask(large)).status == 413
+        assert (await nginx.ask(large)).status == 413
 
-        plain = await front.ask(get(b"/login?next=/x"), tls=False)
+        for path in (b"/readyz", b"/mailbox", b"/mailbox/1"):
+            assert (await nginx.ask(get(path))).status == 404
+        assert (await nginx.ask(get(b"/healthz"))).status == 200
+
+        plain = await nginx.ask(get(b"/login?next=/x"), tls=False)
         assert plain.status == 301
         assert "location: https://microblog.example/login?next=/x" in plain.head.lower()
 
-        lines = [line for line in front.site.lines if "event=access" in line]
-        assert len(lines) == 4
+        lines = [line for line in site.lines if "event=access" in line]
+        assert len(lines) == 5
         assert all("peer=127.0.0.1" in line for line in lines)
-    logged = front.log.read_text()
+    logged = nginx.log.read_text()
     assert '"path":"/reset_password/-"' in logged
-    everything = logged + "".join(front.site.lines) + (tmp_path / "microblog.error.log").read_text()
+    everything = logged + "".join(site.lines) + (tmp_path / "microblog.error.log").read_text()
     assert "eyJkey" not in everything
     assert "10.9.8.7" not in everything
+
+
+class Instance:
+    """A minimal upstream that answers 200 while it runs."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._answer, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        assert self.server is not None
+        self.server.close()
+        await self.server.wait_closed()
+
+    @staticmethod
+    async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+
+async def test_two_instances_restarted_shortly_after_each_other_cause_no_502(
+    tmp_path: Path,
+) -> None:
+    instances = [Instance(free_port()), Instance(free_port())]
+    for instance in instances:
+        await instance.start()
+    statuses = []
+    async with nginx_before(tmp_path, *(instance.port for instance in instances)) as nginx:
+        for instance in instances:
+            await instance.stop()
+            statuses += [(await nginx.ask(get(b"/login"))).status for _ in range(4)]
+            await instance.start()
+    for instance in instances:
+        await instance.stop()
+    assert statuses == [200] * 8

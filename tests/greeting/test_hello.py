@@ -81,7 +81,7 @@ async def test_a_name_is_new_only_once_among_simultaneous_requests(app: Quart) -
     [
         ("", "This field is required."),
         ("  ", "This field is required."),
-        ("x" * 65, "Field cannot be longer than 64 characters."),
+        ("x" * 65, "Too long by 1: at most 64 characters."),
         ("a\0b", "This contains a character that cannot be stored."),
     ],
 )

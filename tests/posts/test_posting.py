@@ -60,7 +60,7 @@ async def test_a_line_break_counts_as_one_character(app: Quart) -> None:
         ("", "This field is required."),
         (" \n ", "This field is required."),
         ("\u200b\u2060\u00ad", "This field is required."),  # invisible
-        ("x" * 141, "Field must be between 1 and 140 characters long."),
+        ("x" * 141, "Too long by 1: at most 140 characters."),
         ("a\0b", "This contains a character that cannot be stored."),
     ],
 )

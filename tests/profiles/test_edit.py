@@ -39,8 +39,8 @@ async def test_about_me_may_be_emptied(app: Quart) -> None:
         ("username", "david", "Please use a different username."),
         ("username", "DaVid", "Please use a different username."),
         ("username", "", "This field is required."),
-        ("username", "x" * 65, "Field cannot be longer than 64 characters."),
-        ("about_me", "x" * 141, "Field cannot be longer than 140 characters."),
+        ("username", "x" * 65, "Too long by 1: at most 64 characters."),
+        ("about_me", "x" * 141, "Too long by 1: at most 140 characters."),
         ("about_me", "a\0b", "This contains a character that cannot be stored."),
     ],
 )

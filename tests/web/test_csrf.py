@@ -6,7 +6,7 @@ import pytest
 from quart import Quart
 
 from app.accounts.models import LoginSession, User
-from app.web.csrf import STALE, STALE_BUT_PASSWORDS, STALE_WITH_NOTHING
+from app.web.csrf import EXPIRED, EXPIRED_KEPT_EXCEPT_PASSWORDS, EXPIRED_NOTHING_KEPT
 from tests.clients import Visitor
 from tests.factories import count, logged_in
 
@@ -55,7 +55,7 @@ async def test_a_wrong_token_is_explained_and_what_was_typed_is_kept(
     await visitor.get("/register")
     page = await visitor.post("/register", **REGISTRATION, csrf_token=token)
     assert page.status == 400
-    assert STALE_BUT_PASSWORDS in page.text
+    assert EXPIRED_KEPT_EXCEPT_PASSWORDS in page.text
     assert 'value="susan@example.com"' in page.text
     assert "correct horse" not in page.text
     assert await count(User) == 0
@@ -89,8 +89,8 @@ async def test_a_token_is_stale_after_twelve_hours(
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("/index", STALE), ("/change_email", STALE_BUT_PASSWORDS), ("/change_password", STALE_WITH_NOTHING),
-     ("/delete_account", STALE_WITH_NOTHING), ("/download_data", STALE_WITH_NOTHING)],
+    [("/index", EXPIRED), ("/change_email", EXPIRED_KEPT_EXCEPT_PASSWORDS), ("/change_password", EXPIRED_NOTHING_KEPT),
+     ("/delete_account", EXPIRED_NOTHING_KEPT), ("/download_data", EXPIRED_NOTHING_KEPT)],
 )  # fmt: skip
 async def test_nothing_is_said_to_be_kept_that_is_not(app: Quart, path: str, words: str) -> None:
     visitor, _ = await logged_in(app, "susan")

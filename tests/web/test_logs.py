@@ -64,6 +64,14 @@ def test_for_developers_a_traceback_stands_on_lines_of_its_own() -> None:
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize("value", ["json", "JSON", " Json "])
+def test_the_servers_own_lines_follow_log_format_in_any_case(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", value)
+    assert json.loads(LineFormatter().format(record("Running")))["message"] == "Running"
+
+
 @only_sqlite
 async def test_a_request_is_logged_by_its_route_and_name(
     app: Quart, caplog: pytest.LogCaptureFixture

@@ -30,13 +30,6 @@ async def test_our_own_hosts_are_answered(app: Quart, host: str) -> None:
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_health_answers_any_host(app: Quart, path: str) -> None:
-    response = await app.test_client().get(path, headers={"Host": "10.0.0.7:8000"})
-    assert response.status_code == 200
-    assert (await response.get_json())["status"] == "ok"
-
-
 @pytest.mark.parametrize(
     "path", ["/login", "/nothing", "/healthz", "/reset_password/x", "/static/none"]
 )
@@ -73,7 +66,7 @@ async def test_no_browser_cuts_a_pasted_password(app: Quart, path: str) -> None:
     [
         ("GET", "/nothing/here", 404, "Not Found"),
         ("GET", "/%ff%fe/%00", 404, "Not Found"),
-        ("PUT", "/login", 405, "Method Not Allowed"),
+        ("PUT", "/login", 405, "This page cannot be opened directly."),
     ],
 )
 async def test_errors_have_pages_in_the_sites_own_look(

@@ -24,7 +24,7 @@ from app.accounts.forms import (
 from app.accounts.proof import Outdated
 from app.accounts.sessions import Visitor
 from app.web import limits
-from app.web.csrf import BUTTON_WAS_TOO_OLD
+from app.web.csrf import BUTTON_EXPIRED_TRY_AGAIN
 from app.web.forms import EmptyForm
 from app.web.request_log import log_event
 from app.web.templating import Blueprint
@@ -69,7 +69,7 @@ async def end_session() -> ResponseReturnValue:
     """End one session of one's own; ending this browser's is logging out."""
     form, me = await EndSessionForm.from_request(), await visitor()
     if not form.validate_on_submit():
-        await flash(BUTTON_WAS_TOO_OLD, "warning")
+        await flash(BUTTON_EXPIRED_TRY_AGAIN, "warning")
     elif form.session.number == me.session_id:
         await log_out()
         return redirect("/login")
@@ -88,7 +88,7 @@ async def end_other_sessions() -> ResponseReturnValue:
         await sessions.end_others(me.id, spared=me.session_id)
         await flash(OTHERS_ENDED, "success")
     else:
-        await flash(BUTTON_WAS_TOO_OLD, "warning")
+        await flash(BUTTON_EXPIRED_TRY_AGAIN, "warning")
     return redirect("/sessions")
 
 

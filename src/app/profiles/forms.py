@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from wtforms import SubmitField
-from wtforms.validators import Length, StopValidation
+from wtforms.validators import StopValidation
 
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH
-from app.web.forms import Form, TextAreaField, add_error, storable, unify_newlines
+from app.web.forms import Bounded, Form, TextAreaField, add_error, storable, unify_newlines
 
 
 class OwnUsernameField(UsernameField):
@@ -31,7 +31,7 @@ class EditProfileForm(Form):
     username = OwnUsernameField()
     about_me = TextAreaField(
         "About me",
-        [storable, Length(max=ABOUT_ME_LENGTH)],
+        [storable, Bounded(max=ABOUT_ME_LENGTH)],
         filters=[unify_newlines],
     )
     submit = SubmitField("Submit")

@@ -15,7 +15,7 @@ from app.accounts.service import Taken
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
-from app.web.csrf import BUTTON_TOO_OLD
+from app.web.csrf import BUTTON_EXPIRED
 from app.web.forms import EmptyForm
 from app.web.paging import parse_cursor
 from app.web.static import FOREVER
@@ -107,7 +107,7 @@ async def _change_follow(
 ) -> ResponseReturnValue:
     """Follow or unfollow by `change`, flash the result, and go back to the profile."""
     if not (await EmptyForm.from_request()).validate_on_submit():
-        abort(400, BUTTON_TOO_OLD)
+        abort(400, BUTTON_EXPIRED)
     username = _username(username)
     try:
         name = await change((await visitor()).id, username)

@@ -1,4 +1,4 @@
-"""CSRF tokens: an HMAC-SHA-256 over a secret of the visitor's session, with a time limit.
+"""CSRF tokens: an HMAC-SHA-256 over a secret in the visitor's session, with an expiry time.
 
 OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern". WTForms' own class uses SHA-1.
 """
@@ -18,49 +18,48 @@ from wtforms.form import BaseForm
 
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
-TOO_OLD = "This page was open for too long, or comes from an earlier login."
-STALE = f"{TOO_OLD} What you typed is still here: please send it again."
-STALE_BUT_PASSWORDS = (
-    f"{TOO_OLD} What you typed is still here, passwords aside: please send it again."
+EXPIRED = "This form has expired. Your input has been kept. Please submit it again."
+EXPIRED_KEPT_EXCEPT_PASSWORDS = (
+    "This form has expired. Your input has been kept (except passwords). Please submit it again."
 )
-STALE_WITH_NOTHING = f"{TOO_OLD} Please send it again."
-BUTTON_TOO_OLD = f"{TOO_OLD} Please go back, reload it, and press the button again."
-BUTTON_WAS_TOO_OLD = f"{TOO_OLD} Please press the button again."
-"""On the page itself, that the visitor was just brought back to."""
+EXPIRED_NOTHING_KEPT = "This form has expired. Please submit it again."
+BUTTON_EXPIRED = "This page has expired. Please go back, reload it and try again."
+BUTTON_EXPIRED_TRY_AGAIN = "This page had expired. Please try again."
+"""For the page itself, to which the visitor was just redirected."""
 
 
 class SessionCSRF(CSRF):
-    """The CSRF class of every form: WTForms calls it for the hidden `csrf_token` field."""
+    """Makes and checks the hidden `csrf_token` field of every form, as WTForms' `Meta.csrf_class`."""
 
     def generate_csrf_token(self, field: object) -> str:
         """Return a token for this visitor's session."""
         return make_token()
 
     def validate_csrf_token(self, form: BaseForm, field: Any) -> None:
-        """Raise ValidationError, in words for people, unless the field's token is good."""
-        if not is_good(field.data):
-            raise ValidationError(_words_for(form))
+        """Raise ValidationError unless the token sent in `field` is valid."""
+        if not is_valid(field.data):
+            raise ValidationError(_message(form))
 
 
-def _words_for(form: BaseForm) -> str:
-    """Return what is said over `form`, which keeps what was typed but passwords."""
-    typed = [
+def _message(form: BaseForm) -> str:
+    """Return the message above `form`, which shows again what was typed except passwords."""
+    are_passwords = [
         isinstance(field, PasswordField)
         for field in form
         if isinstance(field, StringField) and not isinstance(field, HiddenField)
     ]
-    if all(typed):
-        return STALE_WITH_NOTHING
-    return STALE_BUT_PASSWORDS if any(typed) else STALE
+    if all(are_passwords):
+        return EXPIRED_NOTHING_KEPT
+    return EXPIRED_KEPT_EXCEPT_PASSWORDS if any(are_passwords) else EXPIRED
 
 
 def init_app(app: Quart) -> None:
-    """Let templates call `csrf_token()` for the small forms that are one button."""
+    """Let templates call `csrf_token()` for forms that are a single button."""
     app.jinja_env.globals["csrf_token"] = make_token
 
 
 def make_token() -> str:
-    """Return a token good for TOKEN_SECONDS in the session of this request."""
+    """Return a token that is valid for TOKEN_SECONDS in the session of this request."""
     nonce = session.get(SESSION_KEY)
     if not nonce:
         nonce = session[SESSION_KEY] = secrets.token_urlsafe(32)
@@ -68,8 +67,8 @@ def make_token() -> str:
     return f"{expires}.{_sign(current_app.config['SECRET_KEY'], nonce, expires)}"
 
 
-def is_good(token: str | None) -> bool:
-    """Return whether `token` was made for the session of this request and is not too old."""
+def is_valid(token: str | None) -> bool:
+    """Return whether `token` was made for the session of this request and has not expired."""
     nonce = session.get(SESSION_KEY)
     expires, _, signature = (token or "").partition(".")
     if not nonce or not (expires.isascii() and expires.isdigit() and len(expires) < 20):
@@ -82,7 +81,7 @@ def is_good(token: str | None) -> bool:
 
 
 def renew() -> None:
-    """Make every token of this session stale: at login and logout the visitor becomes another."""
+    """Invalidate every token of this session; called at login and logout."""
     session.pop(SESSION_KEY, None)
 
 

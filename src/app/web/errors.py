@@ -1,33 +1,42 @@
-"""Error pages in the site's own look, with sentences for people."""
+"""Error pages: every error is answered with a page in the site's own look."""
 
 from __future__ import annotations
 
 import logging
+import math
 
 from quart import Quart, Response, make_response, render_template
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.logs import request_id
 from app.web import health
 
 RETRY_AFTER_SECONDS = 5
+SECONDS_SHOWN_BELOW = 100
+"""Shorter waits are shown in seconds, longer ones in minutes."""
 SENTENCES = {
-    400: ("Bad Request", "Your browser sent something this site does not understand."),
-    404: ("Not Found", "There is nothing at this address."),
-    405: ("Method Not Allowed", "This address does not do that."),
-    408: ("Too Slow", "What your browser sent took too long to arrive. Please try again."),
-    413: ("Too Large", "What was sent is larger than this site accepts."),
-    414: ("Address Too Long", "The address is longer than this site accepts."),
-    429: ("Too Many Requests", "That was tried too often."),
+    400: ("Bad Request", "Your browser sent a request that this site cannot process."),
+    404: ("Not Found", "This page does not exist."),
+    405: ("Method Not Allowed", "This page cannot be opened directly."),
+    408: ("Request Timeout", "Your request took too long to arrive. Please try again."),
+    413: ("Too Large", "Your request is larger than this site accepts."),
+    414: ("Address Too Long", "The address of this page is longer than this site accepts."),
+    429: ("Too Many Requests", "Too many attempts. Please try again later."),
     500: (
         "An unexpected error has occurred",
         "The administrator has been notified. Sorry for the inconvenience!",
     ),
     503: (
         "Temporarily Unavailable",
-        "The site cannot answer right now. Please try again in a few seconds.",
+        "The site cannot process your request right now, and nothing was saved. Please try again in a few"
+        " seconds. Your browser's Back button brings back what you typed.",
     ),
 }
 log = logging.getLogger(__name__)
@@ -38,20 +47,19 @@ def init_app(app: Quart) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, show)
     app.register_error_handler(DatabaseUnavailable, unavailable)
-    app.register_error_handler(DBAPIError, refused)
+    app.register_error_handler(DBAPIError, database_error)
 
 
 async def show(error: HTTPException) -> Response:
-    """Return the page for `error`, keeping the headers it asks for (Allow, Retry-After)."""
+    """Return the page for `error`, with the headers it asks for (Allow, Retry-After)."""
     if error.response is not None or error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    title, sentence = SENTENCES.get(error.code, (error.name, "This request cannot be answered."))
+    title, message = SENTENCES.get(error.code, (error.name, "This request cannot be answered."))
     page = await render_template(
         "errors/error.html",
         code=error.code,
         title=title,
-        message=_own_words(error) or sentence,
-        retry_after=getattr(error, "retry_after", None),
+        message=_message(error) or message,
         request_id=request_id.get() if error.code == 500 else None,
     )
     response: Response = await make_response(page, error.code)  # type: ignore[assignment]
@@ -62,20 +70,28 @@ async def show(error: HTTPException) -> Response:
 
 
 async def unavailable(error: Exception) -> Response:
-    """Return the 503 page for something that passes by itself, such as a database restarting."""
+    """Return the 503 page for a temporary failure, such as a database that is restarting."""
     log.warning("answered 503: %s", str(error) or type(error).__name__)
     return await show(ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS))
 
 
-async def refused(error: DBAPIError) -> Response:
-    """Return the 503 page where the tables are not this version's; else it is an error as any other."""
+async def database_error(error: DBAPIError) -> Response:
+    """Return the 503 page if the schema is out of date; otherwise raise `error` again."""
     if is_schema_outdated(error) and not await health.is_migrated():
         return await unavailable(DatabaseUnavailable(NOT_MIGRATED))
     raise error
 
 
-def _own_words(error: HTTPException) -> str | None:
-    """Return what `abort(code, "...")` said, unless it is Werkzeug's standard description."""
+def _message(error: HTTPException) -> str | None:
+    """Return the message for `error` itself, None if the one for its status will do."""
+    if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
+        return f"Too many attempts. Please try again in {_duration(error.retry_after)}."
     if isinstance(error, InternalServerError) or error.description == type(error).description:
         return None
-    return error.description
+    return error.description  # the second argument of `abort(code, "...")`
+
+
+def _duration(seconds: int) -> str:
+    if seconds < SECONDS_SHOWN_BELOW:
+        return f"{seconds} second{'s' if seconds > 1 else ''}"
+    return f"{math.ceil(seconds / 60)} minutes"

@@ -1,4 +1,4 @@
-"""The base of every form: WTForms with CSRF, filled from Quart's request."""
+"""What every form builds on: WTForms with CSRF protection, filled from Quart's request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wtforms import Field, SubmitField
 from wtforms import Form as WTForm
 from wtforms.form import BaseForm
 from wtforms.meta import DefaultMeta
-from wtforms.validators import Length, StopValidation, ValidationError
+from wtforms.validators import StopValidation
 
 from app.database import is_storable
 from app.web.csrf import SessionCSRF
@@ -22,7 +22,7 @@ UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Form(WTForm):
-    """A form with a CSRF token; `await SomeForm.from_request()` fills it with what was sent."""
+    """A form with a CSRF token; create it with `await SomeForm.from_request()`."""
 
     class Meta(DefaultMeta):
         """WTForms' settings: CSRF protection on, by SessionCSRF."""
@@ -32,25 +32,25 @@ class Form(WTForm):
 
     @classmethod
     async def from_request(cls, **defaults: Any) -> Self:
-        """Return the form holding what this request sent, or `defaults` when it sent nothing.
+        """Return the form filled from this request, or with `defaults` if the request submits nothing.
 
-        A body that is not UTF-8 is answered with 400.
+        Aborts with 400 if the body is not UTF-8.
         """
         if request.method not in UNSAFE_METHODS:
             return cls(None, **defaults)
         try:
-            sent = await request.form
+            data = await request.form
         except UnicodeDecodeError:
             abort(400)
-        return cls(sent, **defaults)
+        return cls(data, **defaults)
 
     def validate_on_submit(self) -> bool:
-        """Return whether this request sent the form and all of it is valid."""
+        """Return whether this request submits the form and all of it is valid."""
         return request.method in UNSAFE_METHODS and self.validate()
 
     @property
     def status(self) -> int:
-        """The HTTP status of a page that shows this form: 400 when its CSRF token was refused."""
+        """The HTTP status of a page that shows this form: 400 if its CSRF token was refused."""
         return 400 if "csrf_token" in self.errors else 200
 
 
@@ -79,34 +79,39 @@ class TextAreaField(wtforms.TextAreaField):
 
 
 class EmptyForm(Form):
-    """A form that is one button."""
+    """A form that is a single button."""
 
     submit = SubmitField("Submit")
 
 
-class Bounded(Length):
-    """WTForms' Length, after which nothing else reads what is too long or too short."""
+class Bounded:
+    """Validate the length in characters; no later validator reads a text that is too long or too short."""
 
-    def __call__(self, form: BaseForm, field: wtforms.StringField) -> None:
-        """Raise StopValidation with the words of Length."""
-        try:
-            super().__call__(form, field)
-        except ValidationError as error:
-            raise StopValidation(str(error)) from error
+    def __init__(self, *, min: int = 0, max: int) -> None:  # noqa: A002 -- as WTForms' Length
+        self.min, self.max = min, max
+        self.field_flags = {"maxlength": max} | ({"minlength": min} if min else {})
+
+    def __call__(self, form: BaseForm, field: Field) -> None:
+        """Raise StopValidation if the text is too long or too short."""
+        length = len(field.data or "")
+        if length > self.max:
+            raise StopValidation(f"Too long by {length - self.max}: at most {self.max} characters.")
+        if length < self.min:
+            raise StopValidation(f"Too short: at least {self.min} characters.")
 
 
 def visible(form: object, field: Field) -> None:
-    """Refuse text of which nothing can be seen, as of zero-width spaces (a WTForms validator)."""
-    if not any(_shows(character) for character in field.data or ""):
+    """Refuse text without a visible character, such as zero-width spaces (a WTForms validator)."""
+    if not any(_is_visible(character) for character in field.data or ""):
         raise StopValidation(REQUIRED)
 
 
-def _shows(character: str) -> bool:
+def _is_visible(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def storable(form: object, field: Field) -> None:
-    """Refuse NUL and lone surrogates, which no database stores (a WTForms validator)."""
+    """Refuse NUL and lone surrogates, which databases cannot store (a WTForms validator)."""
     if not is_storable(field.data or ""):
         raise StopValidation(UNSTORABLE)
 
@@ -117,5 +122,5 @@ def add_error(field: Field, message: str) -> None:
 
 
 def unify_newlines(value: str | None) -> str | None:
-    """Return what was typed with each line break as one character, as browsers count it (a filter)."""
+    """Return `value` with each line break as one character, as browsers count it (a WTForms filter)."""
     return value and value.replace("\r\n", "\n").replace("\r", "\n")

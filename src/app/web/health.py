@@ -1,8 +1,9 @@
-"""What supervisors and load balancers ask: is the process alive, and can it serve?"""
+"""`/healthz` and `/readyz`, for supervisors and load balancers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import time
 from typing import Any
 
 from quart import Quart, current_app
@@ -11,58 +12,69 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable, reading
 from app.migrations import HEAD_REVISION
-from app.web.security import is_local_client
 from app.web.templating import Blueprint
 
-Figures = Callable[[], Awaitable[Any]]
+CACHE_SECONDS = 1.0
+"""How long the result of a readiness check is used, by however many callers."""
 
 blueprint = Blueprint("health", __name__)
 
 
 def init_app(app: Quart) -> None:
-    """Serve `/healthz` and `/readyz`; readiness wants the schema of this version's migrations."""
-    app.extensions["readiness_figures"] = {}
+    """Serve `/healthz` and `/readyz`."""
+    app.extensions["readiness"] = Readiness()
     app.register_blueprint(blueprint)
 
 
-def tell(app: Quart, name: str, figures: Figures) -> None:
-    """Let `/readyz` show what `figures` returns as `name`, to this machine only."""
-    app.extensions["readiness_figures"][name] = figures
+class Readiness:
+    """Checks the database and its schema at most once in CACHE_SECONDS.
+
+    `/readyz` is exempt from load shedding and rate limits, so it must cost next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._problem: str | None = None
+        self._checked_at: float | None = None
+
+    async def problem(self) -> str | None:
+        """Return why the site cannot serve, or None if it can."""
+        async with self._lock:
+            now = time.monotonic()
+            if self._checked_at is None or now - self._checked_at >= CACHE_SECONDS:
+                self._problem = await _problem()
+                self._checked_at = time.monotonic()
+            return self._problem
 
 
 @blueprint.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Say that the process answers."""
+    """Answer 200 while the process is alive."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 async def readyz() -> tuple[dict[str, Any], int]:
-    """Say whether the database answers and its schema is this version's, and tell this machine more."""
-    try:
-        if not await is_migrated():
-            return {"status": "unavailable", "reason": "run `microblog db upgrade`"}, 503
-        return {"status": "ok", **(await _figures() if is_local_client() else {})}, 200
-    except DatabaseUnavailable:
-        return {"status": "unavailable", "reason": "the database does not answer"}, 503
+    """Answer 200 if the database answers and its schema is this version's, otherwise 503."""
+    readiness: Readiness = current_app.extensions["readiness"]
+    problem = await readiness.problem()
+    if problem is not None:
+        return {"status": "unavailable", "reason": problem}, 503
+    return {"status": "ok"}, 200
 
 
 async def is_migrated() -> bool:
-    """Return whether the tables are at this version's revision; raises DatabaseUnavailable."""
-    return await _revision() == HEAD_REVISION
-
-
-async def _revision() -> str | None:
+    """Return whether the schema is at this version's revision; raises DatabaseUnavailable."""
     try:
         async with reading() as connection:
-            revision: str | None = await connection.scalar(
-                text("SELECT version_num FROM alembic_version")
-            )
-            return revision
+            revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     except DBAPIError:
-        return None
+        return False
+    return bool(revision == HEAD_REVISION)
 
 
-async def _figures() -> dict[str, Any]:
-    told: dict[str, Figures] = current_app.extensions["readiness_figures"]
-    return {name: await figures() for name, figures in told.items()}
+async def _problem() -> str | None:
+    try:
+        return None if await is_migrated() else "run `microblog db upgrade`"
+    except DatabaseUnavailable:
+        return "the database does not answer"

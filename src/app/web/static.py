@@ -1,6 +1,6 @@
-"""Static files: few and small, so they are served from memory, under names that hold their digest.
+"""Static files: few and small, so they are served from memory, with a digest in their names.
 
-Quart's own static folder reads through threads (1 to 7 under load, measured).
+Quart's own static folder reads files in threads (1 to 7 under load, measured).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StaticFile:
 
 
 def init_app(app: Quart) -> None:
-    """Read the files once, serve them below `/static/`, and let templates call `static_url(name)`."""
+    """Read the files, serve them below `/static/`, and let templates call `static_url(name)`."""
     files = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.is_file()}
     app.extensions["static"] = {file.fingerprinted: file for file in files.values()}
     urls = {name: f"/static/{file.fingerprinted}" for name, file in files.items()}
@@ -49,10 +49,10 @@ def _read(path: Path) -> StaticFile:
 
 @blueprint.get("/static/<name>")
 async def file(name: str) -> Response:
-    """Send the static file of that fingerprinted name; a changed file has another name."""
-    found: StaticFile | None = current_app.extensions["static"].get(name)
-    if found is None:
+    """Send the file with the fingerprinted `name`; a changed file gets a new one."""
+    static: StaticFile | None = current_app.extensions["static"].get(name)
+    if static is None:
         abort(404)
     return Response(
-        found.content, content_type=found.media_type, headers={"Cache-Control": FOREVER}
+        static.content, content_type=static.media_type, headers={"Cache-Control": FOREVER}
     )

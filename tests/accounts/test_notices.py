@@ -11,8 +11,8 @@ from quart import Quart
 
 import app as package
 from app.mailer import render
-from tests.factories import NOON
-from tests.inspection import bodies
+from tests.factories import NOON, PASSWORD, logged_in
+from tests.inspection import bodies, sent_by
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -68,4 +68,22 @@ async def test_security_notices_say_when_and_from_which_browser(app: Quart, name
     message = await render("susan@example.com", "Subject", f"email/{name}", **CONTEXT)
     for body in bodies(message):
         assert "20 Nov 2026, 12:00 UTC" in body
+        assert "Firefox on Linux" in body
+
+
+async def test_a_password_change_names_its_browser(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    form = await visitor.get("/change_password")
+    await visitor.client.post(
+        "/change_password",
+        form={
+            "csrf_token": form.token,
+            "current": PASSWORD,
+            "password": "violet anchor",
+            "password2": "violet anchor",
+        },
+        headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"},
+    )
+    [message] = await sent_by(app)
+    for body in bodies(message):
         assert "Firefox on Linux" in body

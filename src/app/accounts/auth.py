@@ -23,7 +23,7 @@ from quart import (
 from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import Action, AuthUser, QuartAuth
 
-from app.accounts import devices, sessions
+from app.accounts import browsers, devices, sessions
 from app.accounts.proof import Proved, hold
 from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
@@ -84,6 +84,11 @@ async def log_in(proved: Proved, *, remember: bool) -> None:
     _extension().login_user(AuthUser(token, action))
     csrf.renew()
     _keep_device(device)
+
+
+def browser_name() -> str:
+    """Return the browser and system of this request in words, such as "Firefox on Linux"."""
+    return browsers.describe(request.headers.get("User-Agent", ""))
 
 
 def known_device() -> str | None:

@@ -1,4 +1,7 @@
-"""Changing what gets people in: their password, and the address that resets it."""
+"""Changing what gets people in: their password, and the address that resets it.
+
+`device`: the browser that asks, such as "Firefox on Linux", for the notice to the owner; "" if unknown.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ async def prove(user_id: int, password: str) -> int:
     return version
 
 
-async def change_password(user_id: int, *, current: str, new: str) -> Proved:
+async def change_password(user_id: int, *, current: str, new: str, device: str = "") -> Proved:
     """Give the account the password `new`, end its sessions, tell its owner, and return what now holds.
 
     Raises WrongPassword, passwords.Busy.
@@ -37,7 +40,7 @@ async def change_password(user_id: int, *, current: str, new: str) -> Proved:
     version = await prove(user_id, current)
     password_hash = await passwords.generate(new)
     async with writing() as session:
-        if not await _replace_password(session, user_id, version, password_hash):
+        if not await _replace_password(session, user_id, version, password_hash, device):
             raise WrongPassword("the account was changed at the same time")
     return Proved(user_id, version + 1)
 
@@ -59,7 +62,7 @@ async def check_reset(token: str) -> User:
     return user
 
 
-async def reset_password(token: str, password: str) -> int:
+async def reset_password(token: str, password: str, *, device: str = "") -> int:
     """Give the account that `token` names its new password, end its sessions, and return its id.
 
     Of many at once with one token the first to write wins. Raises tokens.InvalidToken for the others
@@ -68,12 +71,16 @@ async def reset_password(token: str, password: str) -> int:
     claim = tokens.read(tokens.RESET, token)
     password_hash = await passwords.generate(password)
     async with writing() as session:
-        if not await _replace_password(session, claim.subject, claim.version, password_hash):
+        if not await _replace_password(
+            session, claim.subject, claim.version, password_hash, device
+        ):
             raise tokens.InvalidToken(CHANGED)
     return claim.subject
 
 
-async def request_email_change(user_id: int, address: str, *, current: str) -> None:
+async def request_email_change(
+    user_id: int, address: str, *, current: str, device: str = ""
+) -> None:
     """Ask the new `address` to confirm itself, and tell the old one; nothing changes before.
 
     Whether somebody has `address` is not looked up before the mail is made. Raises WrongPassword,
@@ -82,7 +89,7 @@ async def request_email_change(user_id: int, address: str, *, current: str) -> N
     version = await prove(user_id, current)
     async with writing() as session:
         await emails.ChangeEmail(user_id, version, address).post(session)
-        await emails.EmailChangeAsked(user_id, address).post(session)
+        await emails.EmailChangeAsked(user_id, address, device).post(session)
 
 
 async def check_email_change(token: str) -> str:
@@ -94,7 +101,7 @@ async def check_email_change(token: str) -> str:
     return claim.address
 
 
-async def change_email(token: str, *, spared: int) -> int:
+async def change_email(token: str, *, spared: int, device: str = "") -> int:
     """Give the account of `token` its new address, tell the old one, and return the account's id.
 
     Every session of it ends but the one with the id `spared`. Raises tokens.InvalidToken, also when
@@ -105,7 +112,7 @@ async def change_email(token: str, *, spared: int) -> int:
         async with writing() as session:
             old = await _replace_address(session, claim)
             await sessions.end_others(claim.subject, spared=spared)
-            await emails.EmailChanged(claim.subject, old).post(session)
+            await emails.EmailChanged(claim.subject, old, device).post(session)
     except IntegrityError as error:
         raise tokens.InvalidToken("somebody else has this address") from error
     return claim.subject
@@ -119,7 +126,7 @@ def _read(token: str) -> tokens.Claim:
 
 
 async def _replace_password(
-    session: AsyncSession, user_id: int, version: int, password_hash: str
+    session: AsyncSession, user_id: int, version: int, password_hash: str, device: str
 ) -> bool:
     """Give the account a new password, end its sessions and tell its owner.
 
@@ -134,7 +141,7 @@ async def _replace_password(
     if changed is None:
         return False
     await sessions.end_all(user_id)
-    await emails.PasswordChanged(user_id).post(session)
+    await emails.PasswordChanged(user_id, device).post(session)
     return True
 
 

@@ -6,7 +6,7 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
-from app.accounts.auth import visitor
+from app.accounts.auth import browser_name, visitor
 from app.web.forms import EmptyForm
 from app.web.request_log import log_event
 from app.web.templating import Blueprint
@@ -28,7 +28,9 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         address = await credentials.check_email_change(token)
         if form.validate_on_submit():
             await throttle.count_link("change-email")
-            user_id = await credentials.change_email(token, spared=me.session_id)
+            user_id = await credentials.change_email(
+                token, spared=me.session_id, device=browser_name()
+            )
             log_event("email_changed", user=user_id)
             await flash(EMAIL_CHANGED, "success")
             return redirect(home)

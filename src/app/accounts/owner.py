@@ -9,6 +9,7 @@ from quart.typing import ResponseReturnValue
 
 from app.accounts import browsers, credentials, departure, sessions, throttle
 from app.accounts.auth import (
+    browser_name,
     log_in,
     log_out,
     login_required,
@@ -102,7 +103,7 @@ async def change_password() -> ResponseReturnValue:
         await throttle.count_confirmation(me.id)
         try:
             proved = await credentials.change_password(
-                me.id, current=form.current.data, new=form.password.data
+                me.id, current=form.current.data, new=form.password.data, device=browser_name()
             )
         except credentials.WrongPassword:
             _wrong_password(form, me)
@@ -129,7 +130,7 @@ async def change_email() -> ResponseReturnValue:
         await limits.count((ADDRESS_CHANGES, f"change-email:{me.id}"))
         try:
             await credentials.request_email_change(
-                me.id, form.email.data, current=form.current.data
+                me.id, form.email.data, current=form.current.data, device=browser_name()
             )
         except credentials.WrongPassword:
             _wrong_password(form, me)

@@ -6,7 +6,7 @@ from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts import credentials, registrations, service, throttle, tokens
-from app.accounts.auth import guests_only, known_device, log_in, log_out, visitor
+from app.accounts.auth import browser_name, guests_only, known_device, log_in, log_out, visitor
 from app.accounts.forms import (
     LoginForm,
     RegistrationForm,
@@ -125,7 +125,9 @@ async def reset_password(token: str) -> ResponseReturnValue:
         form = await ResetPasswordForm.from_request(names=(owner.username, owner.email))
         if form.validate_on_submit():
             await throttle.count_link("reset")
-            user_id = await credentials.reset_password(token, form.password.data)
+            user_id = await credentials.reset_password(
+                token, form.password.data, device=browser_name()
+            )
             log_event("password_reset", user=user_id)
             await flash(RESET_DONE, "success")
             return redirect("/login")

@@ -76,7 +76,7 @@ def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
     behind = microblog("db", "check")
     assert behind.returncode == 1
     assert behind.stderr == (
-        f"The tables are at revision ae346256b650, and this version works with {newest}: "
+        f"The database is at revision ae346256b650, and this version needs {newest}: "
         "run `microblog db upgrade`.\n"
     )
 

@@ -16,13 +16,12 @@ import pytest
 
 from tests.adoption.old_files import PASSWORD, make_old_file, rows
 from tests.clients import Browser
-from tests.processes import dev_site, microblog
+from tests.processes import dev_site, microblog, program
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "from-microblog.md").read_text()
 STEPS = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
 COPY, ADOPT, CHECK, LOOK, SETTINGS, SERVE, BACK = STEPS
-PATIENCE_SECONDS = 30
 
 pytestmark = pytest.mark.slow
 
@@ -51,23 +50,9 @@ async def run(step: str) -> str:
 @asynccontextmanager
 async def served(command: str) -> AsyncIterator[int]:
     """Run the step that serves, on a free port instead of 8000, and give the port."""
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-euc", f"exec {command.strip()} --bind 127.0.0.1:0",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (
-                found := re.search(
-                    r":(\d+) \(CTRL", line := (await process.stdout.readline()).decode()
-                )
-            ):
-                assert line, "hypercorn ended"
-        yield int(found[1])
-    finally:
-        process.terminate()
-        await process.communicate()
+    command = f"exec {command.strip()} --bind 127.0.0.1:0"
+    async with program("bash", "-euc", command, read="both") as process:
+        yield int((await process.line(r":(\d+) \(CTRL"))[1])
 
 
 async def ask(port: int, path: str, host: str) -> str:

@@ -275,7 +275,7 @@ async def test_one_event_is_one_line(
                 while set(await rows("state")) != {"failed"}:
                     await asyncio.sleep(0.1)
     (line,) = events(said, "failed")
-    assert json.loads(line)["logger"] == "app.outbox.carrier"
+    assert json.loads(line)["logger"] == "app.outbox.delivery"
     assert len(events(said, "ready.")) == len(events(file, "ready.")) == 1
 
 

@@ -17,25 +17,26 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from app.cli.context import close_connections
-from app.outbox import carrier, claim, ledger
-from app.outbox.carrier import Carrier
+from app.outbox import courier, delivery, transitions
+from app.outbox.delivery import Deliverer
 from app.quart_mail import Mail
 from tests.inspection import courier_of, outbox_of
 from tests.outbox.site import make_site, post
 from tests.processes import Process, forked
 
 POINTS: dict[str, tuple[Any, str, bool]] = {  # where the function is, its name, die after it
-    "claiming": (claim, "take", False),
-    "claimed": (carrier, "compose", False),
-    "rendered": (carrier, "compose", True),
-    "fenced": (carrier, "send", False),
-    "sent": (carrier, "send", True),
-    "settling": (ledger, "settle", False),
-    "settled-uncommitted": (ledger, "settle", True),
-    "told": (Carrier, "_tell", False),
+    "claiming": (courier, "claim_due", False),
+    "claimed-uncommitted": (courier, "claim_due", True),
+    "claimed": (delivery, "compose", False),
+    "rendered": (delivery, "compose", True),
+    "marked": (delivery, "send", False),
+    "sent": (delivery, "send", True),
+    "settling": (transitions, "settle", False),
+    "settled-uncommitted": (transitions, "settle", True),
+    "reported": (Deliverer, "_report", False),
 }
 BEFORE_DATA = "before-data"
-IN_GROUPS = ("claiming", "settling", "settled-uncommitted")
+IN_BATCHES = ("claiming", "claimed-uncommitted", "settling", "settled-uncommitted")
 """Points that are reached once for a batch of mails."""
 
 

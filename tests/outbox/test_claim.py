@@ -8,55 +8,53 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from quart import Quart, current_app
+from quart import Quart
 from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 
-from app.database import Transaction, writing
-from app.outbox import claim as claims
-from app.outbox.claim import Claim, Room
-from app.outbox.expire import expire
-from app.outbox.ledger import Ledger
+from app.database import writing
+from app.outbox.claims import Claim, claim_due
 from app.outbox.models import Delivery
-from app.outbox.rules import Event, Outcome, Settlement, Times, settle
+from app.outbox.policy import ClaimLimit, Event, Outcome, RetryTimes, Settlement, decide
 from app.outbox.state import Outbox
+from app.outbox.transitions import expire
+from app.outbox.writer import BatchWriter
 from app.settings import SettingsError
-from tests.inspection import database_of
+from tests.inspection import outbox_of
 from tests.outbox.site import make_site, post, rows
 
 LEASE = 30.0
 SOON = timedelta(seconds=LEASE + 1)
-PLENTY = Room(100, 100)
+PLENTY = ClaimLimit(100, 100)
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def take(at: datetime, room: Room = PLENTY) -> list[Claim]:
-    async def block(transaction: Transaction) -> list[Claim]:
-        return await claims.take(transaction, room, now=at, lease=LEASE)
-
-    database = database_of(current_app)
-    return await database.change(block)
+async def take(at: datetime, limit: ClaimLimit = PLENTY) -> list[Claim]:
+    async with writing() as session:
+        return await claim_due(await session.connection(), limit, now=at, lease=LEASE)
 
 
-def ledger_at(app: Quart, at: datetime) -> Ledger:
-    return Ledger(app, lambda: at, most=100)
+def writer_at(app: Quart, at: datetime) -> BatchWriter:
+    box = outbox_of(app)
+    box.clock = lambda: at  # type: ignore[method-assign]
+    return BatchWriter(box, most_sending=100)
 
 
-DEFERRED = settle(
-    Outcome(Event.DEFERRED), attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
+DEFERRED = decide(
+    Outcome(Event.DEFERRED), attempts=0, in_doubt=False, priority=2, times=RetryTimes(), jitter=0
 )
 
 
 def sent(claim: Claim) -> Settlement:
-    return settle(
-        Outcome(Event.TAKEN, 250, "OK"),
+    return decide(
+        Outcome(Event.ACCEPTED, 250, "OK"),
         attempts=claim.attempts,
         in_doubt=claim.in_doubt,
         priority=claim.priority,
-        times=Times(),
+        times=RetryTimes(),
         jitter=0,
     )
 
@@ -83,7 +81,7 @@ async def test_twenty_claimers_at_once_share_without_overlap(app: Quart) -> None
     for _ in range(40):
         await post()
     at = now()
-    batches = await asyncio.gather(*(take(at, Room(3, 3)) for _ in range(20)))
+    batches = await asyncio.gather(*(take(at, ClaimLimit(3, 3)) for _ in range(20)))
     ids = [claim.id for batch in batches for claim in batch]
     assert len(ids) == len(set(ids))
     remaining = await take(at)
@@ -95,7 +93,7 @@ async def test_a_renewed_lease_runs_longer(app: Quart, box: Outbox) -> None:
     at = now()
     [claim] = await take(at)
     later = at + timedelta(seconds=20)
-    assert await ledger_at(app, later).renew([claim], LEASE) == []
+    assert await writer_at(app, later).renew([claim], LEASE) == []
     assert await take(at + SOON) == []
     assert await take(later + SOON) != []
 
@@ -128,7 +126,7 @@ async def test_a_renewal_that_is_not_committed_lengthens_nothing(
             await session.execute(text(statement))
     later = at + timedelta(seconds=LEASE / 2)
     with pytest.raises(IntegrityError):
-        await ledger_at(app, later).renew([claim], LEASE)
+        await writer_at(app, later).renew([claim], LEASE)
     assert claim.lease_end == at + timedelta(seconds=LEASE)
     assert await rows("due_at") == [claim.lease_end]
 
@@ -138,14 +136,14 @@ async def test_a_lost_claim_can_neither_be_renewed_nor_fenced_nor_settled(app: Q
     at = now()
     [old] = await take(at)
     [new] = await take(at + SOON)
-    ledger = ledger_at(app, at + SOON)
-    assert await ledger.renew([old, new], LEASE) == [old]
+    writer = writer_at(app, at + SOON)
+    assert await writer.renew([old, new], LEASE) == [old]
     old.lease_end = at + 2 * SOON
-    assert not await ledger.fence(old)
-    assert not await ledger.settle(old, sent(old))
+    assert not await writer.mark_sending(old)
+    assert not await writer.settle(old, sent(old))
     assert await rows("state", "claim_id") == [("queued", new.claim_id)]
-    assert await ledger.fence(new)
-    assert await ledger.settle(new, sent(new))
+    assert await writer.mark_sending(new)
+    assert await writer.settle(new, sent(new))
     assert await rows("state") == ["sent"]
 
 
@@ -153,10 +151,10 @@ async def test_a_claim_past_its_lease_is_worth_nothing_even_if_nobody_took_it(ap
     await post()
     at = now()
     [claim] = await take(at)
-    ledger = ledger_at(app, at + SOON)
-    assert await ledger.renew([claim], LEASE) == [claim]
-    assert not await ledger.fence(claim)
-    assert not await ledger.settle(claim, sent(claim))
+    writer = writer_at(app, at + SOON)
+    assert await writer.renew([claim], LEASE) == [claim]
+    assert not await writer.mark_sending(claim)
+    assert not await writer.settle(claim, sent(claim))
     assert await rows("state", "claim_id") == [("queued", claim.claim_id)]
 
 
@@ -164,7 +162,7 @@ async def test_what_its_holder_had_fenced_is_flagged_for_the_next_one(app: Quart
     await post()
     at = now()
     [claim] = await take(at)
-    assert await ledger_at(app, at).fence(claim)
+    assert await writer_at(app, at).mark_sending(claim)
     assert await rows("state") == ["sending"]
     [next_] = await take(at + SOON)
     assert next_.in_doubt
@@ -176,15 +174,15 @@ async def test_no_row_is_fenced_twice_by_one_claim(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
-    assert await ledger_at(app, at).fence(claim)
-    assert not await ledger_at(app, at).fence(claim)
+    assert await writer_at(app, at).mark_sending(claim)
+    assert not await writer_at(app, at).mark_sending(claim)
 
 
 async def test_an_expired_row_is_not_claimed_and_a_held_one_not_expired(app: Quart) -> None:
     await post()
     await post()
     at = now()
-    [held] = await take(at, Room(1, 1))
+    [held] = await take(at, ClaimLimit(1, 1))
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at + timedelta(seconds=1)))
     async with writing() as session:
@@ -200,7 +198,7 @@ async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
-    await ledger_at(app, at).fence(claim)
+    await writer_at(app, at).mark_sending(claim)
     async with writing() as session:
         await session.execute(update(Delivery).values(expires_at=at))
     async with writing() as session:
@@ -214,10 +212,10 @@ async def test_asked_anew_while_it_is_sent_it_is_a_second_mail(app: Quart) -> No
     [claim] = await take(at)
     await post(unique="k")
     assert len(await rows()) == 1
-    await ledger_at(app, at).fence(claim)
+    await writer_at(app, at).mark_sending(claim)
     await post(unique="k")
     assert await rows("state", "unique_key") == [("sending", None), ("queued", "k")]
-    assert await ledger_at(app, at).settle(claim, DEFERRED)
+    assert await writer_at(app, at).settle(claim, DEFERRED)
     assert await rows("state", "unique_key") == [("skipped", None), ("queued", "k")]
 
 
@@ -225,9 +223,9 @@ async def test_what_waits_again_is_not_doubled(app: Quart) -> None:
     await post(unique="k")
     at = now()
     [claim] = await take(at)
-    ledger = ledger_at(app, at)
-    await ledger.fence(claim)
-    assert await ledger.settle(claim, DEFERRED)
+    writer = writer_at(app, at)
+    await writer.mark_sending(claim)
+    assert await writer.settle(claim, DEFERRED)
     await post(unique="k")
     [row] = await rows()
     assert (row.state, row.unique_key, row.attempts) == ("queued", "k", 1)
@@ -238,9 +236,9 @@ async def test_what_may_have_arrived_is_asked_for_anew_by_a_second_mail(app: Qua
     await post(unique="k")
     at = now()
     [claim] = await take(at)
-    ledger = ledger_at(app, at)
-    await ledger.fence(claim)
-    assert await ledger.settle(claim, replace(DEFERRED, in_doubt=True))
+    writer = writer_at(app, at)
+    await writer.mark_sending(claim)
+    assert await writer.settle(claim, replace(DEFERRED, in_doubt=True))
     await post(unique="k")
     assert await rows("in_doubt", "unique_key") == [(True, None), (False, "k")]
 
@@ -250,7 +248,7 @@ async def test_who_has_claimed_what_is_asked_for_otherwise_loses_it(app: Quart) 
     at = now()
     [claim] = await take(at)
     await post(unique="k", word="new")
-    assert not await ledger_at(app, at).fence(claim)
+    assert not await writer_at(app, at).mark_sending(claim)
     [again] = await take(now())
     assert again.params == {"to": "susan@example.com", "word": "new"}
 
@@ -260,10 +258,10 @@ async def test_what_many_settle_at_once_is_one_commit(app: Quart) -> None:
         await post()
     at = now()
     taken = await take(at)
-    ledger = ledger_at(app, at)
-    assert all(await asyncio.gather(*map(ledger.fence, taken)))
-    assert all(await asyncio.gather(*(ledger.settle(claim, sent(claim)) for claim in taken)))
-    assert ledger.commits <= 4
+    writer = writer_at(app, at)
+    assert all(await asyncio.gather(*map(writer.mark_sending, taken)))
+    assert all(await asyncio.gather(*(writer.settle(claim, sent(claim)) for claim in taken)))
+    assert writer.commits <= 4
     assert set(await rows("state")) == {"sent"}
 
 
@@ -271,19 +269,19 @@ async def test_room_for_resets_alone_takes_resets_alone(app: Quart) -> None:
     for kind in ("bulk", "note", "urgent", "urgent", "note"):
         await post(kind)
     at = now()
-    assert [claim.kind for claim in await take(at, Room(1, 0))] == ["urgent"]
-    assert [claim.kind for claim in await take(at, Room(3, 2))] == ["urgent", "note", "note"]
-    assert [claim.kind for claim in await take(at, Room(3, 2))] == ["bulk"]
+    assert [claim.kind for claim in await take(at, ClaimLimit(1, 0))] == ["urgent"]
+    assert [claim.kind for claim in await take(at, ClaimLimit(3, 2))] == ["urgent", "note", "note"]
+    assert [claim.kind for claim in await take(at, ClaimLimit(3, 2))] == ["bulk"]
 
 
 async def test_why_a_mail_waits_is_known_even_when_it_is_let_go(app: Quart) -> None:
     await post()
     at = now()
-    for outcome in (Outcome(Event.TROUBLE, 421, "closing"), Outcome(Event.LET_GO)):
+    for outcome in (Outcome(Event.SERVER_DOWN, 421, "closing"), Outcome(Event.RELEASED)):
         [claim] = await take(at)
-        settlement = settle(
-            outcome, attempts=0, in_doubt=False, priority=2, times=Times(), jitter=0
+        settlement = decide(
+            outcome, attempts=0, in_doubt=False, priority=2, times=RetryTimes(), jitter=0
         )
-        assert await ledger_at(app, at).settle(claim, settlement)
+        assert await writer_at(app, at).settle(claim, settlement)
         assert await rows("last_code", "last_text") == [(421, "closing")]
-        at += timedelta(seconds=Times().probe_max)
+        at += timedelta(seconds=RetryTimes().probe_max)

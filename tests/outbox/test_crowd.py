@@ -10,7 +10,7 @@ from quart import Quart
 from sqlalchemy import insert, select
 
 from app.database import writing
-from app.outbox import claim as claims
+from app.outbox import claims
 from app.outbox.models import Delivery, Priority, State
 from tests.inspection import database_of
 from tests.outbox.site import post
@@ -75,9 +75,9 @@ async def test_postgresql_reads_few_rows_of_a_crowd(
 async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
     async with writing() as session:
         connection = await session.connection()
-        plan = claims.TAKE.compile(connection.dialect)
+        compiled = claims.CLAIM.compile(dialect=connection.dialect)
         explained = await connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {plan.sql}", tuple("1" for _ in plan.names)
+            f"EXPLAIN QUERY PLAN {compiled}", tuple("1" for _ in compiled.positiontup or ())
         )
         plans = [row.detail for row in explained]
     searches = [line for line in plans if "outbox" in line]

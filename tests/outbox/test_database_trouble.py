@@ -99,8 +99,7 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
         await has_looked_often.wait()
         told = [record.getMessage() for record in caplog.records]
         assert told == [
-            "The outbox cannot be read: the database schema is out of date; "
-            "run `microblog db upgrade`"
+            "Cannot read the outbox: the database schema is out of date; run `microblog db upgrade`"
         ]
         await migrations.upgrade(database)
         assert await (await post()) == "sent"
@@ -109,5 +108,5 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
     told = [record.getMessage() for record in caplog.records]
     assert told[1:] == [
         "The outbox can be read again",
-        "The courier stops; 0 mails are under way",
+        "Mail courier stopping; 0 deliveries in progress",
     ]

@@ -11,7 +11,7 @@ import pytest
 from quart import Quart
 
 from app.outbox.state import Outbox
-from tests.outbox.process import BEFORE_DATA, IN_GROUPS, POINTS, worker
+from tests.outbox.process import BEFORE_DATA, IN_BATCHES, POINTS, worker
 from tests.outbox.site import post, rows
 from tests.smtp_server import SmtpServer
 
@@ -50,7 +50,7 @@ async def assert_kept(promised: list[int], server: SmtpServer) -> None:
 async def test_killed_at_each_point_nothing_is_lost(
     app: Quart, server: SmtpServer, config: dict[str, Any], point: str
 ) -> None:
-    after = 2 if point in IN_GROUPS else 9
+    after = 2 if point in IN_BATCHES else 9
     async with worker(config, post=MAILS, kill_at=point, kill_after=after) as doomed:
         assert await doomed.end() == -signal.SIGKILL
     promised = doomed.promised

@@ -19,14 +19,11 @@ from sqlalchemy import select
 
 from app import outbox
 from app.cli.context import close_connections
-from app.database import Transaction
-from app.outbox import claim as claims
-from app.outbox import rules
-from app.outbox.claim import Claim, Room
-from app.outbox.expire import expire
-from app.outbox.ledger import Ledger
+from app.outbox.claims import Claim, claim_due
 from app.outbox.models import Delivery, Priority
-from app.outbox.rules import Event, Outcome
+from app.outbox.policy import ClaimLimit, Event, Outcome, RetryTimes, decide
+from app.outbox.transitions import expire
+from app.outbox.writer import BatchWriter
 from tests.conftest import _migrate
 from tests.inspection import database_of, outbox_of
 from tests.outbox.site import make_site
@@ -71,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         box = outbox_of(self.site)
         box.clock = lambda: self.now  # type: ignore[method-assign]
-        self.ledger = Ledger(self.site, lambda: self.now, most=10_000)
+        self.writer = BatchWriter(box, most_sending=10_000)
         self.database = database_of(self.site)
         self.models: dict[int, Model] = {}
         self.claims: list[Claim] = []
@@ -104,13 +101,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(total=st.integers(1, 4), bulk=st.integers(0, 3))
     def take(self, total: int, bulk: int) -> None:
-        async def work(transaction: Transaction) -> list[Claim]:
-            room = Room(total, min(total, bulk))
-            return await claims.take(transaction, room, now=self.now, lease=LEASE)
+        async def work() -> list[Claim]:
+            limit = ClaimLimit(total, min(total, bulk))
+            async with self.database.writing() as session:
+                return await claim_due(await session.connection(), limit, now=self.now, lease=LEASE)
 
         due = {id_: model for id_, model in self.models.items() if model.is_due(self.now)}
         resets = [id_ for id_, model in due.items() if model.priority == Priority.RESET]
-        taken = self.run(self.database.change(work))
+        taken = self.run(work())
         expected = min(total, len(resets))
         expected += min(total - expected, bulk, len(due) - len(resets))
         assert len(taken) == expected
@@ -132,7 +130,7 @@ class Machine(RuleBasedStateMachine):
         claim = self.claim(back)
         model = self.models[claim.id]
         ours = model.is_held_by(claim, self.now)
-        assert self.run(self.ledger.renew([claim], LEASE)) == ([] if ours else [claim])
+        assert self.run(self.writer.renew([claim], LEASE)) == ([] if ours else [claim])
         if ours:
             model.due_at = self.now + timedelta(seconds=LEASE)
 
@@ -142,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         claim = self.claim(back)
         model = self.models[claim.id]
         may = model.is_held_by(claim, self.now) and model.state == "queued"
-        assert self.run(self.ledger.fence(claim)) is may
+        assert self.run(self.writer.mark_sending(claim)) is may
         if may:
             model.state = "sending"
             model.datas += 1
@@ -152,19 +150,19 @@ class Machine(RuleBasedStateMachine):
     def settle(self, back: int, event: Event, doubt: bool) -> None:
         claim = self.claim(back)
         model = self.models[claim.id]
-        settlement = rules.settle(
+        settlement = decide(
             Outcome(event, 250, "words", doubt and model.state == "sending"),
             attempts=claim.attempts,
             in_doubt=claim.in_doubt,
             priority=claim.priority,
-            times=rules.Times(),
+            times=RetryTimes(),
             jitter=0,
         )
         ours = model.is_held_by(claim, self.now)
-        assert self.run(self.ledger.settle(claim, settlement)) is ours
+        assert self.run(self.writer.settle(claim, settlement)) is ours
         if not ours:
             return
-        if model.state == "sending" and not settlement.in_doubt and event is not Event.TAKEN:
+        if model.state == "sending" and not settlement.in_doubt and event is not Event.ACCEPTED:
             model.datas -= 1  # the server said no, or the dot was never sent
         model.state, model.claim_id = settlement.state, None
         model.in_doubt, model.attempts = settlement.in_doubt, settlement.attempts

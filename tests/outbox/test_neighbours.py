@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from app import outbox
 from app.database import reading, writing
-from app.outbox import content
+from app.outbox import messages
 from app.outbox.models import State
-from app.outbox.slots import SENDING_PER_CONNECTION
+from app.outbox.policy import SENDING_PER_CONNECTION
 from app.outbox.state import Outbox
 from app.quart_mail import Address, BadAddressError, Message, MessageError
 from tests.outbox.site import post, rows
@@ -59,11 +59,11 @@ async def test_a_value_that_the_database_refuses_is_told_of_its_own_mail_alone(
             await asyncio.sleep(0.02)
     [refused, *_] = await rows()
     assert (refused.state, refused.in_doubt) == ("queued", False)
-    assert refused.last_text.startswith("The database refused: ")
+    assert refused.last_text.startswith("The database refused the write: ")
 
 
 async def test_what_is_too_long_to_be_stored_is_refused_by_whoever_posts_it(app: Quart) -> None:
-    with pytest.raises(ValueError, match="about: give at most 255 characters"):
+    with pytest.raises(ValueError, match="about: at most 255 characters"):
         outbox.Rendered(HI, about="x" * 256)
     long_name, long_domain = "x" * 330 + "@example.com", f"ann@{'x.' * 120}example.com"
     async with writing() as session:
@@ -81,13 +81,13 @@ async def test_no_more_ready_made_messages_are_in_memory_than_are_being_sent(
     app: Quart, box: Outbox, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    load = content.load
+    load = messages.load
 
     async def counting(*args: Any) -> Any:
         held.append(len(held) + 1 - len(server.messages))
         return await load(*args)
 
-    monkeypatch.setattr(content, "load", counting)
+    monkeypatch.setattr(messages, "load", counting)
     people: list[Address] = [f"ann{number}@example.com" for number in range(40)]
     async with writing() as session:
         handle = await outbox.post_message(session, Message("Hi", people, "Hi!"))
@@ -119,4 +119,4 @@ async def test_a_renderer_that_is_slow_is_said_to_be_slow(app: Quart, box: Outbo
     box.deadline = 0.01
     await post("slow")
     await outbox.drain()
-    assert await rows("last_text") == ["Rendering it took more than 0.01 s."]
+    assert await rows("last_text") == ["Rendering took more than 0.01 s."]

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 from quart import Quart
 
 from app import outbox
 from app.database import writing
-from app.outbox.claim import Room
-from app.outbox.ledger import Ledger
+from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.outbox.site import make_site, rows
 from tests.smtp_server import SmtpServer
-
-LEASE = 30.0
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 async def limited(request: outbox.MailRequest) -> outbox.Rendered | None:
     """Render a mail about somebody, of whom one mail a minute is enough."""
     about = request.params["about"]
-    minute_ago = now() - timedelta(minutes=1)
-    if await outbox.count_since("limited", about, minute_ago):
+    if not await outbox.within_rate_limit(request, about, [(timedelta(minutes=1), 1)]):
         return None
     return outbox.Rendered(Message("Hi", ["ann@example.com"], "Hi!"), about=about)
 
@@ -52,24 +43,6 @@ async def test_one_of_two_mails_about_the_same_account_goes_out(
         ("skipped", None),
     ]
     assert len(server.messages) == 2
-
-
-async def test_a_mail_claimed_beside_the_fence_of_another_counts_that_one(app: Quart) -> None:
-    """The second is claimed by the transaction that lets the first go: its renderer sees that."""
-    ticks = count()
-    begun = now() + timedelta(seconds=1)
-    ledger = Ledger(app, lambda: begun + timedelta(milliseconds=next(ticks)), most=100)
-    outbox.register(app, "limited", limited)
-    await post_limited("user:7")
-    [first] = await ledger.take(Room(1, 1), LEASE)
-    await post_limited("user:7")
-    first.about = "user:7"
-    passed, [second] = await asyncio.gather(ledger.fence(first), ledger.take(Room(1, 1), LEASE))
-    assert passed
-    assert ledger.commits == 2
-    assert await outbox.count_since("limited", "user:7", begun) == 1
-    second.about = "user:7"
-    assert await ledger.fence(second)
 
 
 async def test_two_couriers_that_render_at_once_send_one_mail(
@@ -118,3 +91,13 @@ async def test_a_refused_mail_does_not_count(app: Quart, server: SmtpServer) -> 
     await post_limited("user:7")
     await outbox.drain()
     assert await rows("state") == ["failed", "sent"]
+
+
+async def test_rates_are_measured_by_the_clock_of_the_outbox(app: Quart, box: Outbox) -> None:
+    outbox.register(app, "limited", limited)
+    await post_limited("user:7")
+    await outbox.drain()
+    box.clock = lambda: datetime.now(UTC) + timedelta(minutes=2)  # type: ignore[method-assign]
+    await post_limited("user:7")
+    await outbox.drain()
+    assert await rows("state") == ["sent", "sent"]

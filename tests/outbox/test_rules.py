@@ -6,36 +6,36 @@ import itertools
 
 import pytest
 
+from app.outbox import policy
 from app.outbox.models import Priority, State
-from app.outbox.rules import (
-    PAUSING,
+from app.outbox.policy import (
+    OPENING,
     Event,
     Outcome,
+    RetryTimes,
     Settlement,
-    Times,
     probe_wait,
     retry_wait,
-    settle,
 )
 
-TIMES = Times(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
+TIMES = RetryTimes(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
 
 TABLE = {  # event: state, is there a next attempt, attempts spent, pauses
-    Event.TAKEN: (State.SENT, False, 1, False),
-    Event.NOTHING: (State.SKIPPED, False, 0, False),
+    Event.ACCEPTED: (State.SENT, False, 1, False),
+    Event.NOT_NEEDED: (State.SKIPPED, False, 0, False),
     Event.UNRENDERED: (State.FAILED, False, 1, False),
     Event.REFUSED: (State.FAILED, False, 1, False),
     Event.DEFERRED: (State.QUEUED, True, 1, False),
-    Event.TROUBLE: (State.QUEUED, True, 0, True),
-    Event.TROUBLE_AMID: (State.QUEUED, True, 0, True),
-    Event.LET_GO: (State.QUEUED, True, 0, False),
+    Event.SERVER_DOWN: (State.QUEUED, True, 0, True),
+    Event.SERVER_DOWN_MID_MESSAGE: (State.QUEUED, True, 0, True),
+    Event.RELEASED: (State.QUEUED, True, 0, False),
 }
 
 
 def decide(
     outcome: Outcome, attempts: int = 0, in_doubt: bool = False, priority: int = Priority.NORMAL
 ) -> Settlement:
-    return settle(
+    return policy.decide(
         outcome, attempts=attempts, in_doubt=in_doubt, priority=priority, times=TIMES, jitter=0
     )
 
@@ -54,7 +54,7 @@ def test_what_follows_from_what(event: Event) -> None:
         assert settlement.state is state
         assert (settlement.wait is not None) is goes_on
         assert settlement.attempts == attempts + spent
-        assert (event in PAUSING) is pauses
+        assert (event in OPENING) is pauses
         assert settlement.in_doubt is (was or now)
         assert (settlement.code, settlement.text) == (451, "words")
 
@@ -93,10 +93,10 @@ def test_probes_grow_by_half() -> None:
 
 
 def test_let_go_or_in_trouble_it_is_due_at_once() -> None:
-    assert decide(Outcome(Event.LET_GO)).wait == decide(Outcome(Event.TROUBLE)).wait == 0
+    assert decide(Outcome(Event.RELEASED)).wait == decide(Outcome(Event.SERVER_DOWN)).wait == 0
 
 
 def test_who_met_trouble_amid_its_own_mail_lets_others_probe_first() -> None:
-    wait = decide(Outcome(Event.TROUBLE_AMID)).wait
+    wait = decide(Outcome(Event.SERVER_DOWN_MID_MESSAGE)).wait
     assert wait is not None
     assert wait > probe_wait(100, TIMES)

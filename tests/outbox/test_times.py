@@ -41,7 +41,7 @@ async def test_what_expires_while_it_stands_in_line_is_not_sent(
 
 
 async def test_a_clock_that_is_set_back_stops_no_mail(
-    app: Quart, box: Outbox, server: SmtpServer
+    app: Quart, box: Outbox, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # type: ignore[method-assign]
     waiting, held = await post(), await post(to="ann@example.com")
@@ -89,3 +89,15 @@ async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: SmtpS
     await change(done_at=datetime.now(UTC) - timedelta(days=100))
     await courier.drain(seconds=10, is_patient=True)
     assert await rows() == []
+
+
+async def test_a_long_wait_is_kept_whatever_this_process_settings(
+    app: Quart, server: SmtpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process, with a longer OUTBOX_RETRY_MAX, deferred the mail for an hour."""
+    await post()
+    due_at = datetime.now(UTC) + timedelta(hours=1)
+    await change(due_at=due_at, attempts=9)
+    await outbox.drain()
+    assert await rows("state", "due_at") == [("queued", due_at)]
+    assert "clock" not in caplog.text

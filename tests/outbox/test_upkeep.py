@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from app import outbox
 from app.database import reading, writing
-from app.outbox import queries, upkeep
+from app.outbox import maintenance, queries
 from app.outbox.models import Content, Delivery
 from app.outbox.state import Outbox
 from app.quart_mail import Message
@@ -74,12 +74,12 @@ async def test_a_failed_mail_is_tried_again_with_its_message_id(
     handle = await post()
     await outbox.drain()
     assert await handle == "failed"
-    assert await upkeep.retry(box, handle.ids[0])
+    assert await maintenance.retry(box, handle.ids[0])
     assert box.posted.is_set()
     await outbox.drain()
     assert await handle == "sent"
     assert list(server.arrivals) == await rows("message_id")
-    assert not await upkeep.retry(box, handle.ids[0])
+    assert not await maintenance.retry(box, handle.ids[0])
 
 
 async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
@@ -90,9 +90,9 @@ async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
     [id_] = (await post("brief")).ids
     await outbox.drain()
     await change(created_at=datetime.now(UTC) - timedelta(seconds=601))
-    assert not await upkeep.retry(box, id_)
+    assert not await maintenance.retry(box, id_)
     await change(created_at=datetime.now(UTC) - timedelta(seconds=300))
-    assert await upkeep.retry(box, id_)
+    assert await maintenance.retry(box, id_)
 
 
 async def test_only_what_was_done_long_ago_is_purged(
@@ -105,7 +105,7 @@ async def test_only_what_was_done_long_ago_is_purged(
     await outbox.drain()
     long_ago = datetime.now(UTC) - timedelta(days=15)
     await change(created_at=long_ago)
-    assert await upkeep.purge(box) == 0
+    assert await maintenance.purge(box) == 0
     await change(done_at=long_ago)
     async with writing() as session:
         await session.execute(
@@ -116,7 +116,7 @@ async def test_only_what_was_done_long_ago_is_purged(
         await session.execute(
             update(Delivery).where(Delivery.state == "queued").values(created_at=long_ago)
         )
-    assert await upkeep.purge(box) == 2
+    assert await maintenance.purge(box) == 2
     assert await rows("state") == ["queued"]
     async with reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(Content)) == 0
@@ -140,12 +140,12 @@ async def test_the_command_line_tells_it_all(
     shown = await microblog("outbox", "show", str(id_))
     assert "looks like spam" in shown
     assert "abracadabra" not in shown
-    assert "waits again" in await microblog("outbox", "retry", str(id_))
-    assert "has neither failed nor expired" in await microblog("outbox", "retry", str(id_))
+    assert "is queued again" in await microblog("outbox", "retry", str(id_))
+    assert "has not failed or expired" in await microblog("outbox", "retry", str(id_))
     assert "There is no mail 999." in await microblog("outbox", "retry", "999")
     stats = json.loads(await microblog("outbox", "stats", "--json"))
     assert stats["states"]["queued"] == 1
-    assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0.\n"
+    assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0 mails.\n"
 
 
 async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
@@ -161,6 +161,17 @@ async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
     assert head == "KIND AND RECIPIENT"
     assert kinds == ["reset_password", "message to bob@example.com", "message to ann@example.com"]
     assert "secret" not in done.stdout
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_the_next_try_has_a_date_unless_it_is_today(app: Quart, database_url: str) -> None:
+    await post()
+    due_at = datetime.now(UTC) + timedelta(days=3)
+    await change(due_at=due_at)
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url}
+    done = await asyncio.to_thread(processes.microblog, "outbox", "list", **settings)
+    _, mail = done.stdout.splitlines()
+    assert mail.split("\t")[5] == f"{due_at:%Y-%m-%d %H:%M:%S}"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +204,7 @@ async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
     )  # fmt: skip
     assert process.stderr is not None
     async with asyncio.timeout(20):
-        assert b"delivers" in await process.stderr.readline()
+        assert b"Mail courier started" in await process.stderr.readline()
     async with writing() as session:
         handle = await outbox.post_message(session, Message("Hi", ["ann@example.com"], "Hi!"))
     async with asyncio.timeout(20):

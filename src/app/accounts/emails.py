@@ -79,7 +79,7 @@ class ResetPassword(Email):
         if user is None:
             return None
         about = f"user:{user.id}"
-        if not await outbox.is_spaced(self.kind, about, RESET_LIMITS):
+        if not await outbox.within_rate_limit(request, about, RESET_LIMITS):
             return None
         seconds = current_app.config["RESET_TOKEN_SECONDS"]
         token = tokens.mint(
@@ -170,7 +170,7 @@ class ConfirmRegistration(Email):
             return None
         owners = await queries.owners_of(registration.email)
         if owners:
-            return await _address_taken(self.kind, owners)
+            return await _address_taken(request, owners)
         token = tokens.mint(
             tokens.CONFIRM_REGISTRATION,
             self.registration_id,
@@ -178,7 +178,7 @@ class ConfirmRegistration(Email):
             requested_at=request.created_at,
         )
         return await _render_within_limits(
-            self.kind,
+            request,
             registration.email,
             "Confirm your address",
             "email/confirm_registration",
@@ -217,7 +217,7 @@ class ChangeEmail(Email):
             return None
         owners = await queries.owners_of(self.address)
         if any(owner.id != account.id for owner in owners):
-            return await _address_taken(self.kind, owners)
+            return await _address_taken(request, owners)
         token = tokens.mint(
             tokens.CHANGE_EMAIL,
             account.id,
@@ -227,7 +227,7 @@ class ChangeEmail(Email):
             address=self.address,
         )
         return await _render_within_limits(
-            self.kind,
+            request,
             self.address,
             "Confirm your new address",
             "email/change_email",
@@ -322,10 +322,12 @@ async def announce_new_user(session: AsyncSession, username: str) -> None:
         await NewUser(username).post(session)
 
 
-async def _address_taken(kind: str, owners: Sequence[Row[int, str, str]]) -> Rendered | None:
+async def _address_taken(
+    request: MailRequest, owners: Sequence[Row[int, str, str]]
+) -> Rendered | None:
     """Render the mail that tells an address's owner that somebody tried to use it for another account."""
     return await _render_within_limits(
-        kind,
+        request,
         owners[0].email,
         "You already have an account",
         "email/address_taken",
@@ -348,11 +350,11 @@ async def _render_for(
 
 
 async def _render_within_limits(
-    kind: str, to: str, subject: str, template: str, **context: Any
+    request: MailRequest, to: str, subject: str, template: str, **context: Any
 ) -> Rendered | None:
     """Render a mail that anybody can cause, unless the address has had enough of its kind."""
     about = f"address:{sha256(canonical(to).encode()).hexdigest()}"
-    if not await outbox.is_spaced(kind, about, ADDRESS_LIMITS):
+    if not await outbox.within_rate_limit(request, about, ADDRESS_LIMITS):
         return None
     return Rendered(await render(to, subject, template, **context), about=about)
 

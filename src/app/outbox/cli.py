@@ -1,4 +1,4 @@
-"""`microblog outbox` and `microblog courier`: looking after the mail from the command line."""
+"""The commands `microblog outbox` and `microblog courier`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import logging
 import signal
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 from quart import Quart
 
 from app.cli.context import inside_app
-from app.outbox import queries, upkeep
+from app.outbox import maintenance, queries
 from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.state import Outbox
@@ -23,15 +23,15 @@ _log = logging.getLogger(__name__)
 MOST_LISTED = 1_000_000
 MOST_NUMBER = 2**63 - 1
 MOST_DAYS = 36_500
-HEAD = "\t".join(
+COLUMNS = "\t".join(
     (
         "MAIL",
-        "ASKED FOR (UTC)    ",
+        "POSTED (UTC)       ",
         "KIND AND RECIPIENT",
         "STATE",
         "ATTEMPTS",
         "NEXT TRY",
-        "LAST ANSWER",
+        "LAST REPLY",
     )
 )
 Numbers = TypeVar("Numbers", int, tuple[int, ...])
@@ -40,7 +40,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, value: Numbers) -> Numbers:
-    """Return the number, or numbers, of mails; what no database could hold is told like any unknown one."""
+    """Return the number or numbers of mails; one that no database could hold is like an unknown one."""
     for number in (value,) if isinstance(value, int) else value:
         if not 0 < number <= MOST_NUMBER:
             raise click.ClickException(f"There is no mail {number}.")
@@ -50,7 +50,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: Number
 def _days(
     _context: click.Context, _parameter: click.Parameter, value: float | None
 ) -> float | None:
-    """Return a number of days that a calendar can go back; not a number is none."""
+    """Return a number of days that dates can go back by; NaN is rejected."""
     if value is not None and not 0 <= value <= MOST_DAYS:
         raise click.BadParameter(f"{value:g} is not a number of days from 0 to {MOST_DAYS}.")
     return value
@@ -58,7 +58,7 @@ def _days(
 
 @click.group()
 def outbox() -> None:
-    """Look after the mail that waits, went out or failed."""
+    """Inspect and manage the mail in the outbox."""
 
 
 @outbox.command("list")
@@ -68,9 +68,9 @@ def outbox() -> None:
     type=click.IntRange(1, MOST_LISTED),
     default=50,
     show_default=True,
-    help="At most so many.",
+    help="The most mails to list.",
 )
-@click.option("--oldest", is_flag=True, help="The oldest first.")
+@click.option("--oldest", is_flag=True, help="List the oldest first.")
 @as_json
 @inside_app
 async def list_(
@@ -78,19 +78,23 @@ async def list_(
 ) -> None:
     """List mails, the newest first."""
     database = app.extensions["database"]
-    found = await queries.list_(database, states=states, limit=limit, oldest=oldest)
+    mails = await queries.list_(database, states=states, limit=limit, oldest=oldest)
     if as_json:
-        _print_json([_values(one) for one in found])
+        _print_json([_values(mail) for mail in mails])
         return
-    click.echo(HEAD)
-    for one in found:
-        doubt = " in doubt" if one.in_doubt else ""
-        said = f"\t{one.last_code or ''} {one.last_text}" if one.last_text else ""
-        when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
-        to = f" to {one.recipient}" if one.recipient else ""
-        due = f"{one.due_at:%H:%M:%S}" if one.due_at else ""
-        state = f"{one.state}{doubt}"
-        click.echo(f"{one.id}\t{when}\t{one.kind}{to}\t{state}\t{one.attempts}\t{due}{said}")
+    today = datetime.now(UTC).date()
+    click.echo(COLUMNS)
+    for mail in mails:
+        doubt = " in doubt" if mail.in_doubt else ""
+        reply = f"\t{mail.last_code or ''} {mail.last_text}" if mail.last_text else ""
+        posted = f"{mail.created_at:%Y-%m-%d %H:%M:%S}"
+        to = f" to {mail.recipient}" if mail.recipient else ""
+        due = ""
+        if mail.due_at:
+            is_today = mail.due_at.date() == today
+            due = f"{mail.due_at:%H:%M:%S}" if is_today else f"{mail.due_at:%Y-%m-%d %H:%M:%S}"
+        state = f"{mail.state}{doubt}"
+        click.echo(f"{mail.id}\t{posted}\t{mail.kind}{to}\t{state}\t{mail.attempts}\t{due}{reply}")
 
 
 @outbox.command()
@@ -98,11 +102,11 @@ async def list_(
 @as_json
 @inside_app
 async def show(app: Quart, mail: int, as_json: bool) -> None:
-    """Show all that may be known of MAIL (its number): never a body, nor what is secret."""
-    found = await queries.show(app.extensions["outbox"], mail)
-    if found is None:
+    """Show the mail with the number MAIL; never its body or secret parameters."""
+    details = await queries.show(app.extensions["outbox"], mail)
+    if details is None:
         raise click.ClickException(f"There is no mail {mail}.")
-    values = _values(found.delivery) | {"params": found.params, "subject": found.subject}
+    values = _values(details.delivery) | {"params": details.params, "subject": details.subject}
     if as_json:
         _print_json(values)
         return
@@ -115,46 +119,47 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
 @click.argument("mails", nargs=-1, type=int, required=True, callback=_numbers)
 @inside_app
 async def retry(app: Quart, mails: tuple[int, ...]) -> None:
-    """Queue MAILS (their numbers) again that failed or expired."""
+    """Queue failed or expired mails again. MAILS: their numbers."""
     for mail in mails:
         try:
-            is_queued = await upkeep.retry(app.extensions["outbox"], mail)
-        except upkeep.NoSuchMail:
-            raise click.ClickException(f"There is no mail {mail}.") from None
+            is_queued = await maintenance.retry(app.extensions["outbox"], mail)
+        except maintenance.NoSuchMail as error:
+            raise click.ClickException(str(error)) from None
         if not is_queued:
             raise click.ClickException(
-                f"Mail {mail} has neither failed nor expired, or it is too late for it."
+                f"Mail {mail} has not failed or expired, or it is too late to send it."
             )
-        click.echo(f"Mail {mail} waits again.")
+        click.echo(f"Mail {mail} is queued again.")
 
 
 @outbox.command()
 @click.option(
-    "--days", type=float, callback=_days, help="Done so long ago; OUTBOX_KEEP if not given."
+    "--days", type=float, callback=_days, help="Days since they were done; default OUTBOX_KEEP."
 )
 @inside_app
 async def purge(app: Quart, days: float | None) -> None:
-    """Delete mails that were done long ago; those that wait are kept."""
+    """Delete mails that were done long ago. Waiting mail is kept."""
     keep = None if days is None else days * 86400
-    click.echo(f"Deleted {await upkeep.purge(app.extensions['outbox'], keep)}.")
+    count = await maintenance.purge(app.extensions["outbox"], keep)
+    click.echo(f"Deleted {count} mail{'' if count == 1 else 's'}.")
 
 
 @outbox.command()
 @as_json
 @inside_app
 async def stats(app: Quart, as_json: bool) -> None:
-    """Count mails by state, and tell how long the oldest one that is due has waited."""
-    found = await queries.stats(app.extensions["outbox"])
+    """Count mails by state, and show how long the oldest have waited."""
+    overview = await queries.stats(app.extensions["outbox"])
     if as_json:
-        _print_json(asdict(found))
+        _print_json(asdict(overview))
         return
-    for state, count in found.states.items():
+    for state, count in overview.states.items():
         click.echo(f"{state:10}{count:8}")
-    click.echo(f"in doubt  {found.in_doubt:8} of these may have arrived twice")
-    if found.oldest_due is not None:
-        click.echo(f"The oldest mail that is due waits for {found.oldest_due:.0f} s.")
-    if found.oldest_waiting is not None:
-        click.echo(f"The oldest that is not done was asked for {found.oldest_waiting:.0f} s ago.")
+    click.echo(f"in doubt  {overview.in_doubt:8} (may arrive twice)")
+    if overview.oldest_due is not None:
+        click.echo(f"Oldest mail due: {overview.oldest_due:.0f} s ago.")
+    if overview.oldest_waiting is not None:
+        click.echo(f"Oldest mail not done: posted {overview.oldest_waiting:.0f} s ago.")
 
 
 @click.command()
@@ -162,23 +167,21 @@ async def stats(app: Quart, as_json: bool) -> None:
 async def courier(app: Quart) -> None:
     """Deliver mail without serving pages, until SIGTERM or SIGINT."""
     box: Outbox = app.extensions["outbox"]
-    deliverer: Courier = app.extensions["outbox_courier"]
-    asked_to_stop = asyncio.Event()
+    courier: Courier = app.extensions["outbox_courier"]
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
-    running = asyncio.create_task(deliverer.run(), name="courier")
-    _log.info("The courier delivers; stop it with Ctrl-C")
-    await asyncio.wait(
-        [running, stopping := asyncio.create_task(asked_to_stop.wait())],
-        return_when=asyncio.FIRST_COMPLETED,
-    )
-    stopping.cancel()
-    await deliverer.stop(box.grace)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    running = asyncio.create_task(courier.run(), name="courier")
+    _log.info("Mail courier started. Press Ctrl-C to stop.")
+    waiting = asyncio.create_task(stop_requested.wait())
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await courier.stop(box.grace)
     await running
 
 
-def _values(one: queries.Listed) -> dict[str, Any]:
-    return asdict(one) | {"priority": Priority(one.priority).name.lower()}
+def _values(mail: queries.ListedMail) -> dict[str, Any]:
+    return asdict(mail) | {"priority": Priority(mail.priority).name.lower()}
 
 
 def _print_json(value: Any) -> None:

@@ -1,6 +1,8 @@
-"""The courier: claims what is due, delivers it over a bounded number of connections, and rests.
+"""The courier claims due mail and delivers it over a bounded number of connections.
 
-`run` delivers until told to stop; `drain` delivers what is due and returns.
+`run` delivers until stopped; `drain` delivers what is due and returns. Each of them owns its claims and
+renews their leases, so that they can run at the same time; connections and the capacity of `sending` are
+shared.
 """
 
 from __future__ import annotations
@@ -10,191 +12,259 @@ import logging
 import math
 import time
 from contextlib import suppress
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from app.database import DatabaseUnavailable
-from app.outbox.agenda import count_due, look
-from app.outbox.carrier import Carrier
-from app.outbox.claim import Claim, Room
-from app.outbox.leases import keep_leases
-from app.outbox.slots import Slots
+from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
+from app.logs import OngoingProblem
+from app.outbox.claims import Claim, claim_due
+from app.outbox.delivery import Deliverer
+from app.outbox.maintenance import Maintenance
+from app.outbox.policy import Capacity, ClaimLimit
+from app.outbox.queries import count_due, next_times
 from app.outbox.state import Outbox
-from app.outbox.tidy import Tidying
-from app.outbox.trouble import Trouble
+from app.outbox.writer import keep_leases
 
 _log = logging.getLogger(__name__)
 AFTER_CANCEL_SECONDS = 2.0
-"""How long cancelled deliveries may take to write down that they were let go."""
+"""How long cancelled deliveries may take to write that they were released."""
+
+
+class DatabaseProblem:
+    """Logs when the outbox cannot be read, and when it can be read again."""
+
+    def __init__(self) -> None:
+        self._problem = OngoingProblem(
+            _log, "Cannot read the outbox: %s", "The outbox can be read again"
+        )
+
+    def start(self, error: DatabaseUnavailable | DBAPIError) -> None:
+        """Log what `error` means for an operator, once."""
+        if isinstance(error, DatabaseUnavailable):
+            self._problem.start(str(error) or type(error).__name__)
+        else:
+            self._problem.start(NOT_MIGRATED if is_schema_outdated(error) else type(error).__name__)
+
+    def end(self) -> None:
+        """Log that the problem is over, if there was one."""
+        self._problem.end()
 
 
 class Courier:
-    """One process's deliverer. The events it waits for are its outbox's."""
+    """Delivers the mail of one process."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._slots = Slots(outbox.connections)
-        self._carrier = Carrier(outbox, self._slots)
-        self.pause = self._carrier.pause
-        self.ledger = self._carrier.ledger
-        self._held: dict[asyncio.Task[None], Claim] = {}
-        self._renewer: asyncio.Task[None] | None = None
-        self._is_behind = False
-        self._running: asyncio.Task[Any] | None = None
-        self._tidying = Tidying(outbox)
-        self._trouble = Trouble()
-
-    @property
-    def held(self) -> list[Claim]:
-        """The claims being delivered or settled."""
-        return list(self._held.values())
+        self.capacity = Capacity(outbox.connections)
+        self.deliverer = Deliverer(outbox, self.capacity)
+        self.breaker = self.deliverer.breaker
+        self.maintenance = Maintenance(outbox)
+        self.claimers: set[Claimer] = set()
 
     async def run(self) -> None:
-        """Deliver until `stop`; trouble with the database is waited out. Purge now and then."""
-        self._carrier.is_stopping = False
-        self._running = asyncio.current_task()
-        while not self._carrier.is_stopping:
+        """Deliver until `stop`, through database outages; purge now and then."""
+        claimer = Claimer(self)
+        problem = DatabaseProblem()
+        while not claimer.is_stopping:
             self.outbox.posted.clear()
             try:
-                rest = await self._turn()
-                if not self._is_behind and await self._tidying.purge():
+                rest = await claimer.claim_next()
+                if not claimer.is_behind and await self.maintenance.purge():
                     rest = 0.0
-                self._trouble.gone()
+                problem.end()
             except (DatabaseUnavailable, DBAPIError) as error:
-                self._trouble.met(error)
+                problem.start(error)
                 rest = self.outbox.poll
             except Exception:
-                _log.exception("The courier stumbled and goes on")
+                _log.exception("Unexpected error in the mail courier; continuing")
                 rest = self.outbox.poll
             await self._rest(rest)
-
-    async def stop(self, grace: float) -> None:
-        """Claim nothing more; let what is under way end within `grace` seconds; let go the rest."""
-        until = time.monotonic() + grace
-        is_first = not self._carrier.is_stopping
-        self._carrier.is_stopping = True
-        if is_first:
-            _log.info("The courier stops; %d mails are under way", len(self._held))
-        self.outbox.posted.set()
-        if self._running is not None:  # it may be about to hold what it claims
-            await asyncio.wait([self._running], timeout=max(grace, AFTER_CANCEL_SECONDS))
-        if self._held:
-            await asyncio.wait(self._held, timeout=max(0.0, until - time.monotonic()))
-        if self._held and is_first:
-            _log.warning("The grace is over; %d mails are let go", len(self._held))
-        for _ in range(2):
-            if self._held:
-                for task in self._held:
-                    task.cancel()
-                await asyncio.wait(self._held, timeout=AFTER_CANCEL_SECONDS)
-        await self._leave_nothing()
-
-    async def _leave_nothing(self) -> None:
-        """End the task that renews leases when nothing is held any more."""
-        if self._renewer is not None and not self._held:
-            self._renewer.cancel()
-            await asyncio.wait([self._renewer])
+        await claimer.close()
 
     async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
-        """Deliver all that is due now and return; claim for no longer than `seconds`.
+        """Deliver all mail that is due and return; claim for no longer than `seconds`.
 
-        Tries anew a mail server that was in trouble; if `is_patient`, no sooner than its next probe.
+        Tries a mail server that was down at once; if `is_patient`, not before its next probe. Raises
+        DatabaseUnavailable.
         """
-        self._carrier.is_stopping = False
         until = math.inf if seconds is None else time.monotonic() + seconds
         if not is_patient:
-            self.pause.lift()
+            self.breaker.close()
+        claimer = Claimer(self)
         try:
-            await self._deliver_all(until)
+            await claimer.deliver_all(until)
             if is_patient:
-                await self._tidying.purge()
-        finally:  # whoever calls this may let its loop stand still, and leases run out
-            while self._held:
-                await asyncio.wait(self._held)
-            await self._leave_nothing()
+                await self.maintenance.purge()
+        finally:  # the caller may stop the event loop, and with it the renewal of leases
+            await claimer.close()
 
-    async def _deliver_all(self, until: float) -> None:
-        """Deliver what is due; claim nothing more after `until` by `time.monotonic`."""
-        while True:
-            in_time = not self._carrier.is_stopping and time.monotonic() < until
-            if in_time:
-                await self._turn()
-            if self._held:
-                await self._until_there_is_room()
-            elif self.pause or not in_time or not await self._is_anything_due():
-                break
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let current deliveries end within `grace` seconds, and release the rest."""
+        until = time.monotonic() + grace
+        claimers = list(self.claimers)
+        is_first = any(not claimer.is_stopping for claimer in claimers)
+        if is_first:
+            _log.info("Mail courier stopping; %d deliveries in progress", self._count(claimers))
+        for claimer in claimers:
+            claimer.begin_stop()
+        self.outbox.posted.set()
+        await asyncio.gather(*(claimer.wait(until) for claimer in claimers))
+        if is_first and (count := self._count(claimers)):
+            _log.warning("Grace period over; releasing %d deliveries", count)
+        await asyncio.gather(*(claimer.cancel() for claimer in claimers))
 
-    async def _until_there_is_room(self) -> None:
-        """Wait until it is time to claim more, or to look for what is more urgent."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.outbox.poll):
-                await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
-                while self._held and not self._slots.wants_more(len(self._held)):
-                    await asyncio.wait(self._held, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _is_anything_due(self) -> bool:
-        return await count_due(self.outbox.database, now=self.outbox.clock(), most=1) > 0
-
-    async def _turn(self) -> float:
-        """Claim what there is room for and begin to deliver it; return how many seconds to rest."""
-        room = self._room()
-        if not room.total:
-            return self.outbox.poll
-        if not self._is_behind:
-            rest = await self._look()
-            if rest:
-                return rest
-        taken = await self._take(room)
-        self._is_behind = len(taken) >= max(1, room.bulk)
-        return self.outbox.poll
-
-    async def _look(self) -> float:
-        """Return how many seconds there is nothing due; let expire what is too late."""
-        now = self.outbox.clock()
-        due_at, last_due_at, expires_at = await look(self.outbox.database)
-        if expires_at is not None and expires_at <= now:
-            await self._tidying.expire()
-        if self._tidying.is_beyond(last_due_at, now):
-            await self._tidying.bring_back()
-            return 0.0
-        if due_at is None:
-            return self.outbox.poll
-        return min(self.outbox.poll, max(0.0, (due_at - now).total_seconds()))
-
-    def _room(self) -> Room:
-        if self._carrier.is_stopping:
-            return Room(0, 0)
-        if not self.pause:
-            return self._slots.room(self.held)
-        probing = any(claim.is_probe for claim in self.held)
-        return Room(0, 0) if probing or self.pause.remaining() else Room(1, 1)
-
-    async def _take(self, room: Room) -> list[Claim]:
-        is_probe = bool(self.pause)
-        taken = await self.ledger.take(room, self.outbox.lease)
-        for claim in taken:
-            claim.is_probe = is_probe
-            task = asyncio.create_task(self._carrier.carry(claim), name=f"mail {claim.id}")
-            self._held[task] = claim
-            task.add_done_callback(self._put_down)
-        if taken and (self._renewer is None or self._renewer.done()):
-            self._renewer = asyncio.create_task(
-                keep_leases(self.outbox, self.ledger, self._held), name="outbox leases"
-            )
-        return taken
-
-    def _put_down(self, task: asyncio.Task[None]) -> None:
-        claim = self._held.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("Mail %d stumbled and is left to its lease", claim.id, exc_info=error)
-        if self._slots.wants_more(len(self._held)):
-            self.outbox.posted.set()
+    @staticmethod
+    def _count(claimers: list[Claimer]) -> int:
+        return sum(len(claimer.claims) for claimer in claimers)
 
     async def _rest(self, seconds: float) -> None:
-        """Rest until woken, or `seconds` at most; a paused courier until its next probe."""
-        if self.pause:
-            seconds = min(seconds, self.pause.remaining() or seconds)
+        """Wait until woken, for `seconds` at most; while the breaker is open, until the next probe."""
+        if self.breaker.is_open:
+            seconds = min(seconds, self.breaker.remaining() or seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.outbox.posted.wait()
+
+
+class Claimer:
+    """Claims rows for `run` or one `drain`, starts their deliveries and renews their leases."""
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+        self._outbox = courier.outbox
+        self._breaker = courier.breaker
+        self._capacity = courier.capacity
+        self._renewer: asyncio.Task[None] | None = None
+        self._is_claiming = asyncio.Lock()
+        self.claims: dict[asyncio.Task[None], Claim] = {}
+        self.is_behind = False
+        self.is_stopping = False
+        courier.claimers.add(self)
+
+    async def claim_next(self) -> float:
+        """Start as many deliveries as there is capacity for; return the seconds until the next look."""
+        limit = self._limit()
+        if not limit.total:
+            return self._outbox.poll
+        if not self.is_behind:
+            rest = await self._seconds_until_due()
+            if rest:
+                return rest
+        count = await self._claim(limit)
+        self.is_behind = count >= max(1, limit.bulk)
+        return self._outbox.poll
+
+    async def deliver_all(self, until: float) -> None:
+        """Deliver what is due; claim nothing more after `until` by `time.monotonic`."""
+        while True:
+            in_time = not self.is_stopping and time.monotonic() < until
+            if in_time:
+                await self.claim_next()
+            if self.claims:
+                await self._wait_for_capacity()
+            elif self._breaker.is_open or not in_time or not await self._is_anything_due():
+                break
+
+    def begin_stop(self) -> None:
+        """Claim nothing more, and release what has not begun DATA."""
+        self.is_stopping = True
+        for claim in self.claims.values():
+            claim.is_stopping = True
+
+    async def wait(self, until: float) -> None:
+        """Wait for the deliveries to end, until `until` by `time.monotonic`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(AFTER_CANCEL_SECONDS, until - time.monotonic())):
+                async with self._is_claiming:  # rows being claimed now are released too
+                    pass
+        if self.claims:
+            await asyncio.wait(self.claims, timeout=max(0.0, until - time.monotonic()))
+
+    async def cancel(self) -> None:
+        """Cancel the deliveries, which then release their rows."""
+        for _ in range(2):
+            if self.claims:
+                for task in self.claims:
+                    task.cancel()
+                await asyncio.wait(self.claims, timeout=AFTER_CANCEL_SECONDS)
+        if self._renewer is not None and not self.claims:
+            self._renewer.cancel()
+            await asyncio.wait([self._renewer])
+
+    async def close(self) -> None:
+        """Wait for all deliveries, and end the renewal of their leases."""
+        while self.claims:
+            await asyncio.wait(self.claims)
+        await self.cancel()
+        self._courier.claimers.discard(self)
+
+    async def _seconds_until_due(self) -> float:
+        """Return how long no mail is due, at most the poll interval; expire mails meanwhile."""
+        now = self._outbox.clock()
+        maintenance = self._courier.maintenance
+        due_at, last_due_at, expires_at = await next_times(self._outbox.database)
+        if expires_at is not None and expires_at <= now:
+            await maintenance.expire()
+        if await maintenance.repair_clock_skew(last_due_at, now):
+            return 0.0
+        if due_at is None:
+            return self._outbox.poll
+        return min(self._outbox.poll, max(0.0, (due_at - now).total_seconds()))
+
+    def _limit(self) -> ClaimLimit:
+        if self.is_stopping:
+            return ClaimLimit(0, 0)
+        if not self._breaker.is_open:
+            return self._capacity.free([claim.priority for claim in self.claims.values()])
+        is_probing = any(
+            claim.is_probe
+            for claimer in self._courier.claimers
+            for claim in claimer.claims.values()
+        )
+        return ClaimLimit(0, 0) if is_probing or self._breaker.remaining() else ClaimLimit(1, 1)
+
+    async def _claim(self, limit: ClaimLimit) -> int:
+        """Claim rows in a transaction of their own and start their deliveries; return how many."""
+        is_probe = self._breaker.is_open
+        async with self._is_claiming:
+            if self.is_stopping:
+                return 0
+            async with (
+                self._courier.deliverer.writer.lock,
+                self._outbox.database.writing() as session,
+            ):
+                connection = await session.connection()
+                now = self._outbox.clock()  # after the wait for the connection and its lock
+                claims = await claim_due(connection, limit, now=now, lease=self._outbox.lease)
+            for claim in claims:
+                claim.is_probe = is_probe
+                claim.is_stopping = self.is_stopping
+                self._start(claim)
+        return len(claims)
+
+    def _start(self, claim: Claim) -> None:
+        deliverer = self._courier.deliverer
+        task = asyncio.create_task(deliverer.run(claim), name=f"mail {claim.id}")
+        self.claims[task] = claim
+        task.add_done_callback(self._finish)
+        if self._renewer is None or self._renewer.done():
+            renewing = keep_leases(self._outbox, deliverer.writer, self.claims)
+            self._renewer = asyncio.create_task(renewing, name="outbox leases")
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        claim = self.claims.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Unexpected error while delivering mail %d", claim.id, exc_info=error)
+        if self._capacity.is_low(len(self.claims)):
+            self._outbox.posted.set()
+
+    async def _wait_for_capacity(self) -> None:
+        """Wait until it is time to claim more, or to look for more urgent mail."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._outbox.poll):
+                await asyncio.wait(self.claims, return_when=asyncio.FIRST_COMPLETED)
+                while self.claims and not self._capacity.is_low(len(self.claims)):
+                    await asyncio.wait(self.claims, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _is_anything_due(self) -> bool:
+        return await count_due(self._outbox.database, now=self._outbox.clock(), most=1) > 0

@@ -1,14 +1,14 @@
-"""The outbox's tables: one row per delivery, and the content of ready-made messages once.
+"""The outbox's tables: one row per delivery, and the content of each ready-made message.
 
-`due_at` alone says when a row may be taken: while it waits, the time of its next attempt; while it is
-claimed, the end of the claim's lease; NULL when nothing is left to do. So one index finds what is due.
+`due_at` alone says when a row can be claimed. For a waiting row it is the time of the next attempt, for a
+claimed row the end of the claim's lease, and it is NULL when the row is done. One index finds what is due.
 """
 
 from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     String,
+    Table,
     exists,
     select,
     text,
@@ -27,7 +28,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, UtcDateTime
 
 LONGEST_TEXT = 500
-"""Characters kept of what a server or an error said."""
+"""Characters kept of a reply or an error message."""
 
 LONGEST_ABOUT = 255
 LONGEST_ADDRESS = 320
@@ -37,7 +38,7 @@ _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 class State(enum.StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -48,12 +49,12 @@ class State(enum.StrEnum):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the delivery needs no further attempt."""
         return self not in (State.QUEUED, State.SENDING)
 
 
 class Priority(enum.IntEnum):
-    """What goes first; one connection is kept for RESET."""
+    """The order of delivery, lowest first; one connection is reserved for RESET."""
 
     RESET = 0
     ACCOUNT = 1
@@ -62,7 +63,7 @@ class Priority(enum.IntEnum):
 
 
 class Content(Base):
-    """A ready-made message, kept while a delivery that may still be sent, or tried again, needs it."""
+    """A ready-made message, kept while a delivery that can still be sent or retried needs it."""
 
     __tablename__ = "outbox_content"
 
@@ -71,23 +72,23 @@ class Content(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-def _index_of_some(column: str, *others: str) -> Index:
-    """Return an index of the rows whose `column` is not NULL; the others cost it nothing."""
-    some = text(f"{column} IS NOT NULL")
+def _partial_index(column: str, *others: str) -> Index:
+    """Return an index of the rows whose `column` is not NULL."""
+    where = text(f"{column} IS NOT NULL")
     name = f"ix_outbox_{column}"
-    return Index(name, column, *others, sqlite_where=some, postgresql_where=some)
+    return Index(name, column, *others, sqlite_where=where, postgresql_where=where)
 
 
 class Delivery(Base):
-    """One mail to deliver: a kind with its parameters, or a content with one recipient."""
+    """One mail to deliver: a kind with its parameters, or a ready-made message with one recipient."""
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_due", "priority", "due_at"),
-        _index_of_some("about", "kind"),
-        _index_of_some("content_id"),
-        _index_of_some("expires_at"),
-        _index_of_some("done_at"),
+        _partial_index("about", "kind"),
+        _partial_index("content_id"),
+        _partial_index("expires_at"),
+        _partial_index("done_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -98,24 +99,27 @@ class Delivery(Base):
     recipient: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS))
     message_id: Mapped[str] = mapped_column(String(LONGEST_MESSAGE_ID))
     unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
-    """Only while the row is queued and no attempt of it has reached DATA."""
+    """Set only while the row is queued and no attempt may have delivered it."""
     about: Mapped[str | None] = mapped_column(String(LONGEST_ABOUT))
-    """Whom the mail is about, as its renderer said; what rates are counted by."""
+    """The subject of the mail, such as `user:7`, given by its renderer; rate limits count by it."""
     priority: Mapped[int] = mapped_column(SmallInteger)
     state: Mapped[str] = mapped_column(String(8))
     attempts: Mapped[int] = mapped_column(Integer)
     in_doubt: Mapped[bool]
-    """The mail may have arrived without our knowing, and so may arrive twice (with one Message-ID)."""
+    """Whether an attempt ended without a reply: the mail can arrive twice, with the same Message-ID."""
     claim_id: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     handed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When DATA was last begun, unless the server then refused the mail."""
+    """When the last attempt was about to send DATA, unless the server then refused the mail."""
     done_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_code: Mapped[int | None] = mapped_column(Integer)
     last_text: Mapped[str | None] = mapped_column(String(LONGEST_TEXT))
 
 
-NEEDED = exists(select(Delivery.id).where(Delivery.content_id == Content.id))
-"""That a delivery still refers to a content."""
+table = cast(Table, Delivery.__table__)
+contents = cast(Table, Content.__table__)
+
+NEEDED = exists(select(table.c.id).where(table.c.content_id == contents.c.id))
+"""Whether a delivery still refers to a content."""

@@ -1,26 +1,36 @@
-"""What operators ask of the outbox. Never a body, a token, or the parameters of a secret mail."""
+"""What operators, couriers and renderers read. Never a body, a token, or the parameters of a secret mail."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
 from app.database import Database
-from app.outbox.claim import table
-from app.outbox.models import Content, Priority, State
-from app.outbox.state import Outbox
+from app.outbox.models import Priority, State, contents, table
+from app.outbox.state import MailRequest, Outbox, outbox_of
+
+RateLimits = Sequence[tuple[timedelta, int]]
+"""Periods, and the most mails in each."""
+
+
+class NextTimes(NamedTuple):
+    """When the first and the last waiting row are due, and when the first expires (aware UTC or None)."""
+
+    due_at: datetime | None
+    last_due_at: datetime | None
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How full the outbox is: rows by state, and ages in seconds.
+    """Rows by state, and ages in seconds.
 
-    `oldest_due`: for how long the first mail that could be taken has been due. `oldest_waiting`: how long ago
-    the oldest was asked for that is not done, whatever it waits for.
+    `oldest_due`: how long the first mail that could be claimed has been due. `oldest_waiting`: the time since
+    the oldest mail that is not done was posted, whatever it waits for.
     """
 
     states: dict[str, int]
@@ -30,7 +40,7 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedMail:
     """One delivery as an operator sees it; times are aware UTC."""
 
     id: int
@@ -52,63 +62,104 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One delivery with what is known of its content: its parameters or its subject, if no secret."""
+class MailDetails:
+    """One delivery with its parameters or its subject, unless they are secret."""
 
-    delivery: Listed
+    delivery: ListedMail
     params: dict[str, Any] | None
     subject: str | None
+
+
+NEXT_TIMES = select(
+    *(
+        select(end(table.c.due_at)).where(table.c.priority == priority).scalar_subquery()
+        for end in (func.min, func.max)
+        for priority in Priority
+    ),
+    select(func.min(table.c.expires_at)).where(table.c.expires_at.is_not(None)).scalar_subquery(),
+)
+"""Each column is the first or last entry of an index range, however many rows there are."""
+
+_LISTED = [table.c[name] for name in ListedMail.__dataclass_fields__]
+
+
+async def next_times(database: Database) -> NextTimes:
+    """Return when rows are due or expire next."""
+    async with database.reading() as connection:
+        *dues, expires_at = (await connection.execute(NEXT_TIMES)).one()
+    times = [due for due in dues if due is not None]
+    return NextTimes(min(times, default=None), max(times, default=None), expires_at)
+
+
+async def count_due(database: Database, *, now: datetime, most: int) -> int:
+    """Return how many rows are due at `now`, counting at most `most`."""
+    due = select(table.c.id).where(table.c.priority.in_([*Priority]), table.c.due_at <= now)
+    count = select(func.count()).select_from(due.limit(most).subquery())
+    async with database.reading() as connection:
+        return await connection.scalar(count) or 0
+
+
+async def within_rate_limit(request: MailRequest, about: str, limits: RateLimits) -> bool:
+    """Return whether the limits allow one more mail of this kind about `about`, such as `user:7`.
+
+    For renderers. Counts the other mails that were or may have been handed to the mail server. If two of them
+    are rendered at the same time, the second is stopped before DATA and rendered again.
+    """
+    outbox = outbox_of()
+    now = outbox.clock()
+    count = select(func.count()).where(
+        table.c.about == about, table.c.kind == request.kind, table.c.id != request.id
+    )
+    async with outbox.database.reading() as connection:
+        for period, most in limits:
+            handed = await connection.scalar(count.where(table.c.handed_at >= now - period)) or 0
+            if handed >= most:
+                return False
+    return True
 
 
 async def stats(outbox: Outbox) -> Overview:
     """Return the counts by state, and for how long mail has been waiting."""
     now = outbox.clock()
     counts = select(table.c.state, func.count()).group_by(table.c.state)
-    oldest = select(func.min(table.c.due_at)).where(table.c.claim_id.is_(None))
-    first = select(func.min(table.c.created_at)).where(
+    first_due = select(func.min(table.c.due_at)).where(table.c.claim_id.is_(None))
+    first_created = select(func.min(table.c.created_at)).where(
         table.c.priority.in_([*Priority]), table.c.due_at.is_not(None)
     )
     doubts = select(func.count()).where(table.c.in_doubt)
     async with outbox.database.reading() as connection:
-        found = {row[0]: row[1] for row in await connection.execute(counts)}
-        due_at: datetime | None = await connection.scalar(oldest)
-        created_at: datetime | None = await connection.scalar(first)
+        by_state = {row[0]: row[1] for row in await connection.execute(counts)}
+        due_at: datetime | None = await connection.scalar(first_due)
+        created_at: datetime | None = await connection.scalar(first_created)
         in_doubt = await connection.scalar(doubts) or 0
     late = (now - due_at).total_seconds() if due_at is not None and due_at <= now else None
     age = None if created_at is None else (now - created_at).total_seconds()
-    counted = {state.value: found.get(state.value, 0) for state in State}
-    return Overview(counted, late, age, in_doubt)
+    return Overview({state.value: by_state.get(state, 0) for state in State}, late, age, in_doubt)
 
 
 async def list_(
     database: Database, *, states: Sequence[str] = (), limit: int = 50, oldest: bool = False
-) -> list[Listed]:
-    """Return the newest `limit` deliveries, or the `oldest`, of certain `states` or of all."""
+) -> list[ListedMail]:
+    """Return the newest (or `oldest`) `limit` deliveries, of some `states` or of all."""
     order = table.c.id if oldest else table.c.id.desc()
-    statement = select(*_listed()).order_by(order).limit(limit)
+    statement = select(*_LISTED).order_by(order).limit(limit)
     if states:
         statement = statement.where(table.c.state.in_(states))
     async with database.reading() as connection:
-        return [_as_listed(row) for row in await connection.execute(statement)]
+        return [ListedMail(*row) for row in await connection.execute(statement)]
 
 
-async def show(outbox: Outbox, id_: int) -> Shown | None:
+async def show(outbox: Outbox, id_: int) -> MailDetails | None:
     """Return one delivery, or None."""
-    content = select(Content.message).where(Content.id == table.c.content_id).scalar_subquery()
-    statement = select(*_listed(), table.c.params, content).where(table.c.id == id_)
+    message = select(contents.c.message).where(contents.c.id == table.c.content_id)
+    statement = select(*_LISTED, table.c.params, message.scalar_subquery())
     async with outbox.database.reading() as connection:
-        row = (await connection.execute(statement)).first()
+        row = (await connection.execute(statement.where(table.c.id == id_))).first()
     if row is None:
         return None
-    *_, params, message = row
+    *listed, params, packed = row
     kind = outbox.kinds.get(row.kind)
     is_secret = kind is None or kind.secret
-    return Shown(_as_listed(row), None if is_secret else params, message and message["subject"])
-
-
-def _listed() -> list[Any]:
-    return [table.c[name] for name in Listed.__dataclass_fields__]
-
-
-def _as_listed(row: Sequence[Any]) -> Listed:
-    return Listed(*row[: len(Listed.__dataclass_fields__)])
+    return MailDetails(
+        ListedMail(*listed), None if is_secret else params, packed and packed["subject"]
+    )

@@ -1,21 +1,66 @@
-"""The outbox of one app: its settings, its kinds of mail, and the bells its tasks wake each other by."""
+"""The outbox of one app: its settings, its kinds of mail, and the events its tasks wait for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from quart import Quart
+from quart import Quart, current_app
 
 from app.database import Database
-from app.outbox.kinds import Kind
-from app.outbox.rules import Times
-from app.quart_mail import Mail
+from app.outbox.models import LONGEST_ABOUT, Priority
+from app.outbox.policy import RetryTimes
+from app.quart_mail import Mail, Message
 
-MARGIN = 1 / 6
-"""The last part of a lease, in which no DATA is begun: clocks of machines differ a little."""
+LEASE_MARGIN = 1 / 6
+"""The last part of a lease, in which no DATA is begun, because the clocks of machines differ a little."""
+
+READY_MADE = "message"
+"""The kind of ready-made messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailRequest:
+    """A posted mail as its renderer gets it; `created_at`: when it was posted (aware UTC)."""
+
+    id: int
+    kind: str
+    params: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message and its subject, such as `user:7`, by which `within_rate_limit` counts."""
+
+    message: Message
+    about: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.about or "") > LONGEST_ABOUT:
+            raise ValueError(f"about: at most {LONGEST_ABOUT} characters are allowed.")
+
+
+Renderer = Callable[[MailRequest], Awaitable[Message | Rendered | None]]
+"""Turns a request into a message, or None to send nothing. Called again for each retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A registered kind of mail. `expiry`: seconds from the request, None for OUTBOX_EXPIRY.
+
+    `secret`: operators must not see its parameters.
+    """
+
+    name: str
+    renderer: Renderer
+    priority: Priority = Priority.NORMAL
+    expiry: float | None = None
+    secret: bool = False
 
 
 class Outbox:
@@ -29,7 +74,7 @@ class Outbox:
         self.kinds: dict[str, Kind] = {}
         self.lease: float = config["OUTBOX_LEASE"]
         self.renew: float = config["OUTBOX_RENEW"]
-        self.margin = timedelta(seconds=self.lease * MARGIN)
+        self.margin = timedelta(seconds=self.lease * LEASE_MARGIN)
         self.poll: float = config["OUTBOX_POLL"]
         self.deadline: float = config["OUTBOX_DEADLINE"]
         self.ready_deadline: float = config["MAIL_DEADLINE"]
@@ -37,7 +82,7 @@ class Outbox:
         self.grace: float = config["OUTBOX_GRACE"]
         self.keep: float = config["OUTBOX_KEEP"]
         self.connections: int = config["MAIL_POOL_SIZE"]
-        self.times = Times(
+        self.times = RetryTimes(
             retry_first=config["OUTBOX_RETRY_FIRST"],
             retry_max=config["OUTBOX_RETRY_MAX"],
             probe_first=config["OUTBOX_PROBE_FIRST"],
@@ -45,46 +90,38 @@ class Outbox:
         )
         self.posted = asyncio.Event()
         """Set when there may be something to deliver; cleared by the courier of this process."""
-        self.awaited: dict[int, set[asyncio.Event]] = {}
-        """What to set when a delivery is done here, by its id."""
+        self._waiters: dict[int, set[asyncio.Event]] = {}
 
     def clock(self) -> datetime:
         """Return the time by which leases run and mails expire."""
         return datetime.now(UTC)
 
-    def kind(self, name: str) -> Kind:
-        """Return a registered kind; raises LookupError."""
-        try:
-            return self.kinds[name]
-        except KeyError:
-            raise LookupError(
-                f"No mail of the kind {name!r} is registered; see outbox.register."
-            ) from None
-
-    def expiry(self, seconds: float | None) -> float:
-        """Return after how many seconds a mail posted now expires."""
-        return self.default_expiry if seconds is None else seconds
-
     def wake(self) -> None:
-        """Let this process's courier look for due mail now."""
+        """Let the courier of this process look for due mail now."""
         self.posted.set()
 
-    def tell_done(self, ids: Iterable[int]) -> None:
-        """Wake those who await a handle of these deliveries."""
+    def notify_done(self, ids: Iterable[int]) -> None:
+        """Wake whoever awaits a handle of these deliveries."""
         for id_ in ids:
-            for event in self.awaited.get(id_, ()):
+            for event in self._waiters.get(id_, ()):
                 event.set()
 
     @contextmanager
-    def awaiting(self, ids: Iterable[int]) -> Iterator[asyncio.Event]:
-        """Give an event that is set when one of these deliveries is done by this process."""
+    def waiting_for(self, ids: Iterable[int]) -> Iterator[asyncio.Event]:
+        """Give an event that is set when this process is done with one of these deliveries."""
         event, ids = asyncio.Event(), list(ids)
         for id_ in ids:
-            self.awaited.setdefault(id_, set()).add(event)
+            self._waiters.setdefault(id_, set()).add(event)
         try:
             yield event
         finally:
             for id_ in ids:
-                self.awaited[id_].discard(event)
-                if not self.awaited[id_]:
-                    del self.awaited[id_]
+                self._waiters[id_].discard(event)
+                if not self._waiters[id_]:
+                    del self._waiters[id_]
+
+
+def outbox_of(app: Quart | None = None) -> Outbox:
+    """Return the outbox of `app`, or of the current app."""
+    outbox: Outbox = (app or current_app).extensions["outbox"]
+    return outbox

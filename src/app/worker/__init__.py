@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from app import create_app
 from app.database import DatabaseUnavailable
 from app.logs import LOGGERS, LineFormatter, StderrHandler
-from app.outbox.trouble import Trouble
+from app.outbox.courier import DatabaseProblem
 from app.settings import SettingsError
 from app.worker.runner import AppRunner
 
@@ -70,7 +70,7 @@ celery.conf.update(
 )
 
 _runner = AppRunner()
-_database_problem = Trouble()
+_database_problem = DatabaseProblem()
 
 
 @celery.task(name=DRAIN)  # type: ignore[untyped-decorator]
@@ -78,9 +78,9 @@ def drain() -> None:
     """Deliver the mail that is due; log a database problem once, not for every task."""
     try:
         _runner.deliver(DRAIN_SECONDS)
-        _database_problem.gone()
+        _database_problem.end()
     except (DatabaseUnavailable, DBAPIError) as error:
-        _database_problem.met(error)
+        _database_problem.start(error)
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

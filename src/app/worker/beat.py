@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable
 from app.logs import OngoingProblem
-from app.outbox.agenda import count_due
-from app.outbox.trouble import Trouble
+from app.outbox.courier import DatabaseProblem
+from app.outbox.queries import count_due
 from app.worker.runner import AppRunner, deferring
 
 MAILS_PER_TASK = 50
@@ -29,7 +29,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._runner = AppRunner()
-        self._database_problem = Trouble()
+        self._database_problem = DatabaseProblem()
         self._broker_problem = OngoingProblem(
             _log,
             "The broker is not reachable, so no drain tasks are sent: %s",
@@ -54,9 +54,9 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
         try:
             due = self._runner.run(_count_due)
         except (DatabaseUnavailable, DBAPIError) as error:
-            self._database_problem.met(error)
+            self._database_problem.start(error)
             return 0
-        self._database_problem.gone()
+        self._database_problem.end()
         return due
 
     def _tasks_needed(self, due: int) -> int:

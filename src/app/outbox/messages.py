@@ -1,4 +1,4 @@
-"""Ready-made messages at rest: their fields as JSON, from which the same bytes are made every time."""
+"""Ready-made messages in the database: their fields as JSON, which always serialize to the same bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.database import Database
-from app.outbox.claim import Claim
+from app.outbox.claims import Claim
 from app.outbox.models import LONGEST_ADDRESS, LONGEST_MESSAGE_ID, Content
 from app.quart_mail import (
     Address,
@@ -28,7 +28,7 @@ _ADDRESSES = ("recipients", "cc", "bcc")
 
 
 class StoredMessage(Message):
-    """A message with all its headers, on its way to one of its recipients."""
+    """A message with all its headers, addressed to one of its recipients."""
 
     recipient: str = ""
 
@@ -40,7 +40,7 @@ class StoredMessage(Message):
 
 
 def recipients(message: Message) -> list[str]:
-    """Return the bare addresses `message` goes to, each once; raises MessageError."""
+    """Return the distinct bare addresses of the recipients of `message`; raises MessageError."""
     addresses = envelope(message.send_to)
     if not addresses:
         raise NoRecipientsError("No recipients have been added.")
@@ -51,13 +51,13 @@ def recipients(message: Message) -> list[str]:
 
 
 def pack(message: Message) -> dict[str, Any]:
-    """Return `message` as JSON; raises MessageError for one that could never be sent."""
+    """Return `message` as JSON; raises MessageError if it could never be sent."""
     if message.date is None:
         message.date = time.time()
     if message.has_bad_headers():
         raise BadHeaderError
     if len(message.msgId) > LONGEST_MESSAGE_ID:
-        raise MessageError(f"Its Message-ID has more than {LONGEST_MESSAGE_ID} characters.")
+        raise MessageError(f"The Message-ID has more than {LONGEST_MESSAGE_ID} characters.")
     message.as_bytes()
     return {
         **{name: getattr(message, name) for name in _PLAIN},
@@ -73,7 +73,7 @@ def pack(message: Message) -> dict[str, Any]:
 
 
 def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
-    """Return what was packed, addressed to `recipient` alone."""
+    """Return a packed message, addressed to `recipient` alone."""
     fields = dict(packed)
     boundary = fields.pop("boundary")
     attachments = [_unpack_attachment(attachment) for attachment in fields.pop("attachments")]
@@ -86,7 +86,7 @@ def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
 async def load(database: Database, claim: Claim) -> StoredMessage | None:
     """Return the message of a claimed row; raises LookupError when its content is gone.
 
-    None for a recipient who has left while it was being sent (see `app.outbox.withdraw`).
+    Returns None if the recipient has deleted the account meanwhile (see `transitions.withdraw`).
     """
     if claim.recipient is None:
         return None

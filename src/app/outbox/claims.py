@@ -1,0 +1,171 @@
+"""Claims: taking rows that are due, each by one process for the length of a lease.
+
+A claim is a `claim_id` that is used once, with `due_at` as the end of its lease. Everything written for a
+claim requires that the row is still owned (OWNED_BY_US), so that a process that lost a claim changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    cast,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database import UtcDateTime
+from app.outbox.models import Priority, State, table
+from app.outbox.policy import ClaimLimit
+
+_now = bindparam("now_", type_=UtcDateTime())
+_lease_end = bindparam("lease_end", type_=UtcDateTime())
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A row as it was when it was claimed, owned until `lease_end`, and the progress of its delivery."""
+
+    id: int
+    claim_id: str
+    kind: str
+    params: dict[str, Any] | None
+    content_id: int | None
+    recipient: str | None
+    message_id: str
+    priority: int
+    attempts: int
+    in_doubt: bool
+    created_at: datetime
+    expires_at: datetime | None
+    unique_key: str | None
+    claimed_at: datetime
+    lease_end: datetime
+    about: str | None = None
+    is_probe: bool = False
+    is_sending: bool = False
+    """The row is in `sending`."""
+    is_at_data: bool = False
+    """DATA may have begun."""
+    is_lost: bool = False
+    """The lease ended; the row may belong to another process."""
+    is_stopping: bool = False
+    """Release the row unless DATA has begun: its owner is stopping."""
+
+    def may_send(self, now: datetime, margin: timedelta) -> bool:
+        """Return whether DATA may begin: the lease runs for `margin` more, and the mail has not expired."""
+        is_expired = self.expires_at is not None and now >= self.expires_at
+        return not (self.is_lost or is_expired or now >= self.lease_end - margin)
+
+
+def _due_of(priority: Priority, limit: str) -> Select[Any]:
+    alive = or_(table.c.expires_at.is_(None), table.c.expires_at > _now)
+    rows = (
+        select(table.c.id, table.c.priority, table.c.due_at)
+        .where(table.c.priority == priority, table.c.due_at <= _now, alive)
+        .order_by(table.c.due_at)
+        .limit(bindparam(limit, type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+    return select(rows.subquery())
+
+
+def _due() -> Any:
+    """Return the rows to claim as a CTE, so that PostgreSQL evaluates it once.
+
+    One index range per priority: neither a backlog of less urgent rows nor of rows due later is scanned.
+    """
+    others = [_due_of(priority, "bulk") for priority in Priority if priority]
+    bulk = union_all(*others).subquery()
+    first = (
+        select(bulk)
+        .order_by(bulk.c.priority, bulk.c.due_at)
+        .limit(bindparam("bulk", type_=Integer))
+    )
+    rows = union_all(_due_of(Priority.RESET, "total"), select(first.subquery())).subquery()
+    order = (rows.c.priority, rows.c.due_at)
+    return select(rows.c.id).order_by(*order).limit(bindparam("total", type_=Integer)).cte()
+
+
+DUE = _due()
+CLAIMED_COLUMNS = (
+    "id",
+    "claim_id",
+    "kind",
+    "params",
+    "content_id",
+    "recipient",
+    "message_id",
+    "priority",
+    "attempts",
+    "in_doubt",
+    "created_at",
+    "expires_at",
+    "unique_key",
+)
+CLAIM = (
+    update(table)
+    .where(table.c.id.in_(select(DUE.c.id)))
+    .values(
+        claim_id=bindparam("claim", type_=String) + cast(table.c.id, String),
+        due_at=_lease_end,
+        in_doubt=or_(table.c.in_doubt, table.c.state == State.SENDING),
+        state=State.QUEUED.value,
+    )
+    .returning(*(table.c[name] for name in CLAIMED_COLUMNS))
+)
+OWNED_BY_US: ColumnElement[bool] = and_(
+    table.c.id.in_(bindparam("ids", expanding=True)),
+    table.c.claim_id.in_(bindparam("claim_ids", expanding=True)),
+    table.c.due_at > _now,
+)
+OWNED = select(table.c.id).where(OWNED_BY_US).order_by(table.c.id).with_for_update()
+RENEW = update(table).where(OWNED_BY_US).values(due_at=_lease_end).returning(table.c.id)
+
+
+async def claim_due(
+    connection: AsyncConnection, limit: ClaimLimit, *, now: datetime, lease: float
+) -> list[Claim]:
+    """Claim due rows for `lease` seconds, resets first, then by priority and the time they became due.
+
+    A row found in `sending` was left there by a process that died, and may have been delivered.
+    """
+    lease_end = now + timedelta(seconds=lease)
+    values = {"now_": now, "claim": f"{secrets.token_hex(8)}-", "lease_end": lease_end}
+    result = await connection.execute(CLAIM, values | {"total": limit.total, "bulk": limit.bulk})
+    rows = (dict(zip(CLAIMED_COLUMNS, row, strict=True)) for row in result)
+    claims = [Claim(**row, claimed_at=now, lease_end=lease_end) for row in rows]
+    return sorted(claims, key=lambda claim: (claim.priority, claim.id))
+
+
+async def still_owned(
+    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime
+) -> set[int]:
+    """Return the ids of the rows that are still owned, locked for the rest of the transaction."""
+    return set((await connection.execute(OWNED, _values(claims, now))).scalars())
+
+
+async def renew(
+    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime, lease: float
+) -> set[int]:
+    """Let the leases of `claims` end `lease` seconds from `now`; return the ids of those still owned."""
+    values = _values(claims, now) | {"lease_end": now + timedelta(seconds=lease)}
+    return set((await connection.execute(RENEW, values)).scalars())
+
+
+def _values(claims: Sequence[Claim], now: datetime) -> dict[str, Any]:
+    ids, claim_ids = [claim.id for claim in claims], [claim.claim_id for claim in claims]
+    return {"ids": ids, "claim_ids": claim_ids, "now_": now}

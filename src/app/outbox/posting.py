@@ -1,0 +1,164 @@
+"""Posting: a mail becomes a row in the transaction of the change it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Text, and_, case, cast, event, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from app.database import insert_into
+from app.outbox import messages
+from app.outbox.models import Content, Delivery, Priority, State, table
+from app.outbox.state import READY_MADE, Outbox, outbox_of
+from app.quart_mail import Message
+
+_WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
+
+
+class NotPosted(LookupError):
+    """The mail is not in the outbox: its transaction is open or was rolled back, or it was purged."""
+
+
+class Handle:
+    """A posted mail. `await handle` waits until all its deliveries are done, whichever process makes them.
+
+    Returns the state: sent, or the worst one of several recipients. Raises NotPosted.
+    """
+
+    def __init__(self, outbox: Outbox, rows: Sequence[tuple[int, str]]) -> None:
+        self._outbox = outbox
+        self._message_ids = dict(rows)
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the deliveries."""
+        return list(self._message_ids)
+
+    def __await__(self) -> Generator[Any, None, State]:
+        return self.wait().__await__()
+
+    async def wait(self) -> State:
+        """Return the final state, checking when this process settles a delivery and at every poll."""
+        with self._outbox.waiting_for(self._message_ids) as done:
+            while True:
+                done.clear()
+                states = await self.states()
+                if all(state.is_done for state in states.values()):
+                    return min(states.values(), key=_WORST_FIRST.index)
+                try:
+                    async with asyncio.timeout(self._outbox.poll):
+                        await done.wait()
+                except TimeoutError:
+                    continue
+
+    async def states(self) -> dict[int, State]:
+        """Return the committed state of each delivery by its id."""
+        columns = select(table.c.id, table.c.message_id, table.c.state)
+        statement = columns.where(table.c.id.in_(self._message_ids))
+        async with self._outbox.database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        states = {
+            row.id: State(row.state) for row in rows if row.message_id == self._message_ids[row.id]
+        }
+        if len(states) < len(self._message_ids):
+            raise NotPosted("Await the handle after the block that posts the mail has committed.")
+        return states
+
+
+async def post(
+    session: AsyncSession, kind: str, *, unique: str | None = None, **params: Any
+) -> Handle:
+    """Add a mail of `kind` with JSON `params` to the transaction of `session`, by one INSERT.
+
+    If a mail with the same `unique` key is still waiting, no second one is stored: it gets the new parameters
+    and times. Raises LookupError for a kind that is not registered.
+    """
+    outbox = outbox_of()
+    if (registered := outbox.kinds.get(kind)) is None:
+        raise LookupError(f"No mail of the kind {kind!r} is registered; see outbox.register.")
+    row = _new_row(outbox, registered.expiry) | {
+        "kind": kind,
+        "params": params,
+        "unique_key": unique,
+        "message_id": Message().msgId,
+        "priority": registered.priority,
+    }
+    statement = insert_into(session, Delivery).values(row)
+    if unique is not None:
+        statement = statement.on_conflict_do_update(
+            index_elements=[Delivery.unique_key], set_=_renewed(statement.excluded)
+        )
+    result = await session.execute(statement.returning(Delivery.id, Delivery.message_id))
+    wake_after_commit(outbox, session)
+    posted = result.one()
+    return Handle(outbox, [(posted.id, posted.message_id)])
+
+
+async def post_message(
+    session: AsyncSession,
+    message: Message,
+    *,
+    priority: Priority = Priority.NORMAL,
+    expiry: float | None = None,
+) -> Handle:
+    """Add a ready-made message to the transaction of `session`: its content once, a delivery per recipient.
+
+    All copies carry the same headers and Message-ID. `expiry`: seconds. Raises MessageError.
+    """
+    outbox = outbox_of()
+    recipients, packed = messages.recipients(message), messages.pack(message)
+    content = insert(Content).values(message=packed, created_at=outbox.clock())
+    row = _new_row(outbox, expiry) | {
+        "kind": READY_MADE,
+        "content_id": (await session.execute(content.returning(Content.id))).scalar_one(),
+        "message_id": message.msgId,
+        "priority": priority,
+    }
+    rows = [row | {"recipient": recipient} for recipient in recipients]
+    ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
+    wake_after_commit(outbox, session)
+    return Handle(outbox, [(id_, message.msgId) for id_ in ids.scalars()])
+
+
+def _renewed(new: Any) -> dict[str, Any]:
+    """Return what a waiting mail gets from a newer request.
+
+    A courier that has claimed it loses the claim if the parameters have changed.
+    """
+    stays_claimed = and_(
+        Delivery.claim_id.is_not(None), cast(Delivery.params, Text) == cast(new.params, Text)
+    )
+    return {name: new[name] for name in ("params", "created_at", "expires_at")} | {
+        "due_at": case((stays_claimed, Delivery.due_at), else_=new.due_at),
+        "claim_id": case((stays_claimed, Delivery.claim_id), else_=None),
+    }
+
+
+def _new_row(outbox: Outbox, expiry: float | None) -> dict[str, Any]:
+    now: datetime = outbox.clock()
+    seconds = outbox.default_expiry if expiry is None else expiry
+    return {
+        "state": State.QUEUED,
+        "attempts": 0,
+        "in_doubt": False,
+        "created_at": now,
+        "due_at": now,
+        "expires_at": now + timedelta(seconds=seconds),
+    }
+
+
+def wake_after_commit(outbox: Outbox, session: AsyncSession) -> None:
+    """Wake the courier of this process when the transaction commits; not if it is rolled back."""
+    if "outbox" in session.info:
+        return
+    session.info["outbox"] = outbox
+
+    @event.listens_for(session.sync_session, "after_commit")
+    def wake(committed: Session) -> None:
+        if not committed.in_nested_transaction():
+            outbox.wake()

@@ -1,0 +1,240 @@
+"""Transitions: every UPDATE that moves a row to another state after it was claimed.
+
+Before DATA a row is moved to `sending`, so that every mail that can arrive twice is known; afterwards it is
+settled. The functions that take claims expect rows that are owned and locked (`claims.still_owned`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.database import UtcDateTime
+from app.outbox.claims import Claim
+from app.outbox.models import LONGEST_TEXT, NEEDED, State, contents, table
+from app.outbox.policy import Settlement
+from app.outbox.state import outbox_of
+
+EXPIRED_AT_ONCE = 500
+"""Rows moved to `expired` by one statement."""
+
+REPLACED = "Replaced by a newer request."
+EXPIRED = "The mail expired before it could be sent."
+BEGUN = (State.SENDING.value, State.SENT.value)
+
+_now = bindparam("now_", type_=UtcDateTime())
+
+MARK_SENDING = (
+    update(table)
+    .where(table.c.id == bindparam("row_id"))
+    .values(
+        state=State.SENDING.value,
+        unique_key=None,
+        about=bindparam("new_about", type_=table.c.about.type),
+        handed_at=_now,
+    )
+)
+HANDED_SINCE = (
+    select(table.c.id)
+    .where(
+        table.c.about == bindparam("about_"),
+        table.c.kind == bindparam("kind_"),
+        table.c.handed_at >= bindparam("since", type_=UtcDateTime()),
+        table.c.id != bindparam("row_id"),
+    )
+    .limit(1)
+)
+LOCK_ABOUT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"), 0)))
+SETTLE = update(table).where(table.c.id == bindparam("row_id"))
+KEY_OWNERS = select(table.c.unique_key, table.c.id).where(
+    table.c.unique_key.in_(bindparam("keys", expanding=True))
+)
+DELETE_CONTENTS = delete(contents).where(
+    contents.c.id.in_(bindparam("ids", expanding=True)), ~NEEDED
+)
+_EXPIRED_ROWS = (
+    select(table.c.id)
+    .where(
+        table.c.expires_at <= _now,
+        or_(table.c.claim_id.is_(None), table.c.due_at <= _now),
+    )
+    .limit(EXPIRED_AT_ONCE)
+    .with_for_update(skip_locked=True)
+    .cte()
+)
+EXPIRE = (
+    update(table)
+    .where(table.c.id.in_(select(_EXPIRED_ROWS.c.id)))
+    .values(
+        state=State.EXPIRED.value,
+        in_doubt=or_(table.c.in_doubt, table.c.state == State.SENDING),
+        due_at=None,
+        expires_at=None,
+        claim_id=None,
+        unique_key=None,
+        done_at=_now,
+        last_text=case((table.c.last_text.is_(None), EXPIRED), else_=table.c.last_text),
+    )
+    .returning(table.c.id)
+)
+
+
+async def mark_sending(
+    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime
+) -> set[int]:
+    """Move rows to `sending`; return the ids of those whose DATA may begin.
+
+    A mail is held back if another of its kind with the same `about` was marked after this one was claimed:
+    its renderer counted without that one (see `queries.within_rate_limit`) and must be called again.
+    """
+    marked: list[Claim] = []
+    abouts: set[tuple[str, str]] = set()
+    for claim in sorted(claims, key=lambda claim: (claim.about or "", claim.id)):
+        if claim.is_sending:
+            continue
+        if claim.about is not None:
+            about = (claim.kind, claim.about)
+            if about in abouts or not await _is_alone(connection, claim):
+                continue
+            abouts.add(about)
+        marked.append(claim)
+    if marked:
+        values = [{"row_id": c.id, "new_about": c.about, "now_": now} for c in marked]
+        await connection.execute(MARK_SENDING, values)
+    return {claim.id for claim in marked}
+
+
+async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:
+    if connection.dialect.name == "postgresql":
+        await connection.execute(LOCK_ABOUT, {"key": f"{claim.kind} {claim.about}"})
+    about = {"about_": claim.about, "kind_": claim.kind}
+    values = about | {"since": claim.claimed_at, "row_id": claim.id}
+    return (await connection.execute(HANDED_SINCE, values)).first() is None
+
+
+async def settle(
+    connection: AsyncConnection, settled: Sequence[tuple[Claim, Settlement]], *, now: datetime
+) -> None:
+    """Write the outcomes of attempts, and delete the contents that no delivery needs any longer."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for claim, settlement, key in await _restore_keys(connection, settled):
+        values = _values_of(claim, settlement, key, now)
+        groups[tuple(values)].append(values | {"row_id": claim.id})
+    for rows in groups.values():
+        await connection.execute(SETTLE, rows)
+    ids = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
+    if ids := ids - {None}:
+        await connection.execute(DELETE_CONTENTS, {"ids": list(ids)})
+
+
+def _values_of(
+    claim: Claim, settlement: Settlement, key: str | None, now: datetime
+) -> dict[str, Any]:
+    """Return what to write to each column of the row; the other columns stay as they are."""
+    is_done = settlement.state.is_done
+    values: dict[str, Any] = {
+        "state": settlement.state.value,
+        "attempts": settlement.attempts,
+        "in_doubt": settlement.in_doubt,
+        "about": claim.about if claim.is_sending else None,
+        "claim_id": None,
+        "due_at": _due_at(claim, settlement, now),
+        "done_at": now if is_done else None,
+    }
+    if is_done or settlement.text is not None:
+        text = settlement.text and settlement.text[:LONGEST_TEXT]
+        values |= {"last_code": settlement.code, "last_text": text}
+    if is_done:
+        values |= {"expires_at": None, "unique_key": None}
+    elif key is not None:
+        values["unique_key"] = key
+    if settlement.state in (State.SENT, State.SKIPPED):
+        values |= {"params": None, "content_id": None}
+    if settlement.state is not State.SENT and not settlement.in_doubt:
+        values["handed_at"] = None  # the server did not accept it
+    return values
+
+
+def _due_at(claim: Claim, settlement: Settlement, now: datetime) -> datetime | None:
+    """Return when the next attempt is due; without a wait, mails are ordered by the time of the request."""
+    if settlement.wait is None:
+        return None
+    return (
+        now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
+    )
+
+
+async def _restore_keys(
+    connection: AsyncConnection, settled: Sequence[tuple[Claim, Settlement]]
+) -> list[tuple[Claim, Settlement, str | None]]:
+    """Return each with the unique key it takes back, if any.
+
+    A row gives up its key in `sending`. If it waits again, it takes the key back, unless a newer request has
+    it: then the older row is skipped.
+    """
+    keys = [claim.unique_key for claim, settlement in settled if _wants_key(claim, settlement)]
+    owners: dict[str | None, int] = {}
+    if keys:
+        rows = await connection.execute(KEY_OWNERS, {"keys": keys})
+        owners = {row.unique_key: row.id for row in rows}
+    decided = []
+    for claim, settlement in sorted(settled, key=lambda pair: -pair[0].id):
+        key = None
+        if _wants_key(claim, settlement):
+            owner = owners.setdefault(claim.unique_key, claim.id)
+            if owner > claim.id:
+                settlement = replace(settlement, state=State.SKIPPED, wait=None, text=REPLACED)
+            elif owner == claim.id:
+                key = claim.unique_key
+        decided.append((claim, settlement, key))
+    return decided
+
+
+def _wants_key(claim: Claim, settlement: Settlement) -> bool:
+    waits = not (settlement.state.is_done or settlement.in_doubt)
+    return waits and claim.is_sending and claim.unique_key is not None
+
+
+async def expire(connection: AsyncConnection, *, now: datetime) -> list[int]:
+    """Move rows past their `expires_at` that no one owns to `expired`; return their ids."""
+    return list((await connection.execute(EXPIRE, {"now_": now})).scalars())
+
+
+async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection[str]) -> None:
+    """Skip waiting mail with the parameter `user_id` or for one of `addresses`, and erase its recipient.
+
+    Joins the transaction of `session`. A courier that has claimed such a row loses it. Mail being sent is
+    sent but not retried, and sent ready-made mails lose their recipient. `about` stays (`user:7` or a
+    digest): without it, someone who deletes and recreates accounts could exceed the rate limits.
+    """
+    outbox = outbox_of()
+    # Servers quote the address that they refuse, so `last_text` identifies the recipient too.
+    erased: dict[str, None] = dict.fromkeys(("recipient", "last_text"))
+    unclaimed = dict.fromkeys(
+        ("params", "content_id", "unique_key", "claim_id", "due_at", "expires_at")
+    )
+    theirs = or_(
+        table.c.params["user_id"].as_integer() == user_id,
+        table.c.params["address"].as_string().in_(addresses),
+        table.c.recipient.in_(addresses),
+    )
+    ids = await session.scalars(
+        update(table)
+        .where(theirs, table.c.state.not_in(BEGUN))
+        .values(state=State.SKIPPED.value, done_at=outbox.clock(), **erased, **unclaimed)
+        .returning(table.c.id)
+    )
+    outbox.notify_done(ids)
+    # Last, so that it includes rows whose delivery has begun meanwhile.
+    await session.execute(
+        update(table)
+        .where(table.c.recipient.in_(addresses), table.c.state.in_(BEGUN))
+        .values(erased)
+    )
+    await session.execute(delete(contents).where(~NEEDED))

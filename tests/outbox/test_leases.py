@@ -1,0 +1,50 @@
+"""Leases: renewed while a delivery goes on, whatever error meets the renewal."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from tests.inspection import database_of
+from tests.outbox.site import post, rows
+from tests.smtp_server import SmtpServer
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"OUTBOX_LEASE": 0.8, "OUTBOX_RENEW": 0.2}
+
+
+async def lease_end() -> datetime:
+    [due_at] = await rows("due_at")
+    assert isinstance(due_at, datetime)
+    return due_at
+
+
+async def test_renewal_goes_on_after_an_unexpected_error(
+    app: Quart, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.fail("dot", "hang", times=1)
+    handle = await post()
+    database = database_of(app)
+    failed = asyncio.Event()
+
+    def broken(*args: Any) -> Any:
+        failed.set()
+        raise RuntimeError("unexpected")
+
+    async with app.test_app(), asyncio.timeout(20):
+        await server.until(lambda: server.hung == 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "writing", broken)
+            await failed.wait()
+        end = await lease_end()
+        while await lease_end() <= end:
+            await asyncio.sleep(0.02)
+        server.release()
+        assert await handle == "sent"
+    assert await rows("in_doubt") == [False]

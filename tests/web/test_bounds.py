@@ -44,13 +44,15 @@ async def test_a_body_too_large_is_refused_by_its_length_alone(
 
 @pytest.mark.parametrize("kind", [FORM, MULTIPART])
 async def test_a_body_without_a_length_is_cut_at_the_limit(
-    app: Quart, kind: tuple[bytes, bytes]
+    app: Quart, kind: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.web.middleware.MAX_BUFFERED_BODIES", 1)
     head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     chunks = [head] * (kind is MULTIPART) + [b"a" * 65536] * 17
     headers = [kind, (b"transfer-encoding", b"chunked")]
-    answer = await ask(app, "POST", "/login", headers=headers, body=chunks)
-    assert answer.status == 413
+    for _ in range(2):  # what the first request held is released, or the second would get 503
+        answer = await ask(app, "POST", "/login", headers=headers, body=chunks)
+        assert answer.status == 413
 
 
 async def test_a_body_within_the_limit_is_read_by_the_page(app: Quart) -> None:

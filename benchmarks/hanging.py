@@ -14,12 +14,11 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from benchmarks.pages import load
-from benchmarks.site import Server, fill, log_in, start
-
 from app import create_app, outbox
 from app.database import writing
 from app.dev.catcher import Catcher
+from benchmarks.pages import load
+from benchmarks.site import Server, fill, log_in, start
 
 WANTED = 0.95
 PATH = "/index"

@@ -11,11 +11,10 @@ import random
 import signal
 from typing import Any
 
+from benchmarks import outbox_site
 from tests.outbox.process import BEFORE_DATA, POINTS, worker
 from tests.outbox.site import QUICK, rows
 from tests.smtp_server import SmtpServer
-
-from benchmarks import outbox_site
 
 MAILS = 60  # posted by each process
 LONGEST_LIFE = 1.0  # seconds after it is ready

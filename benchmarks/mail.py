@@ -47,7 +47,7 @@ def send(port: int, count: int) -> tuple[float, float]:
 def send_apart(base: Path, port: int, count: int) -> tuple[float, float]:
     """Run `send` in a process of its own, with the checkout `base`."""
     python = base / ".venv" / "bin" / "python"
-    command = [python, "-m", "benchmarks.mail", "--send", str(port), str(count)]
+    command = [str(python), "-m", "benchmarks.mail", "--send", str(port), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rate, cpu = done.stdout.split()[-2:]
     return float(rate), float(cpu)

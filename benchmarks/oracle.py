@@ -24,13 +24,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 
-from tests.clients import Visitor
 from werkzeug.security import generate_password_hash
 
 from app import create_app
 from app.accounts.models import User
 from app.database import writing
 from app.migrations import run as migrations
+from tests.clients import Visitor
 
 BOUND = {"login": 0.2, "reset": 0.35}
 OLDER_METHOD = "scrypt:32768:8:1"

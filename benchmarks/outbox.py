@@ -37,7 +37,15 @@ async def deliver(database_url: str, port: int, count: int) -> tuple[float, floa
 
 def deliver_apart(python: Path, database_url: str, port: int, count: int) -> tuple[float, float]:
     """Run `deliver` in a process of its own, with the site that `python` has installed."""
-    command = [python, "-m", "benchmarks.outbox", "--deliver", database_url, str(port), str(count)]
+    command = [
+        str(python),
+        "-m",
+        "benchmarks.outbox",
+        "--deliver",
+        database_url,
+        str(port),
+        str(count),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -22,13 +22,13 @@ from datetime import UTC, datetime
 
 from quart import current_app
 from sqlalchemy import func, select
-from tests.database_servers import RedisServer
 
 from app import outbox
 from app.database import reading, writing
 from app.outbox.models import Delivery, State
 from app.quart_mail import Message
 from benchmarks import mailers, outbox_site, sink
+from tests.database_servers import RedisServer
 
 WARMING = 120  # mails before the first round: more than one task's, so that two workers start
 END_SECONDS = 120

@@ -11,7 +11,6 @@ from typing import Any
 
 from quart import Quart
 from sqlalchemy import insert
-from tests.database_servers import PostgresServer, find_postgres
 
 from app import create_app, outbox
 from app.database import writing
@@ -19,6 +18,7 @@ from app.migrations import run as migrations
 from app.outbox.models import Delivery, Priority, State
 from app.quart_mail import Message
 from benchmarks.mailers import arguments
+from tests.database_servers import PostgresServer, find_postgres
 
 EXPIRY = timedelta(days=5)
 AT_ONCE = 500  # rows an INSERT

@@ -23,9 +23,8 @@ from collections import defaultdict
 from pathlib import Path
 from types import CodeType, FrameType
 
-from tests.smtp_server import SmtpServer
-
 import app as package
+from tests.smtp_server import SmtpServer
 
 ROOT = Path(package.__file__).parent
 MAX_FILES, MAX_FUNCTIONS = 45, 240

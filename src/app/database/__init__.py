@@ -24,7 +24,6 @@ from app.database.errors import (
     is_schema_outdated,
 )
 from app.database.reads import Query
-from app.database.transactions import Transaction
 
 __all__ = [
     "NOT_MIGRATED",
@@ -34,7 +33,6 @@ __all__ = [
     "DatabaseUnavailable",
     "Query",
     "StoredTime",
-    "Transaction",
     "UtcDateTime",
     "fetch",
     "init_app",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -20,9 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 from app.database import postgresql, sqlite
 from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, translate_errors
 from app.database.reads import Query, RawReadPool
-from app.database.transactions import SqlalchemyTransaction, Transaction, begin
-
-_log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = WAIT_SECONDS + 0.5
 """How long after its beginning a page's transaction may still commit."""
@@ -130,34 +126,6 @@ class Database:
     async def _commit(self, session: AsyncSession, commit_by: float | None) -> None:
         async with deadline(commit_by):
             await session.commit()
-
-    async def change(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `block` in a transaction of its own on the driver; never inside `writing()`.
-
-        The transaction is shielded from cancellation. If it fails, `block` runs again through SQLAlchemy, so
-        it must do nothing but change the database. Raises DatabaseUnavailable, or DBAPIError for what the
-        database refuses.
-        """
-        with translate_errors():
-            try:
-                return await shielded(self._change_over_driver(block))
-            except (DatabaseUnavailable, PoolTimeoutError):
-                raise
-            except TimeoutError as error:
-                raise DatabaseUnavailable("the database did not answer in time") from error
-            except Exception as error:  # of any driver; SQLAlchemy classifies it below
-                _log.debug("Retrying through SQLAlchemy: %s", type(error).__name__)
-        async with self.writing() as session:
-            return await block(SqlalchemyTransaction(await session.connection()))
-
-    async def _change_over_driver(self, block: Callable[[Transaction], Awaitable[T]]) -> T:
-        async with self.writer.connect() as connection:
-            try:
-                async with begin(connection) as transaction:
-                    return await block(transaction)
-            except BaseException:
-                await connection.invalidate()
-                raise
 
     def _page_timeout(self) -> AbstractAsyncContextManager[None]:
         """Raise DatabaseUnavailable in a page's block that takes longer than WAIT_SECONDS on a server."""

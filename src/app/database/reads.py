@@ -21,21 +21,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Dialect, Select, String, UpdateBase
+from sqlalchemy import Dialect, Select, String
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-Statement = Select[*tuple[Any, ...]] | UpdateBase
+Statement = Select[*tuple[Any, ...]]
 Convert = Callable[[Any], Any]
 Rows = Sequence[Sequence[Any]]
 
 
 class Query:
-    """A statement whose variable parts are `bindparam`s. Create it once, at import.
+    """A SELECT whose variable parts are `bindparam`s. Create it once, at import.
 
     `postgresql`: the statement to run there instead, where one wording is not fast on both databases. It
-    takes the same parameters. An INSERT, UPDATE or DELETE returns rows by RETURNING.
+    takes the same parameters.
     """
 
     def __init__(self, statement: Statement, postgresql: Statement | None = None) -> None:
@@ -76,7 +76,7 @@ class CompiledQuery:
         }
         types = [column.type.dialect_impl(dialect) for column in statement.exported_columns]
         converters = [type_.result_processor(dialect, None) for type_ in types]
-        is_packed = dialect.name == "sqlite" and isinstance(statement, Select)
+        is_packed = dialect.name == "sqlite"
         return cls(
             sql=_packed(str(compiled), types) if is_packed else str(compiled),
             is_packed=is_packed,
@@ -132,15 +132,6 @@ class DriverConnection(Protocol):
         """Run a statement and return its rows (asyncpg)."""
 
 
-async def run_on_driver(
-    driver: DriverConnection, dialect: Dialect, sql: str, arguments: Sequence[Any]
-) -> Rows:
-    """Return the rows of one statement; raise the driver's own errors."""
-    if dialect.name == "sqlite":
-        return await driver.execute_fetchall(sql, arguments)
-    return await driver.fetch(sql, *arguments)
-
-
 class RawReadPool:
     """Up to `count` connections of `engine`, checked out of its own pool once and kept.
 
@@ -159,7 +150,10 @@ class RawReadPool:
         try:
             connection, driver = self.idle.pop() if self.idle else await self._connect()
             try:
-                rows = await run_on_driver(driver, self.engine.dialect, sql, arguments)
+                if self.engine.dialect.name == "sqlite":
+                    rows = await driver.execute_fetchall(sql, arguments)
+                else:
+                    rows = await driver.fetch(sql, *arguments)
             except BaseException:
                 # Cancellation, too, leaves a connection in an unknown state.
                 await connection.invalidate()

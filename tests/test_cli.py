@@ -33,12 +33,12 @@ def test_an_operator_makes_the_database_and_an_account() -> None:
     made = microblog_process(
         "user", "create", "susan", "susan@example.com", "--password", "correct horse"
     )
-    assert (made.returncode, made.stdout) == (0, "Made the account susan.\n")
+    assert (made.returncode, made.stdout) == (0, "Created the account susan.\n")
     again = microblog_process(
         "user", "create", "SUSAN", "other@example.com", "--password", "correct horse"
     )
     assert again.returncode == 1
-    assert "Somebody has this username already." in again.stderr
+    assert "Another account has this username." in again.stderr
     short = microblog_process("user", "create", "tom", "tom@example.com", "--password", "short")
     assert "password: Too short: at least 8 characters." in short.stderr
     assert "susan\tsusan@example.com" in microblog_process("user", "list").stdout

@@ -10,7 +10,7 @@ from quart import Quart
 from sqlalchemy import func, select
 
 from app import email, mail, outbox
-from app.accounts import credentials
+from app.accounts import service
 from app.accounts.models import User
 from app.database import reading, writing
 from app.outbox.models import Delivery
@@ -143,7 +143,7 @@ async def test_a_mail_is_part_of_the_block_it_is_sent_in(susan: User, send: Send
 
 async def test_a_reset_asked_by_the_page_and_by_the_function_is_one_mail(susan: User) -> None:
     await email.send_password_reset_email(susan)
-    await credentials.request_reset("SUSAN@example.com")
+    await service.request_reset("SUSAN@example.com")
     with mail.record_messages() as sent:
         await outbox.drain()
     assert [message.subject for message in sent] == ["[Microblog] Reset Your Password"]

@@ -51,23 +51,13 @@ ALLOWED = {
 }
 
 # The modules of a feature that may know of the request; a feature of one file is its own routes.
-ROUTES = {"routes", "auth"}
+ROUTES = {"routes", "account_routes", "auth"}
 
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
-    *("routes", "owner", "links", "cli", "auth", "throttle", "forms"),
-    *(
-        "departure",
-        "credentials",
-        "registrations",
-        "service",
-        "sessions",
-        "devices",
-        "emails",
-        "proof",
-        "twins",
-    ),
-    *("queries", "models", "tokens", "passwords", "password_worker"),
+    *("routes", "account_routes", "cli", "auth", "throttle", "forms"),
+    *("service", "sessions", "devices", "emails", "queries"),
+    *("models", "tokens", "passwords", "password_worker", "password_policy", "names"),
 ]
 
 

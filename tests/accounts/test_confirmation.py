@@ -19,7 +19,7 @@ from tests.clients import Page, Visitor
 from tests.factories import count, logged_in, make_user
 from tests.inspection import bodies, link_to
 
-CHECK = "Check your email: follow the link there to finish your registration."
+CHECK = "Check your email and follow the link to finish your registration."
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from tests.factories import make_user
 from tests.inspection import bodies, reset_link
 
 NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
-CHECK_EMAIL = "Check your email for the instructions to reset your password"
+CHECK_EMAIL = [
+    "Check your email for the instructions to reset your password",
+    "If an account uses this address, a link is on its way. "
+    "You can ask for another one in a minute.",
+]
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ async def request_reset(visitor: Visitor, address: str = "susan@example.com") ->
     with mail.record_messages() as sent:
         page = await visitor.submit("/reset_password_request", email=address)
         assert page.location == "/login"
-        assert (await visitor.get("/login")).flashes == [CHECK_EMAIL]
+        assert (await visitor.get("/login")).flashes == CHECK_EMAIL
         await outbox.drain()
     return sent
 
@@ -60,7 +64,7 @@ async def test_the_whole_way_back_in(visitor: Visitor) -> None:
     assert message.recipients == ["susan@example.com"]
     text, _ = bodies(message)
     assert text.startswith("Dear susan,")
-    assert text.rstrip().endswith("Sincerely,\n\nThe Microblog Team")
+    assert "\n\nSincerely,\n\nThe Microblog Team\n\nYou are receiving this because" in text
     link = reset_link(message.body)
     for body in bodies(message):
         assert f"http://127.0.0.1:8000{link}" in body
@@ -216,7 +220,7 @@ async def test_who_is_logged_in_can_ask_anew_after_a_dead_link(visitor: Visitor)
     assert f'action="{again}"' in page.text
     page = await visitor.submit(again, email="susan@example.com")
     assert page.location == "/login"
-    assert (await visitor.get("/index")).flashes == [CHECK_EMAIL]
+    assert (await visitor.get("/index")).flashes == CHECK_EMAIL
     with mail.record_messages() as sent:
         await outbox.drain()
     assert "[Microblog] Reset Your Password" in [message.subject for message in sent]

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app import mail, outbox
 from app.accounts import devices
-from app.accounts.browsers import describe
+from app.accounts.devices import describe
 from app.accounts.models import KnownDevice, LoginSession
 from app.database import reading
 from app.quart_mail import Message
@@ -49,7 +49,7 @@ async def test_each_session_is_shown_in_plain_words(app: Quart) -> None:
     await log_in_with(app, IPHONE)
     visitor = await log_in_with(app, FIREFOX)
     page = await visitor.get("/sessions")
-    assert page.title == "Your Sessions - Microblog"
+    assert page.title == "Sessions - Microblog"
     mine, other = rows(page)
     assert "Firefox on Linux" in mine
     assert "this one" in mine
@@ -76,7 +76,7 @@ async def test_one_session_is_ended(app: Quart) -> None:
     ended = await visitor.post("/sessions/end", csrf_token=page.token, session=ids(page)[1])
     assert ended.location == "/sessions"
     page = await visitor.get("/sessions")
-    assert page.flashes == ["That session has ended."]
+    assert page.flashes == ["The session has been ended."]
     assert len(rows(page)) == 1
     assert (await other.get("/index")).location == "/login?next=/index"
 
@@ -164,7 +164,7 @@ async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
 async def test_browsers_of_an_account_are_bounded(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "KEPT", 3)
+    monkeypatch.setattr(devices, "MAX_DEVICES", 3)
     await make_user("susan")
     for _ in range(6):
         await log_in_with(app, FIREFOX)
@@ -198,7 +198,7 @@ async def test_a_stale_button_ends_nothing_and_says_what_to_do(app: Quart, path:
     page = await visitor.post(path, csrf_token="stale", session="2")
     assert page.location == "/sessions"
     [said] = (await visitor.get("/sessions")).flashes
-    assert said.endswith("comes from an earlier login. Please press the button again.")
+    assert said == "This page had expired. Please try again."
     assert (await other.get("/index")).status == 200
 
 

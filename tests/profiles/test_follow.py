@@ -93,7 +93,7 @@ async def test_only_a_post_with_a_token_follows(app: Quart, verb: str) -> None:
         assert (await susan.get(f"/{verb}/{name}")).status == 405
         page = await susan.post(f"/{verb}/{name}", csrf_token="stale")
         assert page.status == 400
-        assert "press the button again" in page.text
+        assert "This page has expired. Please go back, reload it and try again." in page.text
     assert await follows() == [(me, mary)]
     assert david not in [pair[1] for pair in await follows()]
 

@@ -1,6 +1,6 @@
-"""Who asks: Quart-Auth's cookie carries the token of a login session, and this module reads it.
+"""Who sent a request: Quart-Auth's cookie holds the token of a login session.
 
-Views say `@login_required` or `@guests_only`, and ask `await visitor()`; templates see `current_user`.
+Views use `@login_required`, `@guests_only` and `await visitor()`; templates use `current_user`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from quart import (
 from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import Action, AuthUser, QuartAuth
 
-from app.accounts import browsers, devices, sessions
-from app.accounts.proof import Proved, hold
+from app.accounts import devices, sessions
+from app.accounts.service import VerifiedCredentials, lock_if_current
 from app.accounts.sessions import NOBODY, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
@@ -35,12 +35,12 @@ from app.web.templating import flash_once
 P = ParamSpec("P")
 View = Callable[P, Awaitable[ResponseReturnValue]]
 PLEASE_LOG_IN = "Please log in to access this page."
-NOT_SAVED = "You were not logged in any more, so what you sent was not saved."
-LOGGED_IN_ALREADY = "You are logged in as {} already."
+NOT_SAVED = "Your login had ended, so what you sent was not saved."
+ALREADY_LOGGED_IN = "You are already logged in as {}."
 
 
 class Authentication(QuartAuth):
-    """Quart-Auth with an async template context (its own is sync, so Quart would start a thread)."""
+    """Quart-Auth with an async template context; for its own, which is sync, Quart would start a thread."""
 
     async def _template_context(self) -> dict[str, Visitor]:  # type: ignore[override]
         try:
@@ -55,31 +55,31 @@ def init_app(app: Quart) -> None:
 
 
 async def visitor() -> Visitor:
-    """Return who asks, by one statement the first time in a request; NOBODY costs none."""
+    """Return who sent this request: one statement at the first call, none without a cookie."""
     if "visitor" not in g:
         token = _extension().load_user().auth_id
-        g.visitor = NOBODY  # also for the 503 page: it does not wait for the database once more
+        g.visitor = NOBODY  # so that the 503 page does not query the database again
         if token:
             g.visitor = await sessions.find(token)
         if token and not g.visitor.is_authenticated:
             _extension().logout_user()
         elif sessions.is_stale(g.visitor):
             current_app.add_background_task(sessions.touch, g.visitor)
-    found: Visitor = g.visitor
-    return found
+    me: Visitor = g.visitor
+    return me
 
 
-async def log_in(proved: Proved, *, remember: bool) -> None:
-    """Start a session for this browser, which has none, and note the browser as the account's.
+async def log_in(credentials: VerifiedCredentials, *, remember: bool) -> None:
+    """Start a session for this browser and record it as one of the account's.
 
-    Raises Outdated when what was proved does not hold any more.
+    Raises service.OutdatedCredentials.
     """
     user_agent = request.headers.get("User-Agent", "")
     device = known_device() or devices.make_token()
     async with writing() as session:
-        await hold(session, proved)
-        token = await sessions.start(proved.user_id, remember=remember, user_agent=user_agent)
-        await devices.welcome(session, proved.user_id, device, user_agent)
+        await lock_if_current(session, credentials)
+        token = await sessions.start(credentials.user_id, remember=remember, user_agent=user_agent)
+        await devices.record_login(session, credentials.user_id, device, user_agent)
     action = Action.WRITE_PERMANENT if remember else Action.WRITE
     _extension().login_user(AuthUser(token, action))
     csrf.renew()
@@ -88,17 +88,17 @@ async def log_in(proved: Proved, *, remember: bool) -> None:
 
 def browser_name() -> str:
     """Return the browser and system of this request in words, such as "Firefox on Linux"."""
-    return browsers.describe(request.headers.get("User-Agent", ""))
+    return devices.describe(request.headers.get("User-Agent", ""))
 
 
 def known_device() -> str | None:
-    """Return the token in this browser's device cookie, if it has one."""
+    """Return the token in this browser's device cookie, or None."""
     token = request.cookies.get(current_app.config["DEVICE_COOKIE_NAME"], "")
     return token if devices.is_token(token) else None
 
 
 def _keep_device(token: str) -> None:
-    """Let this browser keep `token` in a cookie of its own."""
+    """Set this browser's device cookie."""
     config = current_app.config
 
     @after_this_request
@@ -106,7 +106,7 @@ def _keep_device(token: str) -> None:
         response.set_cookie(
             config["DEVICE_COOKIE_NAME"],
             token,
-            max_age=int(devices.FORGOTTEN_AFTER.total_seconds()),
+            max_age=int(devices.LIFETIME.total_seconds()),
             secure=config["SESSION_COOKIE_SECURE"],
             httponly=True,
             samesite="Lax",
@@ -115,7 +115,7 @@ def _keep_device(token: str) -> None:
 
 
 async def log_out() -> None:
-    """End this browser's session on the server, and take its cookie back."""
+    """End this browser's session and delete its cookie."""
     me = await visitor()
     if me.is_authenticated:
         log_event("logout", user=me.id)
@@ -126,20 +126,20 @@ async def log_out() -> None:
 
 
 def login_required(view: View[P]) -> View[P]:
-    """Send visitors who are not logged in to the login page, and from there back."""
+    """Send guests to the login page, and back here after their login."""
 
-    def here(*args: P.args, **kwargs: P.kwargs) -> str:
+    def this_page(*args: P.args, **kwargs: P.kwargs) -> str:
         path = quote(request.path, errors="replace")
         query = request.query_string.decode("ascii", "replace")
         return f"{path}?{query}" if query else path
 
-    return login_required_from(here)(view)
+    return login_required_from(this_page)(view)
 
 
-def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[P]]:
-    """Send visitors who are not logged in to the login page, and from there to what `way_back` returns.
+def login_required_from(return_path: Callable[P, str]) -> Callable[[View[P]], View[P]]:
+    """Send guests to the login page, and after their login to the path that `return_path` returns.
 
-    For views that only take a POST: a browser comes back with a GET.
+    For views that accept only POST: a browser comes back with GET.
     """
 
     def guard(view: View[P]) -> View[P]:
@@ -150,7 +150,7 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
             if request.method in UNSAFE_METHODS:
                 await flash(NOT_SAVED, "warning")
             await flash_once(PLEASE_LOG_IN)
-            return redirect(url_for("accounts.login", next=way_back(*args, **kwargs)))
+            return redirect(url_for("accounts.login", next=return_path(*args, **kwargs)))
 
         return guarded
 
@@ -158,14 +158,14 @@ def login_required_from(way_back: Callable[P, str]) -> Callable[[View[P]], View[
 
 
 def guests_only(view: View[P]) -> View[P]:
-    """Send visitors who are logged in to the timeline; who sent a form is told why it did nothing."""
+    """Send logged-in visitors to the timeline; a flash explains why a form they sent had no effect."""
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         me = await visitor()
         if me.is_authenticated:
             if request.method == "POST":
-                await flash(LOGGED_IN_ALREADY.format(me.username), "warning")
+                await flash(ALREADY_LOGGED_IN.format(me.username), "warning")
             return redirect("/index")
         return await view(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""`microblog user`: accounts from the command line."""
+"""The command `microblog user`: create and list accounts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from app.database import reading
 
 @click.group()
 def user() -> None:
-    """Make and list accounts."""
+    """Create and list accounts."""
 
 
 def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Refuse what the form would, before the password is asked for."""
+    """Refuse an invalid address before prompting for the password."""
     try:
         validate_email(value.strip(), check_deliverability=False)
     except EmailNotValidError:
@@ -32,10 +32,10 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
 @user.command()
 @click.argument("username")
 @click.argument("email", callback=_address)
-@click.password_option(help="Asked for when not given.")
+@click.password_option(help="Prompted for if not given.")
 @inside_app
 async def create(app: Quart, username: str, email: str, password: str) -> None:
-    """Make an account called USERNAME with the address EMAIL."""
+    """Create an account called USERNAME with the address EMAIL."""
     fields = {"username": username, "email": email, "password": password, "password2": password}
     form = RegistrationForm(MultiDict(fields), meta={"csrf": False})
     if not form.validate():
@@ -48,9 +48,9 @@ async def create(app: Quart, username: str, email: str, password: str) -> None:
         )
     except service.Taken as error:
         raise click.ClickException(
-            f"Somebody has this {' and this '.join(sorted(error.fields))} already."
+            f"Another account has this {' and this '.join(sorted(error.fields))}."
         ) from None
-    click.echo(f"Made the account {form.username.data}.")
+    click.echo(f"Created the account {form.username.data}.")
 
 
 @user.command("list")

@@ -1,8 +1,8 @@
-"""The browsers that an account has logged in from, known by a cookie that says nothing but a random token.
+"""The browsers that an account has logged in from, recognized by a cookie with a random token.
 
-Logging in from another one is told to the owner by mail; a known one keeps getting in while others guess
-(OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). Addresses and places are not kept: a browser
-that forgets its cookies is a new one.
+A login from a new browser is reported to the owner by mail, and a known browser can log in while others
+guess passwords (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). Neither addresses nor
+locations are stored: a browser that loses its cookies counts as new.
 """
 
 from __future__ import annotations
@@ -14,17 +14,41 @@ from hashlib import sha256
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import browsers, emails
+from app.accounts import emails
 from app.accounts.models import KnownDevice, User
 from app.database import reading
 
-KEPT = 30
-"""Browsers kept per account, those seen last."""
+MAX_DEVICES = 30
+"""Browsers kept per account: those used last."""
 
-FORGOTTEN_AFTER = timedelta(days=400)
-"""What browsers cap a cookie's life at."""
+LIFETIME = timedelta(days=400)
+"""The longest life that browsers give a cookie."""
 
 TOKEN_LENGTH = 43
+
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Vivaldi/", "Vivaldi"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chromium/", "Chromium"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+SYSTEMS = (
+    ("iPhone", "an iPhone"),
+    ("iPad", "an iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Windows", "Windows"),
+    ("Macintosh", "a Mac"),
+    ("Linux", "Linux"),
+)
+"""Parts of User-Agent headers and their names; the first match wins, since most browsers also name others."""
 
 
 def make_token() -> str:
@@ -37,6 +61,11 @@ def is_token(text: str) -> bool:
     return len(text) == TOKEN_LENGTH and text.isascii()
 
 
+def digest(token: str) -> str:
+    """Return what is stored of `token`: its SHA-256."""
+    return sha256(token.encode()).hexdigest()
+
+
 async def is_known(token: str, username: str) -> bool:
     """Return whether the account called `username` has logged in from the browser of `token` before."""
     statement = (
@@ -44,7 +73,7 @@ async def is_known(token: str, username: str) -> bool:
         .join(User, User.id == KnownDevice.user_id)
         .where(
             KnownDevice.digest == digest(token),
-            KnownDevice.seen_at > datetime.now(UTC) - FORGOTTEN_AFTER,
+            KnownDevice.seen_at > datetime.now(UTC) - LIFETIME,
             User.named(username),
         )
     )
@@ -52,42 +81,48 @@ async def is_known(token: str, username: str) -> bool:
         return (await connection.execute(statement)).first() is not None
 
 
-async def welcome(session: AsyncSession, user_id: int, token: str, user_agent: str) -> None:
-    """Note that the account has logged in from the browser of `token`, and tell its owner of a new one.
+async def record_login(session: AsyncSession, user_id: int, token: str, user_agent: str) -> None:
+    """Store that the account has logged in from the browser of `token`, and report a new one to its owner.
 
-    The first browser of an account is no news.
+    The first browser of an account is not reported.
     """
     now = datetime.now(UTC)
-    own = KnownDevice.user_id == user_id
+    is_own = KnownDevice.user_id == user_id
     known = await session.scalar(
         update(KnownDevice)
-        .where(own, KnownDevice.digest == digest(token))
+        .where(is_own, KnownDevice.digest == digest(token))
         .values(seen_at=now)
         .returning(KnownDevice.id)
     )
     if known is not None:
         return
-    has_others = await session.scalar(select(exists().where(own)))
+    has_others = await session.scalar(select(exists().where(is_own)))
     session.add(KnownDevice(user_id=user_id, digest=digest(token), seen_at=now))
     await session.flush()
     if has_others:
-        await _forget(session, user_id, now - FORGOTTEN_AFTER)
-        name = browsers.describe(user_agent)
+        await _delete_old(session, user_id, now - LIFETIME)
+        name = describe(user_agent)
         await emails.NewLogin(user_id, name, now.isoformat(timespec="minutes")).post(session)
 
 
-def digest(token: str) -> str:
-    """Return what is kept of `token`."""
-    return sha256(token.encode()).hexdigest()
+def describe(user_agent: str) -> str:
+    """Return the browser and system that a User-Agent header names, such as "Firefox on Linux"."""
+    browser = next((name for part, name in BROWSERS if part in user_agent), "")
+    system = next((name for part, name in SYSTEMS if part in user_agent), "")
+    if browser and system:
+        return f"{browser} on {system}"
+    if browser or system:
+        return browser or f"A browser on {system}"
+    return "An unknown browser"
 
 
-async def _forget(session: AsyncSession, user_id: int, before: datetime) -> None:
-    """Forget the account's browsers not seen since `before`, and all but the KEPT that were seen last."""
+async def _delete_old(session: AsyncSession, user_id: int, before: datetime) -> None:
+    """Delete the account's browsers not seen since `before`, and all but the MAX_DEVICES used last."""
     kept = (
         select(KnownDevice.id)
         .where(KnownDevice.user_id == user_id)
         .order_by(KnownDevice.seen_at.desc(), KnownDevice.id.desc())
-        .limit(KEPT)
+        .limit(MAX_DEVICES)
     )
     await session.execute(
         delete(KnownDevice).where(

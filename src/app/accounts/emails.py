@@ -168,7 +168,7 @@ class ConfirmRegistration(Email):
         registration = await queries.find_registration(self.registration_id)
         if registration is None:
             return None
-        owners = await queries.owners_of(registration.email)
+        owners = await queries.find_owners(registration.email)
         if owners:
             return await _address_taken(request, owners)
         token = tokens.mint(
@@ -215,7 +215,7 @@ class ChangeEmail(Email):
         account = await queries.find(self.user_id)
         if account is None or account.credentials_version != self.version:
             return None
-        owners = await queries.owners_of(self.address)
+        owners = await queries.find_owners(self.address)
         if any(owner.id != account.id for owner in owners):
             return await _address_taken(request, owners)
         token = tokens.mint(

@@ -17,9 +17,9 @@ from wtforms.validators import (
     StopValidation,
 )
 
-from app.accounts.common_passwords import is_common, is_one_of
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
+from app.accounts.password_policy import is_common, is_one_of
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.forms import (
     REQUIRED,

@@ -1,7 +1,7 @@
-"""The tables of accounts: people, whom they follow, their login sessions and browsers, who waits to join.
+"""The tables of accounts: users, followers, login sessions, known browsers, and waiting registrations.
 
-Names and columns of `user` and `followers` are those of Microblog v0.10; what is added is nullable or has
-a default, so that rows written by Microblog itself stay good.
+The names and columns of `user` and `followers` are those of Microblog v0.10. Added columns are nullable or
+have a default, so that rows written by Microblog itself stay valid.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ EMAIL_LENGTH = 120
 ABOUT_ME_LENGTH = 140
 CANONICAL_LENGTH = 255
 USER_AGENT_LENGTH = 255
-VERSIONS = 2**30
+MAX_INITIAL_VERSION = 2**30
 
-Given = str | BindParameter[str]
-"""Text to look for: itself, or its place in a `Query`."""
+Text = str | BindParameter[str]
+"""Text to compare with: the text itself, or its parameter in a `Query`."""
 
 followers = Table(
     "followers",
@@ -53,16 +53,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _any_version() -> int:
-    return secrets.randbelow(VERSIONS)
+def _random_version() -> int:
+    return secrets.randbelow(MAX_INITIAL_VERSION)
 
 
 class User(Base):
     """A person with an account.
 
-    `credentials_version` rises with every change of password or address: reset links and sessions made
-    for an older one are over. It starts anywhere: SQLite may give the id of a deleted account to a new one,
-    for which links of the old one must not be good.
+    `credentials_version` rises with every change of password or address, which ends reset links and sessions
+    made for an older one. It starts at a random number: SQLite may reuse the id of a deleted account, whose
+    links must not be valid for the new one.
     """
 
     __tablename__ = "user"
@@ -79,33 +79,33 @@ class User(Base):
     email_canonical: Mapped[str | None] = mapped_column(
         String(CANONICAL_LENGTH), index=True, unique=True
     )
-    credentials_version: Mapped[int] = mapped_column(default=_any_version, server_default="0")
+    credentials_version: Mapped[int] = mapped_column(default=_random_version, server_default="0")
 
     def __repr__(self) -> str:
         return f"<User {self.username}>"
 
     @classmethod
-    def named(cls, name: Given, folded: Given = "") -> ColumnElement[bool]:
-        """Return the condition that an account is called `name`, as written or folded.
+    def named(cls, name: Text, folded: Text = "") -> ColumnElement[bool]:
+        """Return the condition that an account is called `name`, exactly or in canonical form.
 
-        `folded`: the folded name, for a `name` that is bound only later.
+        `folded`: the canonical name, for a `name` that is a parameter.
         """
         folded = canonical(name) if isinstance(name, str) else folded
         return or_(cls.username == name, cls.username_canonical == folded)
 
     @classmethod
     def addressed(cls, address: str) -> ColumnElement[bool]:
-        """Return the condition that an account has `address`, as written or folded."""
+        """Return the condition that an account has `address`, exactly or in canonical form."""
         return or_(cls.email == address, cls.email_canonical == canonical(address))
 
     async def set_password(self, password: str) -> None:
-        """Store the hash of `password` in this object and end what was made for the old one.
+        """Set the password of this object, and end links and sessions made for the old one.
 
-        Raises passwords.Busy when too many wait for hashing.
+        Raises passwords.Busy when the queue for hashing is full.
         """
         self.password_hash = await passwords.generate(password)
-        if self.credentials_version is None:  # a new object: where it starts is not to be guessed
-            self.credentials_version = _any_version()
+        if self.credentials_version is None:  # a new object
+            self.credentials_version = _random_version()
         self.credentials_version += 1
 
     async def check_password(self, password: str) -> bool:
@@ -113,12 +113,12 @@ class User(Base):
         return await passwords.matches(self.password_hash, password)
 
     def get_reset_password_token(self, expires_in: float = 600) -> str:
-        """Return a token that lets its bearer set a new password once, within `expires_in` seconds."""
+        """Return a token for setting a new password once, within `expires_in` seconds."""
         return tokens.mint(tokens.RESET, self.id, self.credentials_version, expires_in=expires_in)
 
     @staticmethod
     async def verify_reset_password_token(token: str) -> User | None:
-        """Return the account that `token` may still reset, or None for any that is not good."""
+        """Return the account whose password `token` can reset, or None if it is not valid."""
         try:
             claim = tokens.read(tokens.RESET, token)
         except tokens.InvalidToken:
@@ -137,7 +137,7 @@ class User(Base):
 
 
 class LoginSession(Base):
-    """One browser in which a person is logged in; of its token only the SHA-256 is kept."""
+    """A browser that is logged in; only the SHA-256 of its token is stored."""
 
     __tablename__ = "login_session"
 
@@ -152,7 +152,7 @@ class LoginSession(Base):
 
 
 class KnownDevice(Base):
-    """A browser that an account has logged in from: the SHA-256 of its random cookie, and when last."""
+    """A browser that an account has logged in from: the SHA-256 of its random cookie, and the last time."""
 
     __tablename__ = "known_device"
     __table_args__ = (UniqueConstraint("user_id", "digest"),)
@@ -164,9 +164,9 @@ class KnownDevice(Base):
 
 
 class Registration(Base):
-    """Who wants to join while CONFIRM_EMAIL is on: no account before the address is confirmed.
+    """A registration that becomes an account when its address is confirmed (CONFIRM_EMAIL).
 
-    Ids are never given twice, so that a link is for one registration only.
+    Ids are never reused, so that a link is for one registration only.
     """
 
     __tablename__ = "registration"
@@ -179,10 +179,10 @@ class Registration(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-def exact_first(column: InstrumentedAttribute[str], text: Given) -> ColumnElement[int]:
-    """Return the order of accounts `named` or `addressed` so: who has exactly `text` in `column` is first.
+def exact_first(column: InstrumentedAttribute[str], text: Text) -> ColumnElement[int]:
+    """Return an ORDER BY term that puts the account with exactly `text` in `column` first.
 
-    Old databases may hold names, and addresses, that differ only by case; each is reached by its exact form.
+    In old databases names or addresses may differ only by case; each is reached by its exact form.
     """
     return case((column == text, 0), else_=1)
 
@@ -196,4 +196,4 @@ def _fold_username(user: User, value: str, old: Any, initiator: object) -> None:
 def _fold_email(user: User, value: str, old: Any, initiator: object) -> None:
     user.email_canonical = canonical(value)
     if isinstance(old, str) and old != value and user.credentials_version is not None:
-        user.credentials_version += 1  # links in the mails to the old address are over
+        user.credentials_version += 1  # ends links that were mailed to the old address

@@ -17,21 +17,21 @@ CACHED_PATHS = 10_000
 
 
 def init_app(app: Quart) -> None:
-    """Let templates call `person_path(page, username)`."""
+    """Give templates the function `person_path`."""
     app.jinja_env.globals["person_path"] = person_path
 
 
 def normalize(text: str) -> str:
-    """Return `text` without white space around it and in NFKC, where it is short enough for a name."""
+    """Return `text` stripped and in NFKC; text that is too long for a name is only stripped."""
     text = text.strip()
     return text if len(text) > MAX_FOLDED_LENGTH else unicodedata.normalize("NFKC", text).strip()
 
 
 def canonical(text: str) -> str:
-    """Return `text` folded so that case and look-alike variants coincide (NFKC, then casefold).
+    """Return the form in which two names or addresses are compared: NFKC, then casefolded.
 
-    Text that is too long for any name or address only loses its case: it is nobody's. Only for comparing
-    and for keys: mail goes to the address as stored, never to a typed or folded one (CVE-2019-19844).
+    Text that is too long for any name or address is only casefolded. Use the result for comparisons and keys
+    only: mail goes to the address as stored, never to a typed or folded one (CVE-2019-19844).
     """
     text = text.strip()
     if len(text) > MAX_FOLDED_LENGTH:
@@ -43,8 +43,8 @@ def canonical(text: str) -> str:
 def person_path(page: str, username: str) -> str:
     """Return the path of `page` ("user", "follow", "unfollow") for the person called `username`.
 
-    Names like ".." or "a//b", of old databases, do not survive in a path: browsers take dots out (RFC 3986
-    5.2.4), servers merge slashes. They are named in the query.
+    Names like ".." or "a//b" in old databases go into the query: browsers remove dot segments from paths
+    (RFC 3986 5.2.4), and servers merge slashes.
     """
     if DOT_SEGMENTS.isdisjoint(username.split("/")):
         return f"/{page}/{quote(username)}"
@@ -52,9 +52,9 @@ def person_path(page: str, username: str) -> str:
 
 
 def avatar_url(email: str, size: int) -> str:
-    """Return the address of the picture for `email`, `size` pixels square.
+    """Return the URL of the picture for `email`, `size` pixels square.
 
-    It is Gravatar's, or with AVATARS=local drawn here; both go by the MD5 of the lower-cased address
+    Gravatar's, or this site's with AVATARS=local; both use the MD5 of the lower-cased address
     (docs.gravatar.com).
     """
     digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()

@@ -1,11 +1,14 @@
-"""The pages of accounts."""
+"""The pages on which people register, log in and out, and follow the links in their mails.
+
+Only POST uses a link up: mail scanners follow links by GET.
+"""
 
 from __future__ import annotations
 
 from quart import current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
-from app.accounts import credentials, registrations, service, throttle, tokens
+from app.accounts import service, throttle, tokens
 from app.accounts.auth import browser_name, guests_only, known_device, log_in, log_out, visitor
 from app.accounts.forms import (
     LoginForm,
@@ -13,8 +16,6 @@ from app.accounts.forms import (
     ResetPasswordForm,
     ResetPasswordRequestForm,
 )
-from app.accounts.links import REGISTERED
-from app.accounts.proof import NotProved
 from app.web import limits
 from app.web.forms import EmptyForm
 from app.web.request_log import log_event
@@ -25,13 +26,21 @@ REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
-CONFIRM_FIRST = "Check your email: follow the link there to finish your registration."
+REGISTERED = "Congratulations, you are now a registered user!"
+CONFIRM_FIRST = "Check your email and follow the link to finish your registration."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
+LINK_ON_ITS_WAY = (
+    "If an account uses this address, a link is on its way. "
+    "You can ask for another one in a minute."
+)
 RESET_DONE = "Your password has been reset."
-LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
+RESET_LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
+LINK_NOT_VALID = "That link is not valid any more."
+EMAIL_CHANGED = "Your email address is now {}."
+NAME_TAKEN = "Somebody else has taken that name or address in the meantime. Please register again."
 
-ASK_HERE = "/reset_password_request"
-ASK_AGAIN = f"{ASK_HERE}?again=1"
+REQUEST_PATH = "/reset_password_request"
+REQUEST_AGAIN_PATH = f"{REQUEST_PATH}?again=1"
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -39,19 +48,19 @@ blueprint = Blueprint("accounts", __name__)
 @blueprint.route("/login", methods=["GET", "POST"])
 @guests_only
 async def login() -> ResponseReturnValue:
-    """Log somebody in, and bring them where they wanted to go."""
+    """Log a guest in, and go to the page they came for."""
     form = await LoginForm.from_request()
     target = safe_path(request.args.get("next"))
     if form.validate_on_submit():
         counted = await throttle.count_login(form.username.data, known_device())
         try:
-            proved = await service.authenticate(form.username.data, form.password.data)
-            await log_in(proved, remember=form.remember_me.data)
-        except NotProved as error:
+            credentials = await service.authenticate(form.username.data, form.password.data)
+            await log_in(credentials, remember=form.remember_me.data)
+        except service.InvalidCredentials as error:
             log_event("login_failed", user=error.user_id)
             await flash(INVALID_LOGIN, "danger")
         else:
-            log_event("login", user=proved.user_id)
+            log_event("login", user=credentials.user_id)
             await limits.clear(*counted)
             return redirect(target or "/index")
     page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
@@ -72,31 +81,59 @@ async def logout() -> ResponseReturnValue:
 @blueprint.route("/register", methods=["GET", "POST"])
 @guests_only
 async def register() -> ResponseReturnValue:
-    """Make an account."""
+    """Create an account, or with CONFIRM_EMAIL a registration that waits for its link."""
     form = await RegistrationForm.from_request()
     if form.validate_on_submit():
         await limits.count((REGISTRATIONS_PER_PEER, f"register:{client_address()}"))
-        confirming = current_app.config["CONFIRM_EMAIL"]
-        register_ = registrations.request if confirming else service.register
+        confirm = current_app.config["CONFIRM_EMAIL"]
+        action = service.request_registration if confirm else service.register
         try:
-            user_id = await register_(
+            user_id = await action(
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
             form.refuse_taken(error.fields)
         else:
-            log_event("registration_asked" if confirming else "registered", user=user_id)
-            await flash(CONFIRM_FIRST if confirming else REGISTERED, "success")
+            log_event("registration_asked" if confirm else "registered", user=user_id)
+            await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
     return page, form.status
 
 
-@blueprint.route(ASK_HERE, methods=["GET", "POST"])
-async def reset_password_request() -> ResponseReturnValue:
-    """Take a request for a reset link: one answer for every address.
+@blueprint.route("/confirm/<token>", methods=["GET", "POST"])
+async def confirm_registration(token: str) -> ResponseReturnValue:
+    """Create the account of a registration whose link was followed."""
+    form, me = await EmptyForm.from_request(), await visitor()
+    home = "/index" if me.is_authenticated else "/login"
+    try:
+        username = await service.check_registration(token)
+        if form.validate_on_submit():
+            await throttle.count_link("confirm")
+            log_event("registered", user=await service.confirm_registration(token))
+            await flash(REGISTERED, "success")
+            return redirect(home)
+    except tokens.InvalidToken:
+        log_event("registration_link_refused")
+        await flash(LINK_NOT_VALID, "warning")
+        return redirect(home)
+    except service.Taken:
+        await flash(NAME_TAKEN, "warning")
+        return redirect("/register")
+    page = await render_template(
+        "accounts/confirm_registration.html",
+        title="Confirm Your Address",
+        form=form,
+        username=username,
+    )
+    return page, form.status
 
-    For guests, and for whoever is logged in but has just followed a link that is over.
+
+@blueprint.route(REQUEST_PATH, methods=["GET", "POST"])
+async def reset_password_request() -> ResponseReturnValue:
+    """Accept a request for a reset link, with the same answer for every address.
+
+    For guests, and for logged-in visitors whose reset link was not valid.
     """
     again = "again" in request.args
     if not again and (await visitor()).is_authenticated:
@@ -104,42 +141,66 @@ async def reset_password_request() -> ResponseReturnValue:
     form = await ResetPasswordRequestForm.from_request()
     if form.validate_on_submit():
         await limits.count((RESETS_PER_PEER, f"reset:{client_address()}"))
-        await credentials.request_reset(form.email.data)
+        await service.request_reset(form.email.data)
         log_event("reset_asked")
         await flash(CHECK_EMAIL)
+        await flash(LINK_ON_ITS_WAY)
         return redirect("/login")
     page = await render_template(
         "accounts/reset_password_request.html",
         title="Reset Password",
         form=form,
-        action=ASK_AGAIN if again else ASK_HERE,
+        action=REQUEST_AGAIN_PATH if again else REQUEST_PATH,
     )
     return page, form.status
 
 
 @blueprint.route("/reset_password/<token>", methods=["GET", "POST"])
 async def reset_password(token: str) -> ResponseReturnValue:
-    """Let the bearer of a good link choose a new password; only POST uses the link up."""
+    """Let a visitor with a valid reset link choose a new password."""
     try:
-        owner = await credentials.check_reset(token)
-        form = await ResetPasswordForm.from_request(names=(owner.username, owner.email))
+        user = await service.check_reset(token)
+        form = await ResetPasswordForm.from_request(names=(user.username, user.email))
         if form.validate_on_submit():
             await throttle.count_link("reset")
-            user_id = await credentials.reset_password(
-                token, form.password.data, device=browser_name()
-            )
+            user_id = await service.reset_password(token, form.password.data, device=browser_name())
             log_event("password_reset", user=user_id)
             await flash(RESET_DONE, "success")
             return redirect("/login")
     except tokens.InvalidToken:
         log_event("reset_link_refused")
-        await flash(LINK_NOT_VALID, "warning")
+        await flash(RESET_LINK_NOT_VALID, "warning")
         is_guest = not (await visitor()).is_authenticated
-        return redirect(ASK_HERE if is_guest else ASK_AGAIN)
+        return redirect(REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH)
     page = await render_template(
         "accounts/reset_password.html",
         title="Reset Your Password",
         form=form,
-        username=owner.username,
+        username=user.username,
+    )
+    return page, form.status
+
+
+@blueprint.route("/change_email/<token>", methods=["GET", "POST"])
+async def confirm_email_change(token: str) -> ResponseReturnValue:
+    """Set a new address whose confirmation link was followed."""
+    form, me = await EmptyForm.from_request(), await visitor()
+    home = "/account" if me.is_authenticated else "/login"
+    try:
+        address = await service.check_email_change(token)
+        if form.validate_on_submit():
+            await throttle.count_link("change-email")
+            user_id = await service.change_email(
+                token, keep_session=me.session_id, device=browser_name()
+            )
+            log_event("email_changed", user=user_id)
+            await flash(EMAIL_CHANGED.format(address), "success")
+            return redirect(home)
+    except tokens.InvalidToken:
+        log_event("email_link_refused")
+        await flash(LINK_NOT_VALID, "warning")
+        return redirect(home)
+    page = await render_template(
+        "accounts/confirm_email.html", title="Confirm Your Address", form=form, address=address
     )
     return page, form.status

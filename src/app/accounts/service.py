@@ -1,71 +1,398 @@
-"""What accounts can do: come into being, and be proved."""
+"""What people do with accounts: register, log in, reset and change their credentials, and delete the account.
+
+Links and notices are posted to the outbox in the transaction of the change that they are about. Functions
+that hash a password raise `passwords.Busy` when the queue for hashing is full. `device` is the browser that
+sent the request, such as "Firefox on Linux", for the notice to the owner; "" if unknown.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Column, RowMapping, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
-from app.accounts import emails, passwords, queries
-from app.accounts.models import User
-from app.accounts.proof import NotProved, Proved
-from app.database import writing
+from app import outbox
+from app.accounts import emails, passwords, queries, sessions, tokens
+from app.accounts.models import Registration, User
+from app.accounts.names import canonical
+from app.database import Base, writing
+
+LINK_OUTDATED = "the token was used, or the account has changed"
+REGISTRATION_OVER = "the registration was confirmed, or has expired"
 
 
 class Taken(ValueError):
-    """A name or address that somebody has; `fields` says which: "username", "email" or both."""
+    """A name or address that belongs to another account; `fields` has "username", "email" or both."""
 
     def __init__(self, fields: frozenset[str]) -> None:
         super().__init__(f"taken: {', '.join(sorted(fields))}")
         self.fields = fields
 
 
-async def register(*, username: str, email: str, password: str) -> int:
-    """Store a new account and the mail that tells the administrator, and return its id.
+class WrongPassword(ValueError):
+    """The current password is wrong, or the account was changed at the same time."""
 
-    Raises Taken when the name or address is somebody's, also at the same instant, and passwords.Busy.
-    What is taken costs no hash; among those at the same instant the insert decides.
+
+class InvalidCredentials(ValueError):
+    """No account has this name and password; `user_id`: the account with the name, if there is one."""
+
+    def __init__(self, user_id: int | None) -> None:
+        super().__init__(f"invalid credentials for account {user_id}")
+        self.user_id = user_id
+
+
+class OutdatedCredentials(InvalidCredentials):
+    """The password or address was changed, or the account deleted, after the password was checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCredentials:
+    """An account whose password was checked, and the `credentials_version` it was checked for."""
+
+    user_id: int
+    version: int
+
+
+# Registering
+
+
+async def register(*, username: str, email: str, password: str) -> int:
+    """Store a new account, tell the administrator, and return the account's id.
+
+    Raises Taken. A taken name or address costs no hash; between simultaneous requests the insert decides.
     """
-    if taken := await queries.taken(username, email):
+    if taken := await queries.taken_fields(username, email):
         raise Taken(taken)
     user = User(username=username, email=email, password_hash=await passwords.generate(password))
     try:
         async with writing() as session:
-            await add(session, user)
+            await _add(session, user)
     except IntegrityError as error:
-        raise Taken(await queries.taken(username, email)) from error
+        raise Taken(await queries.taken_fields(username, email)) from error
     return user.id
 
 
-async def add(session: AsyncSession, user: User) -> None:
-    """Store a new account, with its id, and the mail that tells the administrator.
+async def request_registration(*, username: str, email: str, password: str) -> None:
+    """Store a registration that becomes an account when its address is confirmed (CONFIRM_EMAIL).
 
-    Raises IntegrityError when the name or address is somebody's.
+    Free and taken addresses are treated alike: the address is looked up when the mail is rendered, which then
+    has either the link or the news that there is an account already. Raises Taken for a taken name: names are
+    public, and a waiting registration does not reserve its name. Expired registrations are deleted.
     """
+    if await queries.is_username_taken(username):
+        raise Taken(frozenset({"username"}))
+    password_hash = await passwords.generate(password)
+    now = datetime.now(UTC)
+    registration = Registration(
+        username=username,
+        email=email,
+        password_hash=password_hash,
+        expires_at=now + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS),
+    )
+    async with writing() as session:
+        await session.execute(delete(Registration).where(Registration.expires_at <= now))
+        session.add(registration)
+        await session.flush()
+        await emails.ConfirmRegistration(registration.id).post(session)
+
+
+async def check_registration(token: str) -> str:
+    """Return the name of the account that `token` can create; raises tokens.InvalidToken."""
+    claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
+    registration = await queries.find_registration(claim.subject)
+    if registration is None:
+        raise tokens.InvalidToken(REGISTRATION_OVER)
+    username: str = registration.username
+    return username
+
+
+async def confirm_registration(token: str) -> int:
+    """Create the account of the registration that `token` names, tell the administrator, and return its id.
+
+    Raises tokens.InvalidToken, and Taken when the name or address was taken in the meantime.
+    """
+    registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
+    try:
+        async with writing() as session:
+            user = User(**await _take_registration(session, registration_id))
+            await _add(session, user)
+    except IntegrityError as error:
+        raise Taken(frozenset({"username", "email"})) from error
+    return user.id
+
+
+async def _add(session: AsyncSession, user: User) -> None:
+    """Store a new account and post the mail to the administrator; raises IntegrityError when taken."""
     session.add(user)
     await session.flush()
     await emails.announce_new_user(session, user.username)
 
 
-async def authenticate(username: str, password: str) -> Proved:
-    """Return the account with this name and password, or raise NotProved, in the same time.
+async def _take_registration(session: AsyncSession, registration_id: int) -> RowMapping:
+    """Delete a registration and return its columns; raises tokens.InvalidToken."""
+    result = await session.execute(
+        delete(Registration)
+        .where(Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
+        .returning(Registration.username, Registration.email, Registration.password_hash)
+    )
+    registration = result.mappings().first()
+    if registration is None:
+        raise tokens.InvalidToken(REGISTRATION_OVER)
+    return registration
 
-    A hash made by an older method is brought up to today's. Raises passwords.Busy too.
+
+# Checking passwords
+
+
+async def authenticate(username: str, password: str) -> VerifiedCredentials:
+    """Return the account with this name and password, or raise InvalidCredentials, in the same time.
+
+    A hash made by an older method is replaced.
     """
     account = await queries.find_hash_by_name(username)
     stored = account.password_hash if account else None
     if not await passwords.matches(stored, password) or account is None:
-        raise NotProved(account.id if account else None)
+        raise InvalidCredentials(account.id if account else None)
     if not passwords.is_current(stored):
-        await _bring_up(account.id, stored, await passwords.generate(password))
-    return Proved(account.id, account.credentials_version)
+        await _replace_hash(account.id, stored, await passwords.generate(password))
+    return VerifiedCredentials(account.id, account.credentials_version)
 
 
-async def _bring_up(user_id: int, old: str | None, new: str) -> None:
-    """Replace the hash `old` by `new`, unless the password has changed meanwhile."""
+async def lock_if_current(session: AsyncSession, credentials: VerifiedCredentials) -> None:
+    """Lock the account until the transaction of `session` ends; raises OutdatedCredentials.
+
+    A reset can be completed while a login's password is being hashed: it ends every session, and none may
+    start after it with the old password.
+    """
+    statement = (
+        select(User.id)
+        .where(User.id == credentials.user_id, User.credentials_version == credentials.version)
+        .with_for_update()
+    )
+    if await session.scalar(statement) is None:
+        raise OutdatedCredentials(credentials.user_id)
+
+
+async def _check_current_password(user_id: int, password: str) -> int:
+    """Return the version of the account's credentials; raises WrongPassword."""
+    account = await queries.find_hash(user_id)
+    stored = account.password_hash if account else None
+    if not await passwords.matches(stored, password) or account is None:
+        raise WrongPassword("not the account's password")
+    version: int = account.credentials_version
+    return version
+
+
+async def _replace_hash(user_id: int, old: str | None, new: str) -> None:
+    """Replace the hash `old` by `new`, unless the password was changed in the meantime."""
     async with writing() as session:
         await session.execute(
             update(User)
             .where(User.id == user_id, User.password_hash == old)
             .values(password_hash=new)
         )
+
+
+# Setting passwords
+
+
+async def request_reset(address: str) -> None:
+    """Store a request for a reset mail; the address is looked up when the mail is rendered."""
+    async with writing() as session:
+        await emails.ResetPassword(address).post(session)
+
+
+async def check_reset(token: str) -> User:
+    """Return the account whose password `token` can reset, without using it up.
+
+    Raises tokens.InvalidToken.
+    """
+    user = await User.verify_reset_password_token(token)
+    if user is None:
+        raise tokens.InvalidToken("the token is invalid, was used or has expired")
+    return user
+
+
+async def reset_password(token: str, password: str, *, device: str = "") -> int:
+    """Set the password of the account that `token` names, end its sessions, and return its id.
+
+    Raises tokens.InvalidToken; of simultaneous requests with one token only the first to write succeeds.
+    """
+    claim = tokens.read(tokens.RESET, token)
+    password_hash = await passwords.generate(password)
+    async with writing() as session:
+        if not await _set_password(session, claim.subject, claim.version, password_hash, device):
+            raise tokens.InvalidToken(LINK_OUTDATED)
+    return claim.subject
+
+
+async def change_password(
+    user_id: int, *, current: str, new: str, device: str = ""
+) -> VerifiedCredentials:
+    """Set the account's password to `new`, end its sessions, and return its new credentials.
+
+    Raises WrongPassword.
+    """
+    version = await _check_current_password(user_id, current)
+    password_hash = await passwords.generate(new)
+    async with writing() as session:
+        if not await _set_password(session, user_id, version, password_hash, device):
+            raise WrongPassword("the account was changed at the same time")
+    return VerifiedCredentials(user_id, version + 1)
+
+
+async def _set_password(
+    session: AsyncSession, user_id: int, version: int, password_hash: str, device: str
+) -> bool:
+    """Set the account's password, end its sessions and notify its owner.
+
+    Returns False and changes nothing if the account's credentials no longer have `version`.
+    """
+    changed = await session.scalar(
+        update(User)
+        .where(User.id == user_id, User.credentials_version == version)
+        .values(password_hash=password_hash, credentials_version=version + 1)
+        .returning(User.id)
+    )
+    if changed is None:
+        return False
+    await sessions.end_all(user_id)
+    await emails.PasswordChanged(user_id, device).post(session)
+    return True
+
+
+# Changing the address
+
+
+async def request_email_change(
+    user_id: int, address: str, *, current: str, device: str = ""
+) -> None:
+    """Send a confirmation link to the new `address` and a notice to the present one.
+
+    Nothing changes yet, and `address` is not looked up before the mail is rendered. Raises WrongPassword.
+    """
+    version = await _check_current_password(user_id, current)
+    async with writing() as session:
+        await emails.ChangeEmail(user_id, version, address).post(session)
+        await emails.EmailChangeAsked(user_id, address, device).post(session)
+
+
+async def check_email_change(token: str) -> str:
+    """Return the address that `token` can set for its account; raises tokens.InvalidToken."""
+    claim = _read_email_change(token)
+    account = await queries.find(claim.subject)
+    if account is None or account.credentials_version != claim.version:
+        raise tokens.InvalidToken(LINK_OUTDATED)
+    return claim.address
+
+
+async def change_email(token: str, *, keep_session: int, device: str = "") -> int:
+    """Set the address that `token` names, notify the old one, and return the account's id.
+
+    Ends all sessions of the account except `keep_session`. Raises tokens.InvalidToken, also when the address
+    was taken in the meantime.
+    """
+    claim = _read_email_change(token)
+    try:
+        async with writing() as session:
+            old = await _set_email(session, claim)
+            await sessions.end_others(claim.subject, keep=keep_session)
+            await emails.EmailChanged(claim.subject, old, device).post(session)
+    except IntegrityError as error:
+        raise tokens.InvalidToken("another account has this address") from error
+    return claim.subject
+
+
+def _read_email_change(token: str) -> tokens.Claim:
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
+    if not claim.address:
+        raise tokens.InvalidToken("the token names no address")
+    return claim
+
+
+async def _set_email(session: AsyncSession, claim: tokens.Claim) -> str:
+    """Store the address of `claim` and return the old one; raises tokens.InvalidToken."""
+    is_current = (User.id == claim.subject, User.credentials_version == claim.version)
+    statement = select(User.email, User.email_canonical).where(*is_current).with_for_update()
+    old = (await session.execute(statement)).first()
+    if old is None:
+        raise tokens.InvalidToken(LINK_OUTDATED)
+    folded, version = canonical(claim.address), claim.version + 1
+    values = {"email": claim.address, "email_canonical": folded, "credentials_version": version}
+    await session.execute(update(User).where(*is_current).values(values))
+    if old.email_canonical != folded:
+        await release_email(session, old.email_canonical)
+    return str(old.email)
+
+
+# Deleting
+
+
+async def delete_account(user_id: int, *, current: str) -> None:
+    """Delete the account, its posts, follows, sessions and waiting mails, and confirm that by mail.
+
+    Raises WrongPassword.
+    """
+    version = await _check_current_password(user_id, current)
+    async with writing() as session:
+        is_current = (User.id == user_id, User.credentials_version == version)
+        account = await session.scalar(select(User).where(*is_current).with_for_update())
+        if account is None:
+            raise WrongPassword("the account was changed at the same time")
+        for column in account_references():
+            await session.execute(delete(column.table).where(column == user_id))
+        addresses = {account.email, account.email_canonical or account.email}
+        await outbox.withdraw(session, user_id=user_id, addresses=addresses)
+        await session.execute(delete(User).where(User.id == user_id))
+        await release_username(session, account.username_canonical)
+        await release_email(session, account.email_canonical)
+        await emails.AccountDeleted(account.username, account.email).post(session)
+
+
+def account_references() -> list[Column[int]]:
+    """Return every column that refers to an account; adopted databases have no ON DELETE CASCADE."""
+    return [
+        column
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if any(key.column.table is User.__table__ for key in column.foreign_keys)
+    ]
+
+
+# Accounts of old databases whose names or addresses differ only by case: only the oldest has the canonical
+# form. When it gives that up, the next oldest gets it, so that nobody can register a name that differs from
+# an existing one only by case.
+
+
+async def release_username(session: AsyncSession, folded: str | None) -> None:
+    """Pass on the canonical name that an account has given up, if it had one."""
+    await _pass_on(session, User.username, User.username_canonical, folded)
+
+
+async def release_email(session: AsyncSession, folded: str | None) -> None:
+    """Pass on the canonical address that an account has given up, if it had one."""
+    await _pass_on(session, User.email, User.email_canonical, folded)
+
+
+async def _pass_on(
+    session: AsyncSession,
+    text: InstrumentedAttribute[str],
+    canonical_text: InstrumentedAttribute[str | None],
+    folded: str | None,
+) -> None:
+    """Give `folded` to the oldest account without a canonical form whose `text` folds to it."""
+    if folded is None:
+        return
+    candidates = await session.execute(
+        select(User.id, text).where(canonical_text.is_(None)).order_by(User.id)
+    )
+    for user_id, value in candidates.all():
+        is_unchanged = (User.id == user_id, text == value, canonical_text.is_(None))
+        if canonical(value) == folded and await session.scalar(
+            update(User).where(*is_unchanged).values({canonical_text: folded}).returning(User.id)
+        ):
+            return

@@ -1,4 +1,4 @@
-"""Login sessions: rows that the server can end, found by the SHA-256 of a random token."""
+"""Login sessions: rows that the server can delete, found by the SHA-256 of a random token."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
 from app.accounts.names import avatar_url
 from app.database import DatabaseUnavailable, Query, UtcDateTime, fetch, reading, writing
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 TOUCH_SECONDS = 60
-"""How old "last seen" may get before a page view brings it up."""
+"""How old "last seen" may be before a page view updates it."""
 
-TOUCHES_WHILE_IDLE = 4
-"""So often at least a session in use is brought up within the time that would end it unused."""
+TOUCHES_PER_LIFE = 4
+"""A session in use is updated at least so often within its idle time."""
 
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks: somebody logged in, or nobody (`is_authenticated` False)."""
+    """The person who sent a request, or NOBODY (`is_authenticated` is False)."""
 
     id: int = 0
     username: str = ""
@@ -42,7 +42,7 @@ class Visitor:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether somebody is logged in."""
+        """Whether the person is logged in."""
         return self.session_id != 0
 
     def avatar(self, size: int) -> str:
@@ -71,7 +71,7 @@ BY_TOKEN = Query(
 
 
 async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
-    """Store a new session of the account and return its token; rows of it that are over go."""
+    """Store a new session of the account and return its token; its expired sessions are deleted."""
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
     row = LoginSession(
@@ -95,16 +95,16 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
 
 
 async def find(token: str) -> Visitor:
-    """Return who is logged in by `token`, or NOBODY when its session is over; one statement."""
+    """Return the owner of the session with `token`, or NOBODY if it has ended; one statement."""
     rows = await fetch(BY_TOKEN, digest=_digest(token), now=datetime.now(UTC))
     return Visitor(*rows[0]) if rows else NOBODY
 
 
 def is_stale(visitor: Visitor) -> bool:
-    """Return whether "last seen" of `visitor` should be brought up."""
+    """Return whether "last seen" of `visitor` should be updated."""
     if visitor.seen_at is None:
         return False
-    longest = _idleness(current_app.config, remember=visitor.remember) / TOUCHES_WHILE_IDLE
+    longest = _idle_time(current_app.config, remember=visitor.remember) / TOUCHES_PER_LIFE
     return datetime.now(UTC) - visitor.seen_at > min(longest, timedelta(seconds=TOUCH_SECONDS))
 
 
@@ -140,14 +140,14 @@ async def _touch(visitor: Visitor, now: datetime) -> None:
         )
 
 
-async def of_account(user_id: int, *, current: int) -> Sequence[Row[int, datetime, datetime, str]]:
+async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime, datetime, str]]:
     """Return id, created_at, seen_at and user_agent of the account's sessions.
 
-    That with the id `current` is first, then the others, last seen first.
+    The one with the id `current` is first, then the others, last seen first.
     """
     is_current = LoginSession.id == current
     async with reading() as connection:
-        found = await connection.execute(
+        result = await connection.execute(
             select(
                 LoginSession.id,
                 LoginSession.created_at,
@@ -156,13 +156,13 @@ async def of_account(user_id: int, *, current: int) -> Sequence[Row[int, datetim
             )
             .where(LoginSession.user_id == user_id, LoginSession.expires_at > datetime.now(UTC))
             .order_by(is_current.desc(), LoginSession.seen_at.desc(), LoginSession.id.desc())
-            .limit(MOST_LISTED)
+            .limit(MAX_LISTED)
         )
-        return found.all()
+        return result.all()
 
 
 async def end_one(user_id: int, session_id: int) -> None:
-    """End one session of the account, if it is the account's."""
+    """End one session of the account."""
     async with writing() as session:
         await session.execute(
             delete(LoginSession).where(
@@ -177,11 +177,11 @@ async def end_all(user_id: int) -> None:
         await session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
 
 
-async def end_others(user_id: int, *, spared: int) -> None:
-    """End every session of the account but the one with the id `spared`."""
+async def end_others(user_id: int, *, keep: int) -> None:
+    """End all sessions of the account except the one with the id `keep`."""
     async with writing() as session:
         await session.execute(
-            delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.id != spared)
+            delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.id != keep)
         )
 
 
@@ -189,16 +189,16 @@ def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def _idleness(config: Mapping[str, Any], *, remember: bool) -> timedelta:
-    """Return how long a session lasts without being used."""
+def _idle_time(config: Mapping[str, Any], *, remember: bool) -> timedelta:
+    """Return how long an unused session lasts."""
     return timedelta(seconds=config["REMEMBER_SECONDS" if remember else "SESSION_IDLE_SECONDS"])
 
 
 def _expiry(
     config: Mapping[str, Any], *, created_at: datetime, now: datetime, remember: bool
 ) -> datetime:
-    """Return when a session last used `now` is over: by idleness, and unless remembered by age."""
-    idle = now + _idleness(config, remember=remember)
+    """Return when a session last used `now` ends: after its idle time, and unless remembered by its age."""
+    idle = now + _idle_time(config, remember=remember)
     if remember:
         return idle
     return min(idle, created_at + timedelta(seconds=config["SESSION_SECONDS"]))

@@ -1,4 +1,4 @@
-"""The tokens of mailed links: JWTs that say their purpose and die with the state they were made for."""
+"""The tokens of mailed links: JWTs for one purpose, valid until the state they were made for changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import jwt
 from quart import current_app
 
 ALGORITHM = "HS256"
-LONGEST_TOKEN = 1024
-LARGEST_INTEGER = 2**31
+MAX_TOKEN_LENGTH = 1024
+INTEGER_LIMIT = 2**31
 
 RESET = "reset_password"
 CHANGE_EMAIL = "change_email"
@@ -19,19 +19,19 @@ CONFIRM_REGISTRATION = "confirm_registration"
 
 
 class InvalidToken(Exception):
-    """A token that is not one of ours, or not for this purpose."""
+    """A token that this site did not sign, or not for this purpose, or that is no longer valid."""
 
 
 class ExpiredToken(InvalidToken):
-    """A token of ours whose time is over."""
+    """A token of this site that has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a token says: whom it is about, and the version of their credentials it was made for.
+    """The content of a token.
 
-    `subject`: id of an account, for CONFIRM_REGISTRATION of a registration. `address`: for CHANGE_EMAIL
-    the new one.
+    `subject`: the id of the account, or of the registration for CONFIRM_REGISTRATION. `version`: its
+    credentials_version when the token was made. `address`: the new address, for CHANGE_EMAIL.
     """
 
     subject: int
@@ -48,7 +48,7 @@ def mint(
     requested_at: datetime | None = None,
     address: str = "",
 ) -> str:
-    """Return a token for `purpose`, good for `expires_in` seconds from `requested_at` (aware; or now)."""
+    """Return a token for `purpose`, valid for `expires_in` seconds from `requested_at` (default: now)."""
     start = requested_at or datetime.now(UTC)
     payload: dict[str, object] = {
         purpose: subject,
@@ -61,11 +61,11 @@ def mint(
 
 
 def read(purpose: str, token: str) -> Claim:
-    """Return what `token` claims for `purpose`; raises InvalidToken.
+    """Return the content of `token`; raises InvalidToken unless it is for `purpose`.
 
-    ExpiredToken when only its time is over.
+    Raises ExpiredToken if that is all that is wrong with it.
     """
-    if len(token) > LONGEST_TOKEN:
+    if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidToken("the token is too long")
     keys = [current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]
     for key in keys:
@@ -89,5 +89,5 @@ def _claim(purpose: str, payload: dict[str, object]) -> Claim:
 
 
 def _is_number(value: object) -> TypeGuard[int]:
-    """Return whether `value` is a number that a column of ours can hold."""
-    return type(value) is int and 0 <= value < LARGEST_INTEGER
+    """Return whether `value` is a number that an INTEGER column can hold."""
+    return type(value) is int and 0 <= value < INTEGER_LIMIT

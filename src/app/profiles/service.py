@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import twins
+from app.accounts import service as accounts
 from app.accounts.models import User, followers
 from app.accounts.names import canonical
 from app.accounts.service import Taken
@@ -91,4 +91,4 @@ async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
     old = await session.scalar(select(User.username_canonical).where(this).with_for_update())
     await session.execute(update(User).where(this).values(username=name, username_canonical=folded))
     if old != folded:
-        await twins.inherit_name(session, old)
+        await accounts.release_username(session, old)

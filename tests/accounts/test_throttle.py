@@ -119,7 +119,7 @@ async def test_a_known_browser_is_a_stranger_to_other_accounts(app: Quart) -> No
 async def test_many_guessers_slow_each_other_down_and_shut_nobody_out(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "LOGINS_OF_STRANGERS", "6 per hour")
+    monkeypatch.setattr(throttle, "LOGINS_PER_NAME", "6 per hour")
     await make_user("susan")
     for number in range(6):
         await fail(Peer(app, f"192.0.2.{number}"), 1)
@@ -188,7 +188,7 @@ UNLIMITED = {
 async def test_every_form_of_accounts_has_a_limit_or_a_reason(app: Quart) -> None:
     for rule in app.url_map.iter_rules():
         feature = rule.endpoint.partition(".")[0]
-        if "POST" in (rule.methods or ()) and feature in {"accounts", "owner", "links"}:
+        if "POST" in (rule.methods or ()) and feature in {"accounts", "account"}:
             source = inspect.getsource(inspect.unwrap(app.view_functions[rule.endpoint]))
             is_limited = "await limits.count(" in source or "await throttle.count" in source
             assert is_limited != (rule.rule in UNLIMITED), rule

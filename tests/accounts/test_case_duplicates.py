@@ -7,7 +7,7 @@ from quart import Quart
 from sqlalchemy import select, update
 
 from app import mail, outbox
-from app.accounts import credentials, tokens
+from app.accounts import service, tokens
 from app.accounts.models import User
 from app.database import reading, writing
 from tests.clients import Page, Visitor
@@ -76,7 +76,7 @@ async def test_an_address_that_is_given_up_is_its_twins(app: Quart, susan: Visit
             expires_in=60,
             address="sue@example.com",
         )
-    await credentials.change_email(token, spared=0)
+    await service.change_email(token, keep_session=0)
     assert await folded("Susan") == (None, "susan@example.com")
     page = await register(app, "newcomer", "SUSAN@example.com")
     assert page.errors("email") == ["Please use a different email address."]

@@ -9,8 +9,8 @@ from quart import Quart
 from sqlalchemy import delete, func, select, update
 
 from app import outbox
-from app.accounts.departure import naming_accounts
 from app.accounts.models import KnownDevice, LoginSession, User, followers
+from app.accounts.service import account_references
 from app.database import reading, writing
 from app.email import send_email
 from app.outbox.models import Content, Delivery, State
@@ -47,7 +47,7 @@ async def test_the_data_of_a_deleted_account_is_not_mailed(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     await visitor.submit("/download_data")
     async with writing() as session:
-        for column in (*naming_accounts(), User.__table__.c.id):
+        for column in (*account_references(), User.__table__.c.id):
             await session.execute(delete(column.table).where(column == user_id))
     assert await sent_by(app) == []
     async with reading() as connection:

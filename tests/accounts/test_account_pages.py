@@ -59,7 +59,7 @@ async def test_who_logs_in_where_somebody_is_logged_in_is_told(app: Quart) -> No
     await make_user("david")
     visitor, _ = await logged_in(app, "susan")
     assert (await visitor.post("/login", username="david", password=PASSWORD)).location == "/index"
-    assert (await visitor.get("/index")).flashes == ["You are logged in as susan already."]
+    assert (await visitor.get("/index")).flashes == ["You are already logged in as susan."]
 
 
 async def test_a_wrong_current_password_changes_nothing(app: Quart) -> None:

@@ -1,4 +1,4 @@
-"""An old Microblog file of either edition lives on here."""
+"""Old Microblog files of both editions are upgraded and keep working."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ from tests.clients import Visitor
 from tests.inspection import database_of
 
 MICROBLOGS_OWN = "ae346256b650"
+
+
 MEMBERS = """SELECT u.username, u.email, u.password_hash, u.about_me, u.last_seen FROM user u ORDER BY id"""
+
+
 POSTS = "SELECT id, body, timestamp, user_id FROM post ORDER BY id"
+
+
 FOLLOWS = "SELECT follower_id, followed_id FROM followers ORDER BY 1, 2"
 
 
@@ -287,3 +293,25 @@ async def test_an_older_chapter_is_brought_up_too(config: dict[str, Any], old_fi
     await migrations.check(database)
     await database.dispose()
     assert len(rows(old_file, POSTS)) == 3
+
+
+async def test_deleting_an_account_of_an_old_file_deletes_all_its_rows(
+    adopted: Quart, old_file: Path
+) -> None:
+    [(user_id,)] = rows(old_file, "SELECT id FROM user WHERE username = 'susan'")
+    own = (
+        f"SELECT 1 FROM post WHERE user_id = {user_id}",
+        f"SELECT 1 FROM followers WHERE {user_id} IN (follower_id, followed_id)",
+    )
+    assert all(rows(old_file, statement) for statement in own)
+    others = len(rows(old_file, "SELECT 1 FROM user"))
+    visitor = Visitor(adopted)
+    await visitor.log_in("susan", PASSWORD)
+    page = await visitor.submit("/delete_account", current=PASSWORD, sure="y")
+    assert page.location == "/login"
+    assert not any(rows(old_file, statement) for statement in own)
+    assert len(rows(old_file, "SELECT 1 FROM user")) == others - 1
+    assert rows(old_file, "PRAGMA foreign_key_check") == []
+    other = Visitor(adopted)
+    assert (await other.log_in("david", PASSWORD)).location == "/index"
+    assert (await other.get("/explore")).status == 200

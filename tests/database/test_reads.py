@@ -1,4 +1,4 @@
-"""Raw reads: typed rows, checked parameters, lost connections, and waiting for a connection."""
+"""Raw reads: typed rows, checked parameters, lost connections, waiting for a connection, and statement caches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from quart import Quart
@@ -13,13 +14,15 @@ from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.database import DatabaseUnavailable, Query, fetch, writing
+from app.database import DatabaseUnavailable, Query, fetch, reading, writing
 from tests.factories import logged_in, make_user
 from tests.inspection import connections_in_use, database_of
 
 PERSON = Query(
     select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))
 )
+
+
 SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
 
 
@@ -106,3 +109,40 @@ async def test_a_locked_file_is_read_and_not_written(app: Quart) -> None:
         assert page.response.headers["Retry-After"]
         other.execute("ROLLBACK")
     assert (await susan.post("/index", post="now", csrf_token=token)).location == "/index"
+
+
+NAME = Query(select(User.username).where(User.id == bindparam("id", type_=Integer)))
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+class TestNoPreparedStatements:
+    """`prepared_statement_cache_size=0`, as PgBouncer needs it."""
+
+    @pytest.fixture
+    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+        url = config["DATABASE_URL"]
+        separator = "&" if "?" in url else "?"
+        return config | {"DATABASE_URL": f"{url}{separator}prepared_statement_cache_size=0"}
+
+    async def test_no_connection_keeps_a_statement(self, app: Quart) -> None:
+        user = await make_user("susan")
+        listed = Query(select(text("name")).select_from(text("pg_prepared_statements")))
+        for _ in range(3):
+            assert await fetch(NAME, id=user) == [("susan",)]
+        assert await fetch(listed) == []
+        for block in (reading, writing):
+            async with block() as connection:
+                for _ in range(3):
+                    await connection.execute(select(User).where(User.id == user))
+                names = await connection.execute(
+                    text("SELECT name FROM pg_prepared_statements WHERE name <> ''")
+                )
+                assert names.all() == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_statements_are_prepared_by_default(app: Quart) -> None:
+    user = await make_user("susan")
+    await fetch(NAME, id=user)
+    listed = Query(select(text("name")).select_from(text("pg_prepared_statements")))
+    assert await fetch(listed) != []

@@ -1,20 +1,22 @@
-"""The timeline's fast query returns what a plain one does, for every reader and direction, ties included."""
+"""The timeline's query equals a plain one, and a page view runs few statements."""
 
 from __future__ import annotations
 
+import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from quart import Quart
-from sqlalchemy import insert, or_, select
+from sqlalchemy import insert, or_, select, update
 
-from app.accounts.models import User, followers
+from app.accounts.models import LoginSession, User, followers
 from app.database import reading, writing
 from app.posts import queries
 from app.posts.models import Post
 from app.web.paging import PageCursor
-from tests.factories import NOON
+from tests.factories import NOON, logged_in, make_follow, make_post, make_user
+from tests.inspection import READS, recorded, statements_of
 
 PEOPLE, POSTS, SIZE = 30, 400, 7
 
@@ -41,7 +43,7 @@ async def fill(chance: random.Random) -> None:
                 )
 
 
-async def plain(reader: int) -> list[int]:
+async def expected_ids(reader: int) -> list[int]:
     """Return the ids of every post that `reader` should see, newest first, by the obvious query."""
     followed = select(followers.c.followed_id).where(followers.c.follower_id == reader)
     statement = (
@@ -63,7 +65,7 @@ async def test_the_timeline_equals_the_plain_query(app: Quart, seed: int) -> Non
     async with reading() as connection:
         ids = (await connection.execute(select(User.id).order_by(User.id).limit(7))).scalars()
     for reader in ids:
-        expected = await plain(reader)
+        expected = await expected_ids(reader)
         down: list[int] = []
         page = await queries.timeline(reader, None, SIZE)
         down += [entry.id for entry in page.rows]
@@ -76,3 +78,49 @@ async def test_the_timeline_equals_the_plain_query(app: Quart, seed: int) -> Non
             page = await queries.timeline(reader, cursor(page.rows[0], newer=True), SIZE)
             up += [entry.id for entry in page.rows][::-1]
         assert up[: len(expected)] == expected[::-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "most"), [("/index", 2), ("/explore", 2), ("/user/david", 3), ("/edit_profile", 2)]
+)
+async def test_a_page_view_reads_little_and_writes_nothing(
+    app: Quart, path: str, most: int
+) -> None:
+    susan, me = await logged_in(app, "susan")
+    david = await make_user("david")
+    await make_follow(me, david)
+    for number in range(30):
+        await make_post((me, david)[number % 2], f"post {number}", minute=number)
+    page, statements = await statements_of(susan, path)
+    assert page.status == 200
+    assert 0 < len(statements) <= most
+    assert all(sql.upper().startswith(READS) for sql in statements)
+
+
+async def test_last_seen_is_written_once_a_minute_and_not_by_the_page(app: Quart) -> None:
+    susan, me = await logged_in(app, "susan")
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    async with writing() as session:
+        await session.execute(update(User).values(last_seen=long_ago))
+        await session.execute(
+            update(LoginSession).values(seen_at=datetime.now(UTC) - timedelta(seconds=61))
+        )
+
+    async def last_seen() -> datetime:
+        async with reading() as connection:
+            found = await connection.execute(select(User.last_seen).where(User.id == me))
+            seen = found.scalar_one()
+            assert seen is not None
+            return seen
+
+    with recorded() as seen:
+        await asyncio.gather(*(susan.get("/index") for _ in range(3)))
+        await asyncio.gather(*app.background_tasks)
+    assert await last_seen() > long_ago
+    assert sum(sql.startswith(('UPDATE "user"', "UPDATE user")) for sql in seen) == 1
+    noted = await last_seen()
+    with recorded() as seen:
+        await susan.get("/index")
+        await asyncio.gather(*app.background_tasks)
+    assert all(sql.upper().startswith(READS) for sql in seen)
+    assert await last_seen() == noted

@@ -1,19 +1,23 @@
-"""A person's page, for every name that a database may hold."""
+"""A person's page and avatar, for every name that a database may hold."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from html import unescape
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from quart import Quart
+from sqlalchemy import delete
 
+from app.accounts.models import LoginSession
 from app.accounts.names import person_path
+from app.database import writing
 from tests.clients import Visitor
 from tests.factories import logged_in, make_follow, make_post, make_user
-from tests.inspection import database_of
+from tests.inspection import database_of, statements_of
 
 
 async def test_a_profile_shows_the_person(app: Quart) -> None:
@@ -111,3 +115,50 @@ async def test_encoded_names_in_the_path_are_found(app: Quart, name: str) -> Non
 async def test_anonymous_visitors_are_sent_to_the_login(app: Quart) -> None:
     page = await Visitor(app).get("/user/susan")
     assert page.location == "/login?next=/user/susan"
+
+
+class TestLocalAvatars:
+    """Avatars drawn by the site instead of Gravatar."""
+
+    @pytest.fixture
+    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config | {"AVATARS": "local"}
+
+    async def test_pages_show_avatars_of_this_site_only(self, app: Quart) -> None:
+        susan, me = await logged_in(app, "susan")
+        await make_post(await make_user("david"), "Hello")
+        await make_post(me, "Hello too")
+        pictures = set()
+        for path in ("/explore", "/user/susan", "/user/david"):
+            text = (await susan.get(path)).text
+            assert "gravatar" not in text
+            pictures |= set(re.findall(r'<img src="(/avatar/[^"]+)"', text))
+        assert len(pictures) == 2
+        drawings = set()
+        for picture in pictures:
+            page = await susan.get(picture)
+            assert page.response.content_type == "image/svg+xml"
+            assert "immutable" in page.response.headers["Cache-Control"]
+            assert "h1v1h-1z" in page.text
+            drawings.add(page.text)
+        assert len(drawings) == 2
+
+    @pytest.mark.parametrize("name", ["x.svg", "A" * 32 + ".svg", "0" * 33 + ".svg", "%00.svg"])
+    async def test_only_digests_have_avatars(self, app: Quart, name: str) -> None:
+        susan, _ = await logged_in(app, "susan")
+        assert (await susan.get(f"/avatar/{name}")).status == 404
+
+    @pytest.mark.parametrize("ended", [False, True])
+    async def test_a_cached_avatar_does_not_depend_on_the_session(
+        self, app: Quart, ended: bool
+    ) -> None:
+        susan, _ = await logged_in(app, "susan")
+        if ended:
+            async with writing() as session:
+                await session.execute(delete(LoginSession))
+        page, statements = await statements_of(susan, f"/avatar/{'0f' * 16}.svg")
+        assert page.status == 200
+        assert "public" in page.response.headers["Cache-Control"]
+        assert "Set-Cookie" not in page.response.headers
+        assert "Vary" not in page.response.headers
+        assert statements == []

@@ -1,4 +1,4 @@
-"""What holds for every page: hosts, headers, errors, static files, health."""
+"""What holds for every page: its errors, static files and form fields."""
 
 from __future__ import annotations
 
@@ -7,37 +7,16 @@ import re
 import pytest
 from quart import Quart
 
+from app.greeting import NameForm
 from app.migrations import run as migrations
-from app.web.security import HEADERS
+from app.posts.routes import PostForm
+from app.profiles.forms import EditProfileForm
+from app.web.forms import Form
 from tests.clients import Visitor
 from tests.factories import logged_in
 from tests.inspection import database_of
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil", "localhost:x"]
-)
-async def test_another_host_gets_400(app: Quart, host: str) -> None:
-    response = await app.test_client().get("/login", headers={"Host": host})
-    assert response.status_code == 400
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:5000", "[::1]:8000"])
-async def test_our_own_hosts_are_answered(app: Quart, host: str) -> None:
-    response = await app.test_client().get("/login", headers={"Host": host})
-    assert response.status_code == 200
-
-
-@pytest.mark.parametrize(
-    "path", ["/login", "/nothing", "/healthz", "/reset_password/x", "/static/none"]
-)
-async def test_every_answer_carries_the_security_headers(app: Quart, path: str) -> None:
-    response = await app.test_client().get(path)
-    for name, value in HEADERS.items():
-        assert response.headers[name] == value
-    assert "unsafe-inline" not in response.headers["Content-Security-Policy"]
 
 
 async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app: Quart) -> None:
@@ -119,3 +98,28 @@ async def test_on_tables_of_an_older_version_pages_are_unavailable_and_the_log_s
         assert "Temporarily Unavailable" in page.text
     assert caplog.text.count("run `microblog db upgrade`") == 2
     await migrations.upgrade(database_of(app))
+
+
+FIELD = re.compile(r'<label[^>]* for="(\w+)">(.*?)</label>')
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "fields"),
+    [
+        ("/index", PostForm, [("post", "Say something")]),
+        ("/edit_profile", EditProfileForm, [("username", "Username"), ("about_me", "About me")]),
+        ("/hello", NameForm, [("name", "What is your name?")]),
+    ],
+)
+async def test_fields_have_their_labels(
+    app: Quart, path: str, form: type[Form], fields: list[tuple[str, str]]
+) -> None:
+    susan, _ = await logged_in(app, "susan")
+    text = (await susan.get(path)).text
+    assert FIELD.findall(text) == fields
+    for name, _ in fields:
+        assert re.search(rf'<(input|textarea)[^>]* id="{name}"[^>]* name="{name}"', text)
+        assert hasattr(form, name)
+    assert f'action="{path}"' in text
+    assert 'name="submit"' in text
+    assert 'name="csrf_token"' in text

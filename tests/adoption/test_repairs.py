@@ -1,4 +1,4 @@
-"""What `db upgrade` gives rows that lack something is nobody else's, whatever an old file holds."""
+"""What `db upgrade` stores in place of missing, taken and binary values."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quart import Quart
 
 from app import create_app
 from app.migrations import run as migrations
-from tests.adoption.old_files import PBKDF2_HASH, make_old_file, rows
+from tests.adoption.old_files import EDITIONS, PASSWORD, PBKDF2_HASH, make_old_file, rows
+from tests.clients import Visitor
 from tests.inspection import database_of
 
 MICROBLOGS_OWN = "ae346256b650"
+
+
 AUTHORS = "SELECT body, username, email FROM post JOIN user ON user.id = user_id ORDER BY post.id"
 
 
@@ -98,3 +102,71 @@ async def test_the_author_of_orphans_is_the_same_after_going_back(
     assert [tuple(author) for _, *author in rows(old_file, AUTHORS)[:2]] == [keeper] * 2
     left = "SELECT username FROM user WHERE username LIKE 'left%'"
     assert rows(old_file, left) == [("left-behind",)]
+
+
+BLOBS = f"""
+INSERT INTO user (id, username, email, password_hash, about_me) VALUES
+    (30, CAST('blob' AS BLOB), CAST('blob@example.com' AS BLOB), CAST('{PBKDF2_HASH}' AS BLOB), x'68ff69'),
+    (31, CAST('susan' AS BLOB), CAST('susan@example.com' AS BLOB), NULL, CAST(x'68ff69' AS TEXT));
+INSERT INTO post (id, body, timestamp, user_id) VALUES
+    (30, x'666972737420ff00706f7374', '2018-05-04 09:00:00.000000', 30),
+    (31, CAST(x'7365636f6e6420ff706f7374' AS TEXT), '2018-05-04 09:00:00.000000', 30);
+"""
+
+
+LATER_BLOBS = """
+UPDATE post SET body = CAST(body AS BLOB);
+UPDATE user SET about_me = CAST(x'68ff69' AS BLOB), password_hash = CAST(password_hash AS BLOB);
+UPDATE user SET email = CAST(email AS BLOB);
+"""
+
+
+async def assert_pages_show_text(site: Quart) -> None:
+    visitor = Visitor(site)
+    assert (await visitor.log_in("blob", PASSWORD)).location == "/index"
+    for path in ("/index", "/explore", "/user/blob"):
+        page = await visitor.get(path)
+        assert page.status == 200, path
+        assert "first \ufffd" in page.text
+        assert "second \ufffdpost" in page.text
+    assert "h\ufffdi" in (await visitor.get("/user/blob")).text
+    for path in ("/account", "/edit_profile", "/account/data", "/user/susan"):
+        assert (await visitor.get(path)).status < 500, path
+
+
+class TestBlobs:
+    """BLOBs and invalid UTF-8 in text columns: stored and shown as text, never an error."""
+
+    @pytest.fixture(params=sorted(EDITIONS))
+    def old_file(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        return make_old_file(tmp_path / "app.db", request.param)
+
+    @pytest.fixture
+    def database_url(self, old_file: Path) -> str:
+        change(old_file, BLOBS)
+        return f"sqlite:///{old_file}"
+
+    async def test_an_upgrade_stores_blobs_as_text(self, adopted: Quart, old_file: Path) -> None:
+        await assert_pages_show_text(adopted)
+        people = "SELECT username, email, about_me FROM user WHERE id = 30"
+        assert rows(old_file, people) == [("blob", "blob@example.com", "h\ufffdi")]
+
+    async def test_a_value_that_is_taken_gets_an_ending(
+        self, adopted: Quart, old_file: Path
+    ) -> None:
+        people = "SELECT username, email FROM user WHERE id IN (1, 31) ORDER BY id"
+        assert rows(old_file, people) == [
+            ("susan", "susan@example.com"),
+            ("susan-31.invalid", "susan@example.com-31.invalid"),
+        ]
+        assert (await Visitor(adopted).log_in("susan", PASSWORD)).location == "/index"
+
+    async def test_blobs_written_after_the_upgrade_are_shown_as_text(
+        self, adopted: Quart, old_file: Path
+    ) -> None:
+        change(old_file, LATER_BLOBS)
+        await assert_pages_show_text(adopted)
+        await migrations.upgrade(database_of(adopted))
+        types = "SELECT DISTINCT typeof(body) FROM post UNION SELECT typeof(email) FROM user"
+        assert rows(old_file, types) == [("text",)]
+        await assert_pages_show_text(adopted)

@@ -1,4 +1,4 @@
-"""The database blocks: what is committed, what is undone, and by whom it is joined."""
+"""The blocks `reading()` and `writing()`: what is committed, what is rolled back, and which errors they raise."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.script import ScriptDirectory
 from quart import Quart
 from sqlalchemy import func, select, text
 
 from app.accounts.models import User
 from app.database import Database, DatabaseUnavailable, reading, shielded, writing
-from app.migrations import HEAD_REVISION
 from app.migrations import run as migrations
-from tests.database_servers import PostgresServer
 from tests.inspection import connections_in_use, database_of
 
 Block = Callable[[], AbstractAsyncContextManager[Any]]
@@ -31,30 +28,6 @@ def susan() -> User:
 async def count_users() -> int:
     async with reading() as connection:
         return (await connection.execute(select(func.count()).select_from(User))).scalar_one()
-
-
-def test_the_newest_revision_is_the_one_that_the_site_wants() -> None:
-    assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [HEAD_REVISION]
-
-
-async def test_models_and_migrations_agree(app: Quart) -> None:
-    await migrations.check(database_of(app))
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_looking_at_the_revision_waits_for_no_writer(app: Quart) -> None:
-    async with writing() as session:
-        session.add(susan())
-        await session.flush()
-        assert await migrations.current(database_of(app)) == HEAD_REVISION
-        await migrations.check(database_of(app))
-
-
-async def test_down_to_nothing_and_up_again(app: Quart) -> None:
-    database = database_of(app)
-    await migrations.downgrade(database, "base")
-    await migrations.upgrade(database)
-    await migrations.check(database)
 
 
 async def test_writing_commits_at_the_end_of_the_block(app: Quart) -> None:
@@ -129,17 +102,6 @@ async def test_a_server_that_takes_nobody_in_is_unavailable(refusal: str) -> Non
                 async with block() as connection:
                     await connection.execute(text("SELECT 1"))
         await database.dispose()
-
-
-@pytest.mark.parametrize(("own", "wrong"), [("postgres@", "nobody@"), ("/microblog?", "/nothing?")])
-async def test_a_wrong_role_or_database_is_told_in_a_sentence(
-    postgres_server: PostgresServer, own: str, wrong: str
-) -> None:
-    wanted = r"^DATABASE_URL: .* cannot be used \(.* does not exist\); nothing was changed\.$"
-    database = Database(postgres_server.url("microblog").replace(own, wrong))
-    for command in (migrations.upgrade, migrations.check):
-        with pytest.raises(DatabaseUnavailable, match=wanted):
-            await command(database)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

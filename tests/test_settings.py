@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from app import create_app, email, settings
 from app.dev.server import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 from tests.inspection import outbox_of
-from tests.processes import FORKING
+from tests.processes import FORKING, TOML
+
+ROOT = TOML.parent
 
 GOOD: dict[str, Any] = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -150,6 +153,8 @@ def test_plain_database_addresses_are_understood(url: str, understood: str) -> N
         ({"ADMINS": "nobody"}, "ADMINS: 'nobody' is not accepted; give email addresses"),
         ({"DATABASE_URL": "mysql://u:hidden@h/d"}, "DATABASE_URL: the value given is not accepted"),
         ({"DATABASE_URL": "postgres://u:p@h/d?connect_timeout=5"}, "DATABASE_URL: the value given is not accepted"),
+        ({"DATABASE_URL": "postgresql://u:hidden@h:99999999/d"}, "DATABASE_URL: the value given is not accepted"),
+        ({"DATABASE_URL": "postgresql://u:hidden@h:0/d"}, "DATABASE_URL: the value given is not accepted"),
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL: the value given is not accepted"),
         ({"MAIL_COURIER": "pigeon"}, "MAIL_COURIER: 'pigeon' is not accepted; give one of loop, celery, none."),
         ({"MAIL_COURIER": "celery"}, "CELERY_BROKER_URL is missing"),
@@ -199,6 +204,21 @@ def test_debug_keeps_a_secret_of_its_own() -> None:
     first = load({"DEBUG": True})["SECRET_KEY"]
     assert load({"DEBUG": True})["SECRET_KEY"] == first
     assert (settings.VAR / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_debug_alone_does_not_log_the_addresses_that_mail_goes_to() -> None:
+    assert load({"DEBUG": True})["MAIL_DEBUG"] is False
+    assert load({"DEBUG": True, "MAIL_DEBUG": "1"})["MAIL_DEBUG"] is True
+
+
+def test_every_server_command_in_the_documentation_uses_the_shipped_configuration() -> None:
+    """Without it, Hypercorn ends with status 0 after a wrong setting."""
+    pages = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").iterdir()]
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    commands = [line for line in lines if "app:create_app" in line or "hypercorn --" in line]
+    assert len(commands) >= 2
+    assert all("--config" in command for command in commands)
+    assert tomllib.loads((ROOT / "hypercorn.toml").read_text())["workers"] == 0
 
 
 def secret_in(folder: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import talk
-from tests.processes import KEEP_ALIVE_SECONDS, Site, served_site
+from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, TOML, Site, program, served_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -147,3 +147,24 @@ async def test_in_json_every_line_is_json_the_servers_own_too(
         assert (await talk(served.port, get(b"/login"))).status == 200
     loggers = {json.loads(line)["logger"] for line in served.lines}
     assert {"hypercorn.error", "app.events"} <= loggers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_debug_is_announced_and_an_error_where_others_can_reach_it(
+    host: str, database_url: str, tmp_path: Path
+) -> None:
+    command = (HYPERCORN, "--config", str(TOML), "--bind", f"{host}:0", "app:create_app()")
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url, "MAIL_COURIER": "none"}
+    async with program(*command, folder=tmp_path, read="stderr", **settings) as server:
+        await server.line("Running on")
+    assert sum(" WARNING " in line for line in server.lines) == 1
+    assert any("WARNING" in line and "DEBUG is on" in line for line in server.lines)
+    errors = [line for line in server.lines if " ERROR " in line]
+    assert len(errors) == (host == "0.0.0.0")
+    assert all("listens on 0.0.0.0:" in line for line in errors)
+
+
+async def test_without_debug_nothing_is_announced(database_url: str, tmp_path: Path) -> None:
+    async with served_site(tmp_path, database_url) as served:
+        pass
+    assert not any(" WARNING " in line or " ERROR " in line for line in served.lines)

@@ -84,9 +84,11 @@ async def test_a_failure_is_reported_to_all_admins(faulty: Quart) -> None:
     assert f"<code>{name}</code>" in page.text
 
 
+@pytest.mark.parametrize("debug", [False, True])
 async def test_no_value_is_in_a_report_a_row_or_the_log(
-    faulty: Quart, caplog: pytest.LogCaptureFixture
+    faulty: Quart, caplog: pytest.LogCaptureFixture, debug: bool
 ) -> None:
+    faulty.config["DEBUG"] = debug
     visitor = Visitor(faulty)
     await visitor.get(f"/fault/{SECRET}?next={SECRET}", headers={"Cookie": f"session={SECRET}"})
     await visitor.get("/other")

@@ -100,7 +100,7 @@ class Reporter:
             place=description.place,
             route=route,
             request=request_id,
-            says=str(error) if self.app.debug else _safe_message(error),
+            says=_safe_message(error),
             traceback=description.traceback,
         )
         if isinstance(error, NOT_REPORTED) or not self.app.config["ADMINS"]:

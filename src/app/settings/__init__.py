@@ -90,6 +90,8 @@ def _fill_in(values: dict[str, Any]) -> None:
         values["SECRET_KEY"] = values["SECRET_KEY"] or _stored_secret_key()
     if values["TESTING"]:
         values["SECRET_KEY"] = values["SECRET_KEY"] or secrets.token_urlsafe(SECRET_KEY_BYTES)
+    if values["MAIL_DEBUG"] in (None, ""):  # quart_mail would log addresses whenever DEBUG is on
+        values["MAIL_DEBUG"] = False
     if values["MAIL_DEFAULT_SENDER"] is None and (values["DEBUG"] or values["TESTING"]):
         values["MAIL_DEFAULT_SENDER"] = "Microblog <noreply@localhost>"
     if values["MAIL_DEFAULT_SENDER"] is None and values["ADMINS"]:

@@ -35,6 +35,7 @@ LABELS = re.compile(
 )
 DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)+")
 NAME_LENGTH = 253
+MAX_PORT = 65535
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(:(?P<port>[0-9]{1,5}))?", re.ASCII)
 
 DRIVERS = {
@@ -157,7 +158,7 @@ def _host_and_port(text: str) -> str:
     host = _host(match["host"])
     if match["port"] is None:
         return host
-    if not 1 <= int(match["port"]) <= 65535:
+    if not 1 <= int(match["port"]) <= MAX_PORT:
         raise ValueError(text)
     return f"{host}:{int(match['port'])}"
 
@@ -180,6 +181,8 @@ def _database(raw: Any) -> str:
     try:
         url = make_url(str(raw).strip())
         url = url.set(drivername=DRIVERS[url.drivername])
+        if url.port is not None and not 1 <= url.port <= MAX_PORT:
+            raise ValueError(raw)
         if url.drivername.startswith("postgresql"):
             url = url.set(query={POSTGRESQL_OPTIONS[key]: url.query[key] for key in url.query})
     except (ArgumentError, KeyError, ValueError):

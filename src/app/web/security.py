@@ -6,6 +6,11 @@ Sources: OWASP Secure Headers Project; OWASP Unvalidated Redirects and Forwards 
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
 from quart import Quart, Response, abort, current_app, request
@@ -49,12 +54,27 @@ MAX_REDIRECT_LENGTH = 2000
 FORWARDED_HEADERS = ("X-Forwarded-For", "Forwarded")
 IPV6_SUBSCRIBER_BITS = 64
 
+DEBUG_ON = (
+    "DEBUG is on, which is for development on this machine only; set DEBUG=0 to serve other people"
+)
+DEBUG_EXPOSED = (
+    "DEBUG is on and the site listens on %s, where other machines can reach it; "
+    "set DEBUG=0, or listen on 127.0.0.1 only"
+)
+OPEN_FILES = "/dev/fd"
+"""A directory that names the file descriptors of this process (Linux, macOS, BSD)."""
+
+log = logging.getLogger(__name__)
+
 
 def init_app(app: Quart) -> None:
     """Name the cookies, check the Host of every request and add the headers to every answer."""
     _configure_cookies(app)
     app.config["ALLOWED_HOSTS"] = _allowed_hosts(app)
     headers = headers_for(app)
+
+    if app.debug:
+        app.before_serving(warn_of_debug)
 
     @app.before_request
     async def check_host() -> None:
@@ -151,3 +171,41 @@ def is_local_client() -> bool:
     except ValueError:
         is_loopback = False
     return is_loopback and not any(header in request.headers for header in FORWARDED_HEADERS)
+
+
+async def warn_of_debug() -> None:
+    """Log that DEBUG is on, and an error for each address at which other machines reach the site.
+
+    ASGI does not tell an app where its server listens, but Hypercorn binds its sockets before the app starts.
+    """
+    if not current_app.config.get("IS_DEVELOPMENT_SERVER"):
+        log.warning(DEBUG_ON)
+    for host, port in sorted(_bound_addresses()):
+        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            log.error(DEBUG_EXPOSED, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def _bound_addresses() -> Iterator[tuple[str, int]]:
+    """Yield IP address and port of each TCP socket of this process that waits for connections."""
+    for name in os.listdir(OPEN_FILES):
+        try:
+            copy = os.dup(int(name))
+        except OSError:  # the descriptor by which listdir read the directory
+            continue
+        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
+            os.close(copy)
+            continue
+        with socket.socket(fileno=copy) as opened:
+            is_tcp = opened.family in (socket.AF_INET, socket.AF_INET6)
+            if is_tcp and opened.type == socket.SOCK_STREAM and not _has_peer(opened):
+                host, port = opened.getsockname()[:2]
+                if port:
+                    yield host, port
+
+
+def _has_peer(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True

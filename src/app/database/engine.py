@@ -50,7 +50,7 @@ class Database:
             self.url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options
         )
         if self.is_sqlite:
-            options.update(pool_size=1, max_overflow=0)
+            options.update(pool_size=1, max_overflow=0, pool_reset_on_return=None)
         self.writer = create_async_engine(self.url, **options)
         if self.is_sqlite:
             sqlite.configure(self.reader, self.writer)

@@ -15,6 +15,7 @@ import aiosqlite
 from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import PoolResetState
 
 from app.database.errors import UPGRADE_COMMAND, WAIT_SECONDS, DatabaseUnavailable
 
@@ -78,6 +79,7 @@ def configure(reader: AsyncEngine, writer: AsyncEngine) -> None:
     for engine, wait in ((reader.sync_engine, WAIT_SECONDS), (writer.sync_engine, TURN_SECONDS)):
         event.listen(engine, "connect", lambda connection, _, wait=wait: _set_up(connection, wait))
     event.listen(writer.sync_engine, "begin", _begin_immediate)
+    event.listen(writer.sync_engine, "reset", _roll_back)
 
 
 def require_file(engine: AsyncEngine) -> None:
@@ -124,9 +126,26 @@ def _set_up(connection: Any, wait: float) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the file's write lock within WAIT_SECONDS, however many other processes want it."""
+    """Take the file's write lock within WAIT_SECONDS, however many other processes want it.
+
+    A cursor of SQLAlchemy's waits three times for SQLite's thread, the driver's own method once.
+    """
+    adapted: Any = connection.connection.dbapi_connection
+    begin = partial(adapted.run_async, lambda driver: driver.execute_fetchall("BEGIN IMMEDIATE"))
     until = writing_since.get(time.monotonic()) + WAIT_SECONDS - TURN_SECONDS
-    _retry_while_busy(partial(connection.exec_driver_sql, "BEGIN IMMEDIATE"), until)
+    try:
+        _retry_while_busy(begin, until)
+    except sqlite3.Error as error:
+        raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+
+
+def _roll_back(connection: Any, record: object, state: PoolResetState) -> None:
+    """Roll back a transaction that is still open when its connection returns to the pool.
+
+    The pool's own ROLLBACK would be sent after every commit, too.
+    """
+    if state.asyncio_safe and connection.driver_connection.in_transaction:
+        connection.rollback()
 
 
 def _retry_while_busy(step: Callable[[], object], until: float) -> None:

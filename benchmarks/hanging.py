@@ -14,7 +14,8 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from app import create_app, outbox
+from app import create_app
+from app.accounts import emails
 from app.database import writing
 from app.dev.catcher import Catcher
 from benchmarks.pages import load
@@ -41,7 +42,7 @@ async def site(stack: AsyncExitStack, name: str, port: int, waiting: int) -> tup
     app = create_app(settings)
     async with app.app_context(), writing() as session:
         for number in range(waiting):
-            await outbox.post(session, "new_user", username=f"{name}{number}")
+            await emails.AccountDeleted(f"{name}{number}", "susan@example.com").post(session)
     await app.extensions["database"].dispose()
     server = await stack.enter_async_context(start(folder, "app:create_app()", settings))
     return server, await log_in(server)

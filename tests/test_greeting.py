@@ -9,11 +9,11 @@ import pytest
 from quart import Quart
 from sqlalchemy import select
 
-from app import mail, outbox
+from app import create_app, mail, outbox
 from app.database import reading
-from app.greeting import Greeted
+from app.greeting import NAME_RULE, Greeted
 from tests.clients import Visitor
-from tests.inspection import bodies
+from tests.inspection import bodies, database_of
 
 
 @pytest.fixture
@@ -37,19 +37,19 @@ async def test_a_visitor_without_a_name_is_a_stranger(app: Quart) -> None:
 async def test_a_new_name_is_greeted_stored_and_mailed(app: Quart) -> None:
     visitor = Visitor(app)
     with mail.record_messages() as sent:
-        page = await visitor.submit("/hello", name="Susan <3")
+        page = await visitor.submit("/hello", name="Susan O'Neil")
         assert (page.status, page.location) == (302, "/hello")
         await outbox.drain()
     page = await visitor.get("/hello")
-    assert "Hello, Susan &lt;3!" in page.text
+    assert "Hello, Susan O&#39;Neil!" in page.text
     assert "Pleased to meet you!" in page.text
-    assert await names() == ["Susan <3"]
+    assert await names() == ["Susan O'Neil"]
     [message] = sent
     assert message.subject == "[Microblog] New User"
     assert message.recipients == ["admin@example.com"]
     text, html = bodies(message)
-    assert "User Susan <3 has joined." in text
-    assert "User Susan &lt;3 has joined." in html
+    assert "User Susan O'Neil has joined." in text
+    assert "User Susan O&#39;Neil has joined." in html
 
 
 async def test_a_known_name_is_welcomed_back_without_a_mail(app: Quart) -> None:
@@ -83,6 +83,13 @@ async def test_a_name_is_new_only_once_among_simultaneous_requests(app: Quart) -
         ("  ", "This field is required."),
         ("x" * 65, "Too long by 1: at most 64 characters."),
         ("a\0b", "This contains a character that cannot be stored."),
+        ("http://e.example/", NAME_RULE),
+        ("e.example", NAME_RULE),
+        ("www.e.example", NAME_RULE),
+        ("me@e.example", NAME_RULE),
+        ("Susan <3", NAME_RULE),
+        ("Call +49 30 901820", NAME_RULE),
+        ("Susan\u202egnp", NAME_RULE),
     ],
 )
 async def test_an_invalid_name_is_refused_under_the_field(
@@ -91,6 +98,40 @@ async def test_an_invalid_name_is_refused_under_the_field(
     page = await Visitor(app).submit("/hello", name=name)
     assert page.errors("name") == [message]
     assert await names() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Susan",
+        "Dr. Susan O'Neil-Smith Jr.",
+        "J. R. R. Tolkien",
+        "J.R.R. Tolkien",
+        "’t Hooft",
+        "Zoë",
+        "Zoe\u0308",
+        "सुसान",
+        "王小明",
+        "Dave2",
+        "x" * 64,
+    ],
+)
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_names_of_all_languages_are_accepted(app: Quart, name: str) -> None:
+    assert (await Visitor(app).submit("/hello", name=name)).location == "/hello"
+    assert await names() == [name]
+
+
+async def test_one_peer_gives_a_few_names_an_hour(config: dict[str, Any]) -> None:
+    site = create_app(config | {"RATELIMIT_ENABLED": True})
+    async with site.app_context():
+        statuses = [
+            (await Visitor(site).submit("/hello", name=f"Susan {'I' * n}")).status
+            for n in range(1, 23)
+        ]
+        assert statuses == [302] * 20 + [429] * 2
+        assert len(await names()) == 20
+    await database_of(site).dispose()
 
 
 async def test_without_an_admin_no_mail_is_sent(config: dict[str, Any], app: Quart) -> None:

@@ -93,5 +93,5 @@ async def test_parameters_of_a_newer_version_are_ignored(app: Quart) -> None:
 
 
 async def test_a_row_without_a_needed_parameter_fails_alone(app: Quart) -> None:
-    assert await deliver("new_user", {}) == []
+    assert await deliver("password_changed", {}) == []
     assert (await outbox.stats())["states"]["failed"] == 1

@@ -78,9 +78,9 @@ async def send_password_changed_email(user: User) -> Handle:
 
 
 async def send_new_user_email(username: str) -> Handle:
-    """Tell FLASKY_ADMIN of a new user."""
+    """Tell FLASKY_ADMIN of a new user; at most one mail in 10 minutes, which then names several."""
     async with writing() as session:
-        return await emails.NewUser(username).post(session)
+        return await emails.NewUser(names=(username,)).post(session)
 
 
 async def send_error_report(error: BaseException) -> Handle:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 
 from quart import Quart, redirect, render_template, session
 from quart.typing import ResponseReturnValue
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
-from wtforms import SubmitField
+from wtforms import SubmitField, ValidationError
 from wtforms.validators import DataRequired
 
 from app.accounts import emails
@@ -19,7 +21,18 @@ from app.web.security import client_address
 from app.web.templating import Blueprint
 
 NAME_LENGTH = 64
-NAMES_PER_PEER = "60 per hour"
+NAMES_PER_PEER = "20 per hour"
+NAME_RULE = (
+    "Please enter a name: letters, spaces, hyphens and apostrophes, and dots after initials and "
+    "abbreviations."
+)
+_WORD = r"['\u2019]?L[LMN]*(?:['\u2019-][LMN]+)*['\u2019]?\.?"
+_INITIALS = r"(?:LM*\.)+"
+NAME = re.compile(rf"(?:{_INITIALS}|{_WORD})(?: (?:{_INITIALS}|{_WORD}))*")
+"""A name in which each letter is written as L, each combining mark as M and each digit as N.
+
+The administrator's mail program would make links of addresses, so a name holds none.
+"""
 
 blueprint = Blueprint("greeting", __name__)
 
@@ -43,12 +56,20 @@ def _collapse_spaces(value: str | None) -> str | None:
     return value and " ".join(value.split())
 
 
+def _is_name(form: object, field: StringField) -> None:
+    """Refuse what is no name, such as an address or a sentence with figures (a WTForms validator)."""
+    categories = ((character, unicodedata.category(character)[0]) for character in field.data)
+    pattern = "".join(kind if kind in "LMN" else character for character, kind in categories)
+    if not NAME.fullmatch(pattern):
+        raise ValidationError(NAME_RULE)
+
+
 class NameForm(Form):
     """What is your name?"""
 
     name = StringField(
         "What is your name?",
-        [DataRequired(REQUIRED), Bounded(max=NAME_LENGTH), visible, storable],
+        [DataRequired(REQUIRED), Bounded(max=NAME_LENGTH), visible, storable, _is_name],
         filters=[_collapse_spaces],
     )
     submit = SubmitField("Submit")
@@ -87,5 +108,5 @@ async def add_name(name: str) -> bool:
         )
         if stored is None:
             return False
-        await emails.announce_new_user(database_session, name)
+        await emails.announce(database_session, emails.NewUser(names=(name,)))
         return True

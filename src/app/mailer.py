@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
-from app.outbox import Handle, MailRequest, Priority, Rendered
+from app.outbox import Handle, MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ class Email:
     """A kind of mail; the fields of a subclass are its parameters, which must be JSON values.
 
     `kind` names it in the outbox and must not change. A field added later needs a default, because rows of
-    older versions may still be waiting. `secret`: the parameters are not shown to operators.
+    older versions may still be waiting. `secret`: the parameters are not shown to operators. `is_digest`: a
+    waiting mail with the same unique key becomes one that says both (`merge`).
     """
 
     kind: ClassVar[str]
     priority: ClassVar[Priority] = Priority.NORMAL
     secret: ClassVar[bool] = False
+    is_digest: ClassVar[bool] = False
 
     @classmethod
     def expiry(cls, config: Mapping[str, Any]) -> float | None:
@@ -52,11 +54,15 @@ class Email:
         return None
 
     def unique_key(self) -> str | None:
-        """Return what only one waiting mail may have: posting it again renews the request."""
+        """Return what only one waiting mail may have: posting it again renews the request, or merges both."""
         return None
 
-    async def render(self, request: MailRequest) -> Message | Rendered | None:
-        """Return the message, or None when there is nothing to send."""
+    def merge(self, newer: Self) -> Self:
+        """Return the mail that says what this one, which is waiting, and a newer one say."""
+        raise NotImplementedError
+
+    async def render(self, request: MailRequest) -> Message | Rendered | Postponed | None:
+        """Return the message, None when there is nothing to send, or until when to wait."""
         raise NotImplementedError
 
     async def post(self, session: AsyncSession) -> Handle:
@@ -64,11 +70,20 @@ class Email:
         return await outbox.post(session, self.kind, unique=self.unique_key(), **asdict(self))
 
     @classmethod
-    async def render_stored(cls, request: MailRequest) -> Message | Rendered | None:
-        """Render the mail from its stored parameters; those that only a newer version knows are ignored."""
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Return the mail with stored parameters; those that only a newer version knows are ignored."""
         names = {field.name for field in fields(cls)}
-        email = cls(**{name: value for name, value in request.params.items() if name in names})
-        return await email.render(request)
+        return cls(**{name: value for name, value in params.items() if name in names})
+
+    @classmethod
+    async def render_stored(cls, request: MailRequest) -> Message | Rendered | Postponed | None:
+        """Render the mail from its stored parameters."""
+        return await cls.from_params(request.params).render(request)
+
+    @classmethod
+    def merge_stored(cls, waiting: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+        """Merge the stored parameters of two mails."""
+        return asdict(cls.from_params(waiting).merge(cls.from_params(newer)))
 
 
 def register(app: Quart, *emails: type[Email]) -> None:
@@ -81,6 +96,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
             priority=email.priority,
             expiry=email.expiry(app.config),
             secret=email.secret,
+            merge=email.merge_stored if email.is_digest else None,
         )
 
 

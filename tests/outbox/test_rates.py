@@ -10,6 +10,7 @@ from quart import Quart
 
 from app import outbox
 from app.database import writing
+from app.dev.mail_parser import parse_mail
 from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.outbox.site import make_site, rows
@@ -101,3 +102,88 @@ async def test_rates_are_measured_by_the_clock_of_the_outbox(app: Quart, box: Ou
     await post_limited("user:7")
     await outbox.drain()
     assert await rows("state") == ["sent", "sent"]
+
+
+async def digest(request: outbox.MailRequest) -> outbox.Rendered | outbox.Postponed:
+    """Render one mail of several names, at most one a minute."""
+    if until := await outbox.allowed_at(request, "names", [(timedelta(minutes=1), 1)]):
+        return outbox.Postponed(until)
+    body = " ".join(request.params["names"])
+    return outbox.Rendered(Message("Names", ["ann@example.com"], body), about="names")
+
+
+def merge(waiting: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+    return {"names": waiting["names"] + newer["names"]}
+
+
+def texts(server: SmtpServer) -> list[str]:
+    return [str(parse_mail(content).text).strip() for content in server.messages]
+
+
+async def post_names(*names: str) -> None:
+    for name in names:
+        async with writing() as session:
+            await outbox.post(session, "digest", unique="digest", names=[name])
+
+
+async def test_a_waiting_mail_says_what_newer_ones_say_and_keeps_its_time(
+    app: Quart, box: Outbox, server: SmtpServer
+) -> None:
+    outbox.register(app, "digest", digest, merge=merge)
+    await post_names("ann")
+    await outbox.drain()
+    await post_names("ben", "cleo")
+    await outbox.drain()
+    [_, waiting] = await rows()
+    await post_names("dora")
+    await outbox.drain()
+    assert await rows("state") == ["sent", "queued"]
+    assert [row.due_at for row in await rows()][1] == waiting.due_at
+    assert waiting.attempts == 0
+    box.clock = lambda: datetime.now(UTC) + timedelta(minutes=1)  # type: ignore[method-assign]
+    await outbox.drain()
+    assert await rows("state") == ["sent", "sent"]
+    assert texts(server) == ["ann", "ben cleo dora"]
+
+
+async def test_what_is_posted_while_a_mail_is_rendered_is_in_it(
+    app: Quart, server: SmtpServer
+) -> None:
+    async def slow(request: outbox.MailRequest) -> outbox.Rendered | outbox.Postponed:
+        if request.params["names"] == ["ann"]:
+            await post_names("ben")
+        return await digest(request)
+
+    outbox.register(app, "digest", slow, merge=merge)
+    await post_names("ann")
+    await outbox.drain()
+    assert await rows("state") == ["sent"]
+    assert texts(server) == ["ann ben"]
+
+
+async def test_a_digest_that_is_tried_again_is_not_replaced_by_the_next(
+    app: Quart, box: Outbox, server: SmtpServer
+) -> None:
+    outbox.register(app, "digest", digest, merge=merge)
+    server.fail("data", "hang", times=1)
+    server.fail("dot", "451 later", times=1)
+    await post_names("ann")
+    draining = asyncio.create_task(outbox.drain())
+    await server.until(lambda: server.hung == 1)
+    await post_names("ben")
+    server.release()
+    await draining
+    for minutes in (2, 4):
+        now = datetime.now(UTC) + timedelta(minutes=minutes)
+        box.clock = lambda now=now: now  # type: ignore[method-assign, misc]
+        await outbox.drain()
+    assert await rows("state") == ["sent", "sent"]
+    assert sorted(texts(server)) == ["ann", "ben"]
+
+
+async def test_posts_at_once_make_one_waiting_mail(app: Quart) -> None:
+    outbox.register(app, "digest", digest, merge=merge)
+    names = [f"name{n}" for n in range(10)]
+    await asyncio.gather(*(asyncio.create_task(post_names(name)) for name in names))
+    [params] = await rows("params")
+    assert sorted(params["names"]) == names

@@ -23,6 +23,7 @@ TIMES = RetryTimes(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
 TABLE = {  # event: state, is there a next attempt, attempts spent, pauses
     Event.ACCEPTED: (State.SENT, False, 1, False),
     Event.NOT_NEEDED: (State.SKIPPED, False, 0, False),
+    Event.POSTPONED: (State.QUEUED, True, 0, False),
     Event.UNRENDERED: (State.FAILED, False, 1, False),
     Event.REFUSED: (State.FAILED, False, 1, False),
     Event.DEFERRED: (State.QUEUED, True, 1, False),
@@ -63,6 +64,10 @@ def test_what_follows_from_what(event: Event) -> None:
 def test_done_states_are_exactly_those_without_a_next_attempt(event: Event) -> None:
     settlement = decide(Outcome(event))
     assert settlement.state.is_done is (settlement.wait is None)
+
+
+def test_a_postponed_mail_waits_as_long_as_its_renderer_says() -> None:
+    assert decide(Outcome(Event.POSTPONED, wait=600.0), attempts=3).wait == 600.0
 
 
 def test_waits_double_up_to_the_longest() -> None:

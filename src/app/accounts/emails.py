@@ -6,10 +6,10 @@ Links are made, and addresses looked up, when the mail is rendered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 from quart import Quart, current_app
 from sqlalchemy import Row
@@ -19,7 +19,7 @@ from app import mailer, outbox
 from app.accounts import queries, tokens
 from app.accounts.names import canonical
 from app.mailer import Email, render, site_url
-from app.outbox import MailRequest, Priority, Rendered
+from app.outbox import MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
 
 CHANGE_EMAIL_SECONDS = 3600
@@ -33,6 +33,11 @@ RESET_LIMITS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(d
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
 """Mails of one kind to an address that somebody typed: at most so many in each period."""
+
+NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
+"""Mails to FLASKY_ADMIN about new users."""
+
+NAMES_IN_DIGEST = 50
 
 
 def init_app(app: Quart) -> None:
@@ -303,23 +308,54 @@ class AccountDeleted(Email):
 
 @dataclass(frozen=True, slots=True)
 class NewUser(Email):
-    """The mail that tells FLASKY_ADMIN of a new user, or of a new name on the greeting page."""
+    """The mail that tells FLASKY_ADMIN who has joined: the first at once, later ones together.
+
+    `user_ids`: new accounts. Their names are looked up when the mail is rendered, so that the row names
+    nobody. `names`: new names on the greeting page. At most NAMES_IN_DIGEST of both are kept; `count` counts
+    all.
+    `username`: the one name in a row of version 0.1.0.
+    """
 
     kind = "new_user"
-    username: str
+    is_digest = True
+    username: str = ""
+    user_ids: Sequence[int] = ()
+    names: Sequence[str] = ()
+    count: int = 1
 
-    async def render(self, request: MailRequest) -> Message | None:
-        """Render the mail to FLASKY_ADMIN, if set."""
+    def unique_key(self) -> str:
+        """Let one digest wait at a time."""
+        return self.kind
+
+    def merge(self, newer: Self) -> Self:
+        """Add the people of `newer`, without their names beyond NAMES_IN_DIGEST."""
+        count = self.count + newer.count
+        if len(self.user_ids) + len(self.names) >= NAMES_IN_DIGEST:
+            return replace(self, count=count)
+        user_ids = (*self.user_ids, *newer.user_ids)
+        return replace(self, user_ids=user_ids, names=(*self.names, *newer.names), count=count)
+
+    async def render(self, request: MailRequest) -> Rendered | Postponed | None:
+        """Render the mail to FLASKY_ADMIN, if set and if those who have joined still have accounts."""
         admin = current_app.config["FLASKY_ADMIN"]
-        if not admin:
+        first = [self.username] if self.username else []
+        names = [*first, *await queries.usernames(self.user_ids), *self.names]
+        if not admin or not names:
             return None
-        return await render(admin, "New User", "email/new_user", username=self.username)
+        if until := await outbox.allowed_at(request, self.kind, NEW_USER_LIMITS):
+            return Postponed(until)
+        subject = "New User" if self.count == 1 else "New Users"
+        template, more = "email/new_user", self.count - len(names)
+        message = await render(
+            admin, subject, template, username=names[0], names=names, count=self.count, more=more
+        )
+        return Rendered(message, about=self.kind)
 
 
-async def announce_new_user(session: AsyncSession, username: str) -> None:
-    """Post NewUser if there is an administrator to tell: FLASKY_ADMIN."""
+async def announce(session: AsyncSession, new: NewUser) -> None:
+    """Post `new` if there is an administrator to tell: FLASKY_ADMIN."""
     if current_app.config["FLASKY_ADMIN"]:
-        await NewUser(username).post(session)
+        await new.post(session)
 
 
 async def _address_taken(

@@ -48,6 +48,15 @@ async def find_owners(address: str) -> Sequence[Row[int, str, str]]:
         return result.all()
 
 
+async def usernames(user_ids: Sequence[int]) -> Sequence[str]:
+    """Return the names of those of the accounts that still exist, the oldest first."""
+    if not user_ids:
+        return []
+    async with reading() as connection:
+        statement = select(User.username).where(User.id.in_(user_ids)).order_by(User.id)
+        return (await connection.execute(statement)).scalars().all()
+
+
 async def is_username_taken(username: str) -> bool:
     """Return whether an account is called `username`, whatever the case."""
     return await _first(select(User.id), User.named(username)) is not None

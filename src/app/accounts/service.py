@@ -129,7 +129,7 @@ async def _add(session: AsyncSession, user: User) -> None:
     """Store a new account and post the mail to the administrator; raises IntegrityError when taken."""
     session.add(user)
     await session.flush()
-    await emails.announce_new_user(session, user.username)
+    await emails.announce(session, emails.NewUser(user_ids=(user.id,)))
 
 
 async def _take_registration(session: AsyncSession, registration_id: int) -> RowMapping:

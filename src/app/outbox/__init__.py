@@ -22,18 +22,29 @@ from app.outbox import queries
 from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.posting import Handle, NotPosted, post, post_message
-from app.outbox.queries import RateLimits, within_rate_limit
-from app.outbox.state import Kind, MailRequest, Outbox, Rendered, Renderer, outbox_of
+from app.outbox.queries import RateLimits, allowed_at, within_rate_limit
+from app.outbox.state import (
+    Kind,
+    MailRequest,
+    Merge,
+    Outbox,
+    Postponed,
+    Rendered,
+    Renderer,
+    outbox_of,
+)
 from app.outbox.transitions import withdraw
 
 __all__ = [
     "Handle",
     "MailRequest",
     "NotPosted",
+    "Postponed",
     "Priority",
     "RateLimits",
     "Rendered",
     "State",
+    "allowed_at",
     "drain",
     "init_app",
     "post",
@@ -77,12 +88,14 @@ def register(
     priority: Priority = Priority.NORMAL,
     expiry: float | None = None,
     secret: bool = False,
+    merge: Merge | None = None,
 ) -> None:
     """Register the renderer of a kind of mail, its priority, and after how many seconds it expires.
 
-    The renderer runs in the app's context, once per attempt. `secret`: never show the parameters.
+    The renderer runs in the app's context, once per attempt. `secret`: never show the parameters. `merge`:
+    how a waiting mail and a newer one with its unique key become one (see `post`).
     """
-    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret)
+    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, merge)
 
 
 async def drain() -> None:

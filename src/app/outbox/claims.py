@@ -55,6 +55,8 @@ class Claim:
     claimed_at: datetime
     lease_end: datetime
     about: str | None = None
+    is_replaceable: bool = True
+    """A newer mail with the same unique key says all that this one says."""
     is_probe: bool = False
     is_sending: bool = False
     """The row is in `sending`."""

@@ -13,7 +13,7 @@ from app.outbox import messages, policy
 from app.outbox.claims import Claim
 from app.outbox.models import State
 from app.outbox.policy import Capacity, CircuitBreaker, Event, Outcome, PrioritySemaphore
-from app.outbox.state import READY_MADE, MailRequest, Outbox, Rendered
+from app.outbox.state import READY_MADE, MailRequest, Outbox, Postponed, Rendered
 from app.outbox.writer import BatchWriter
 from app.quart_mail import MailError, Message, SendResult
 from app.quart_mail.errors import OPENING_STAGES
@@ -138,18 +138,24 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
         ):  # during an upgrade of the site
             return Outcome(Event.DEFERRED, text=NOT_MIGRATED)
         return _unrendered(outbox, claim, error)
+    if isinstance(message, Postponed):
+        wait = (message.until - outbox.clock()).total_seconds()
+        return Outcome(Event.POSTPONED, wait=max(0.0, wait))
     return Outcome(Event.NOT_NEEDED) if message is None else message
 
 
-async def _message(outbox: Outbox, claim: Claim) -> Message | None:
+async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
     if claim.kind == READY_MADE:
         return await messages.load(outbox.database, claim)
     kind = outbox.kinds.get(claim.kind)
     if kind is None:
         raise UnknownKind(claim.kind)
     request = MailRequest(claim.id, claim.kind, claim.params or {}, claim.created_at)
+    claim.is_replaceable = kind.merge is None
     async with asyncio.timeout(outbox.deadline):
         rendered = await kind.renderer(request)
+    if isinstance(rendered, Postponed):
+        return rendered
     if isinstance(rendered, Rendered):
         claim.about = rendered.about
         rendered = rendered.message

@@ -28,7 +28,8 @@ CLOCK_SKEW = timedelta(seconds=60)
 """How far apart the clocks of machines that share an outbox may be."""
 
 LONGEST_WAIT = timedelta(days=2)
-"""More than any wait or lease: OUTBOX_RETRY_MAX, OUTBOX_PROBE_MAX and OUTBOX_LEASE are a day at most."""
+"""More than any wait or lease: OUTBOX_RETRY_MAX, OUTBOX_PROBE_MAX and OUTBOX_LEASE are a day at most, and
+renderers postpone mails by a day at most."""
 
 RETRYABLE = (State.FAILED.value, State.EXPIRED.value)
 

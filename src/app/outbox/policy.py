@@ -4,6 +4,7 @@
 |-----------------------------------------------|---------|-------------------------|----------|---------|
 | accepted by the server                        | sent    | none                    | + 1      | closes  |
 | the renderer returned nothing                 | skipped | none                    | + 0      |         |
+| the renderer postponed the mail               | queued  | at the time it returned | + 0      |         |
 | rendering failed                              | failed  | none                    | + 1      |         |
 | refused for good (5xx, or cannot be sent)     | failed  | none                    | + 1      | closes  |
 | refused for now, timed out, connection lost   | queued  | after a growing wait    | + 1      | closes  |
@@ -42,6 +43,7 @@ class Event(enum.Enum):
 
     ACCEPTED = enum.auto()
     NOT_NEEDED = enum.auto()
+    POSTPONED = enum.auto()
     UNRENDERED = enum.auto()
     REFUSED = enum.auto()
     DEFERRED = enum.auto()
@@ -52,12 +54,13 @@ class Event(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An event, with the server's reply or an error message."""
+    """An event, with the server's reply or an error message; `wait`: for how many seconds to postpone."""
 
     event: Event
     code: int | None = None
     text: str | None = None
     in_doubt: bool = False
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ _FINAL_STATES = {
 OPENING = frozenset({Event.SERVER_DOWN, Event.SERVER_DOWN_MID_MESSAGE})
 """Events that concern the mail server as a whole and open the circuit breaker."""
 
-_FREE = OPENING | {Event.NOT_NEEDED, Event.RELEASED}
+_FREE = OPENING | {Event.NOT_NEEDED, Event.POSTPONED, Event.RELEASED}
 
 
 def decide(
@@ -108,7 +111,7 @@ def decide(
         attempts += 1
     return Settlement(
         state=_FINAL_STATES.get(outcome.event, State.QUEUED),
-        wait=_wait(outcome.event, attempts, priority, times, jitter),
+        wait=_wait(outcome, attempts, priority, times, jitter),
         attempts=attempts,
         in_doubt=in_doubt or outcome.in_doubt,
         code=outcome.code,
@@ -117,15 +120,15 @@ def decide(
 
 
 def _wait(
-    event: Event, attempts: int, priority: int, times: RetryTimes, jitter: float
+    outcome: Outcome, attempts: int, priority: int, times: RetryTimes, jitter: float
 ) -> float | None:
-    if event in _FINAL_STATES:
+    if outcome.event in _FINAL_STATES:
         return None
-    if event is Event.DEFERRED:
+    if outcome.event is Event.DEFERRED:
         return retry_wait(attempts, priority, times, jitter)
-    if event is Event.SERVER_DOWN_MID_MESSAGE:
+    if outcome.event is Event.SERVER_DOWN_MID_MESSAGE:
         return 2 * times.probe_max
-    return 0.0
+    return outcome.wait
 
 
 def retry_wait(attempts: int, priority: int, times: RetryTimes, jitter: float) -> float:

@@ -7,16 +7,17 @@ from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, and_, case, cast, event, insert, select
+from sqlalchemy import Row, Text, and_, case, cast, event, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.database import insert_into
 from app.outbox import messages
 from app.outbox.models import Content, Delivery, Priority, State, table
-from app.outbox.state import READY_MADE, Outbox, outbox_of
+from app.outbox.state import READY_MADE, Merge, Outbox, outbox_of
 from app.quart_mail import Message
 
+_HANDLE = (Delivery.id, Delivery.message_id)
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
@@ -76,7 +77,8 @@ async def post(
     """Add a mail of `kind` with JSON `params` to the transaction of `session`, by one INSERT.
 
     If a mail with the same `unique` key is still waiting, no second one is stored: it gets the new parameters
-    and times. Raises LookupError for a kind that is not registered.
+    and times or, if its kind has a `merge` function, the merged parameters, and keeps its time. Raises
+    LookupError for a kind that is not registered.
     """
     outbox = outbox_of()
     if (registered := outbox.kinds.get(kind)) is None:
@@ -89,13 +91,15 @@ async def post(
         "priority": registered.priority,
     }
     statement = insert_into(session, Delivery).values(row)
-    if unique is not None:
-        statement = statement.on_conflict_do_update(
-            index_elements=[Delivery.unique_key], set_=_renewed(statement.excluded)
-        )
-    result = await session.execute(statement.returning(Delivery.id, Delivery.message_id))
+    if registered.merge is not None:
+        posted = await _insert_or_merge(session, statement, row, registered.merge)
+    else:
+        if unique is not None:
+            statement = statement.on_conflict_do_update(
+                index_elements=[Delivery.unique_key], set_=_renewed(statement.excluded)
+            )
+        posted = (await session.execute(statement.returning(*_HANDLE))).one()
     wake_after_commit(outbox, session)
-    posted = result.one()
     return Handle(outbox, [(posted.id, posted.message_id)])
 
 
@@ -123,6 +127,33 @@ async def post_message(
     ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
     wake_after_commit(outbox, session)
     return Handle(outbox, [(id_, message.msgId) for id_ in ids.scalars()])
+
+
+async def _insert_or_merge(
+    session: AsyncSession, statement: Any, row: dict[str, Any], merge: Merge
+) -> Row[int, str]:
+    """Insert `row`, or merge it into the waiting mail with its unique key; return id and Message-ID.
+
+    A courier that has claimed that mail loses the claim. If it has just moved the mail to `sending`, the key
+    is free, and the next INSERT succeeds.
+    """
+    statement = statement.on_conflict_do_nothing(index_elements=[Delivery.unique_key])
+    columns = select(table.c.id, table.c.params, table.c.claim_id, table.c.due_at)
+    waiting = columns.where(table.c.unique_key == row["unique_key"]).with_for_update()
+    while (posted := (await session.execute(statement.returning(*_HANDLE))).first()) is None:
+        if (mail := (await session.execute(waiting)).first()) is None:
+            continue
+        merged = update(table).values(
+            params=merge(mail.params or {}, row["params"]),
+            due_at=mail.due_at if mail.claim_id is None else row["due_at"],
+            expires_at=row["expires_at"],
+            claim_id=None,
+        )
+        posted = (
+            await session.execute(merged.where(table.c.id == mail.id).returning(*_HANDLE))
+        ).one()
+        break
+    return posted
 
 
 def _renewed(new: Any) -> dict[str, Any]:

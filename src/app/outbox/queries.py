@@ -100,22 +100,33 @@ async def count_due(database: Database, *, now: datetime, most: int) -> int:
 
 
 async def within_rate_limit(request: MailRequest, about: str, limits: RateLimits) -> bool:
-    """Return whether the limits allow one more mail of this kind about `about`, such as `user:7`.
+    """Return whether the limits allow one more mail of this kind about `about` now (see `allowed_at`)."""
+    return await allowed_at(request, about, limits) is None
+
+
+async def allowed_at(request: MailRequest, about: str, limits: RateLimits) -> datetime | None:
+    """Return when the limits allow one more mail of this kind about `about`, such as `user:7`; None: now.
 
     For renderers. Counts the other mails that were or may have been handed to the mail server. If two of them
     are rendered at the same time, the second is stopped before DATA and rendered again.
     """
     outbox = outbox_of()
     now = outbox.clock()
-    count = select(func.count()).where(
-        table.c.about == about, table.c.kind == request.kind, table.c.id != request.id
+    times = (
+        select(table.c.handed_at)
+        .where(
+            table.c.about == about,
+            table.c.kind == request.kind,
+            table.c.id != request.id,
+            table.c.handed_at >= now - max(period for period, _ in limits),
+        )
+        .order_by(table.c.handed_at.desc())
+        .limit(max(most for _, most in limits))
     )
     async with outbox.database.reading() as connection:
-        for period, most in limits:
-            handed = await connection.scalar(count.where(table.c.handed_at >= now - period)) or 0
-            if handed >= most:
-                return False
-    return True
+        handed = (await connection.execute(times)).scalars().all()
+    ends = [handed[most - 1] + period for period, most in limits if len(handed) >= most]
+    return max((end for end in ends if end > now), default=None)
 
 
 async def stats(outbox: Outbox) -> Overview:

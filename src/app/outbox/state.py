@@ -45,15 +45,25 @@ class Rendered:
             raise ValueError(f"about: at most {LONGEST_ABOUT} characters are allowed.")
 
 
-Renderer = Callable[[MailRequest], Awaitable[Message | Rendered | None]]
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """What a renderer returns for a mail that must wait until `until` (aware UTC), and is rendered then."""
+
+    until: datetime
+
+
+Renderer = Callable[[MailRequest], Awaitable[Message | Rendered | Postponed | None]]
 """Turns a request into a message, or None to send nothing. Called again for each retry."""
+
+Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""Returns the parameters of one mail that says what a waiting mail and a newer one say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A registered kind of mail. `expiry`: seconds from the request, None for OUTBOX_EXPIRY.
 
-    `secret`: operators must not see its parameters.
+    `secret`: operators must not see its parameters. `merge`: see `outbox.post`.
     """
 
     name: str
@@ -61,6 +71,7 @@ class Kind:
     priority: Priority = Priority.NORMAL
     expiry: float | None = None
     secret: bool = False
+    merge: Merge | None = None
 
 
 class Outbox:

@@ -176,7 +176,7 @@ async def _restore_keys(
     """Return each with the unique key it takes back, if any.
 
     A row gives up its key in `sending`. If it waits again, it takes the key back, unless a newer request has
-    it: then the older row is skipped.
+    it: then the older row is skipped, or goes on without a key if the newer one does not replace it.
     """
     keys = [claim.unique_key for claim, settlement in settled if _wants_key(claim, settlement)]
     owners: dict[str | None, int] = {}
@@ -188,7 +188,7 @@ async def _restore_keys(
         key = None
         if _wants_key(claim, settlement):
             owner = owners.setdefault(claim.unique_key, claim.id)
-            if owner > claim.id:
+            if owner > claim.id and claim.is_replaceable:
                 settlement = replace(settlement, state=State.SKIPPED, wait=None, text=REPLACED)
             elif owner == claim.id:
                 key = claim.unique_key

@@ -1,0 +1,84 @@
+"""What FLASKY_ADMIN is told of new users: the first at once, the others together, at most every 10 minutes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from app.accounts import service
+from app.quart_mail import Message
+from tests.clients import Visitor
+from tests.inspection import bodies, outbox_of, sent_by
+from tests.outbox.site import rows
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"FLASKY_ADMIN": "admin@example.com"}
+
+
+async def register(*names: str) -> None:
+    for name in names:
+        await service.register(username=name, email=f"{name}@example.com", password="violet anchor")
+
+
+async def sent_after(app: Quart, minutes: float) -> list[Message]:
+    """Deliver what is due `minutes` from now."""
+    now = datetime.now(UTC) + timedelta(minutes=minutes)
+    outbox_of(app).clock = lambda: now  # type: ignore[method-assign]
+    return await sent_by(app)
+
+
+async def test_many_new_users_make_one_mail_at_once_and_a_digest_later(app: Quart) -> None:
+    await register("susan")
+    [first] = await sent_by(app)
+    assert first.subject == "[Microblog] New User"
+    assert "User susan has joined." in bodies(first)[0]
+    for tens in range(6):
+        await asyncio.gather(*(register(f"user{tens}{n}") for n in range(10 if tens else 7)))
+    await Visitor(app).submit("/hello", name="Zoë")
+    assert await sent_by(app) == []
+    assert await sent_after(app, 9) == []
+    [digest] = await sent_after(app, 11)
+    assert digest.subject == "[Microblog] New Users"
+    for body in bodies(digest):
+        assert "58 people have joined: " in body
+        assert body.count("user") == 50 + body.count("new users")
+        assert "and 8 more." in body
+    assert await sent_after(app, 60) == []
+
+
+async def test_a_short_digest_names_everybody(app: Quart) -> None:
+    await register("susan")
+    await sent_by(app)
+    await register("ann", "ben")
+    await Visitor(app).submit("/hello", name="Zoë <3")
+    await Visitor(app).submit("/hello", name="Zoë")
+    [digest] = await sent_after(app, 11)
+    assert "3 people have joined: ann, ben, Zoë.\n" in bodies(digest)[0]
+
+
+async def test_who_leaves_meanwhile_is_not_named(app: Quart) -> None:
+    await register("susan")
+    await sent_by(app)
+    await register("ann", "ben")
+    visitor = Visitor(app)
+    await visitor.log_in("ben", "violet anchor")
+    await visitor.submit("/delete_account", current="violet anchor", sure="y")
+    assert [row.params for row in await rows() if row.kind == "new_user"][1]["names"] == []
+    mails = [m for m in await sent_after(app, 11) if m.recipients == ["admin@example.com"]]
+    assert "2 people have joined: ann and 1 more." in bodies(mails[0])[0]
+
+
+async def test_a_mail_that_was_refused_does_not_delay_the_next(app: Quart) -> None:
+    await register("susan")
+    app.config["FLASKY_ADMIN"] = "not an address"
+    assert await sent_by(app) == []
+    app.config["FLASKY_ADMIN"] = "admin@example.com"
+    await register("ann")
+    [mail] = await sent_by(app)
+    assert "User ann has joined." in bodies(mail)[0]

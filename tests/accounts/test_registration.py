@@ -103,9 +103,10 @@ async def test_an_address_is_taken_whatever_its_case(app: Quart, email: str) -> 
 async def test_fifty_at_once_make_one_account_and_forty_nine_polite_errors(
     app: Quart, processes: int
 ) -> None:
-    app.extensions["passwords"] = Hasher(processes)
+    app.extensions["passwords"] = hasher = Hasher(processes)
     visitors = [Visitor(app) for _ in range(50)]
     pages = await asyncio.gather(*(visitor.register("susan") for visitor in visitors))
+    await hasher.close()
     assert sorted(page.status for page in pages) == [200] * 49 + [302]
     refused = [page for page in pages if page.status == 200]
     assert all(page.errors("username") == ["Please use a different username."] for page in refused)

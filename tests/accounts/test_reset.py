@@ -1,8 +1,9 @@
-"""Getting back in: the reset mail, its link, and everything that ends it."""
+"""Resetting a password: the mail, how often it is sent, its link, and everything that ends the link."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ from app import mail, outbox
 from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
+from app.outbox.models import Delivery
 from app.quart_mail import Message
-from tests.clients import Visitor
+from tests.clients import Page, Visitor
 from tests.factories import make_user
 from tests.inspection import bodies, reset_link
 
@@ -326,3 +328,122 @@ async def test_a_login_that_was_under_way_does_not_outlive_the_reset(
     assert page.flashes == ["Invalid username or password"]
     async with reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(LoginSession)) == 0
+
+
+async def ask(app: Quart, address: str = "susan@example.com") -> tuple[Page, list[Message]]:
+    with mail.record_messages() as sent:
+        page = await Visitor(app).submit("/reset_password_request", email=address)
+        await outbox.drain()
+    return page, sent
+
+
+async def let_pass(time: timedelta) -> None:
+    """Make every mail that went out as old as if `time` had passed."""
+    async with reading() as connection:
+        rows = (await connection.execute(select(Delivery.id, Delivery.handed_at))).all()
+    async with writing() as session:
+        for row in rows:
+            if row.handed_at is not None:
+                handed_at = row.handed_at - time
+                await session.execute(
+                    update(Delivery).where(Delivery.id == row.id).values(handed_at=handed_at)
+                )
+
+
+async def test_mails_are_a_minute_apart_and_the_page_does_not_show_it(app: Quart) -> None:
+    await make_user("susan")
+    first, sent = await ask(app)
+    assert len(sent) == 1
+    second, sent = await ask(app, "SUSAN@example.com")
+    assert sent == []
+    assert (first.status, first.location, first.text) == (second.status, second.location, second.text)  # fmt: skip
+    await let_pass(timedelta(seconds=61))
+    assert len((await ask(app))[1]) == 1
+
+
+async def test_five_an_hour_and_ten_a_day(app: Quart) -> None:
+    await make_user("susan")
+
+    async def asked(times: int, apart: timedelta) -> int:
+        count = 0
+        for _ in range(times):
+            count += len((await ask(app))[1])
+            await let_pass(apart)
+        return count
+
+    assert await asked(7, timedelta(seconds=61)) == 5
+    await let_pass(timedelta(hours=1))
+    assert await asked(7, timedelta(minutes=21)) == 5
+    await let_pass(timedelta(days=1))
+    assert await asked(1, timedelta()) == 1
+
+
+async def test_the_limits_of_one_account_are_not_those_of_another(app: Quart) -> None:
+    for name in ("susan", "david"):
+        await make_user(name)
+        assert len((await ask(app, f"{name}@example.com"))[1]) == 1
+
+
+async def test_requests_that_still_wait_make_one_mail(app: Quart) -> None:
+    await make_user("susan")
+    for address in ("susan@example.com", "Susan@Example.com", " SUSAN@EXAMPLE.COM "):
+        await Visitor(app).submit("/reset_password_request", email=address)
+    with mail.record_messages() as sent:
+        await outbox.drain()
+    assert [message.recipients for message in sent] == [["susan@example.com"]]
+
+
+async def test_a_completed_reset_ends_the_links_before_it(app: Quart) -> None:
+    await make_user("susan")
+    links = []
+    for _ in range(2):
+        links.append(reset_link((await ask(app))[1][0].body))
+        await let_pass(timedelta(seconds=61))
+    new, visitor = "battery staple", Visitor(app)
+    assert (await visitor.submit(links[1], password=new, password2=new)).location == "/login"
+    assert (await visitor.get(links[0])).location == "/reset_password_request"
+
+
+TABLES = ("user", "login_session", "known_device", "registration", "outbox", "outbox_content")
+
+
+async def test_a_reset_token_is_in_the_mail_and_nowhere_else(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await make_user("susan")
+    visitor, pages = Visitor(app), []
+    with mail.record_messages() as sent:
+        pages.append(await visitor.submit("/reset_password_request", email="susan@example.com"))
+        await outbox.drain()
+    path, new = reset_link(sent[0].body), "battery staple"
+    pages.append(await visitor.get(path))
+    pages.append(await visitor.submit(path, password="short", password2="other"))
+    pages.append(await visitor.submit(path, password=new, password2=new))
+    pages.append(await visitor.submit("/login", username="susan", password=new))
+    pages.append(await Visitor(app).get(path))
+    pages.append(await Visitor(app).get(path + "x"))
+    secret = path.rpartition(".")[2]
+    for page in pages:
+        assert secret not in str(page.response.headers)
+        assert page.response.headers["Referrer-Policy"] == "no-referrer"
+        assert page.response.headers["Cache-Control"] == "no-store"
+    assert [secret in page.text for page in pages] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert only_in_its_own_form(pages[1], path)
+    assert secret not in caplog.text
+    async with reading() as connection:
+        for table in TABLES:
+            rows = (await connection.exec_driver_sql(f'SELECT * FROM "{table}"')).all()
+            assert secret not in repr(rows)
+
+
+def only_in_its_own_form(page: Page, path: str) -> bool:
+    return page.text.count(path) == page.text.count(f'action="{path}"') == 1

@@ -15,7 +15,14 @@ from typing import Any
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.database.columns import Base, StoredTime, UtcDateTime, is_storable
+from app.database.columns import (
+    Base,
+    JsonObject,
+    StoredTime,
+    Unreadable,
+    UtcDateTime,
+    is_storable,
+)
 from app.database.engine import Database, insert_into, shielded
 from app.database.errors import (
     NOT_MIGRATED,
@@ -31,8 +38,10 @@ __all__ = [
     "Base",
     "Database",
     "DatabaseUnavailable",
+    "JsonObject",
     "Query",
     "StoredTime",
+    "Unreadable",
     "UtcDateTime",
     "fetch",
     "init_app",

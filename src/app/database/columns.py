@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, String
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, String
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -54,6 +59,69 @@ class StoredTime(TypeDecorator[str]):
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Return the stored `value` as text."""
         return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What is read instead of a JSON object that cannot be decoded; `reason` quotes nothing of it."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"unreadable ({self.reason})"
+
+
+class JsonObject(TypeDecorator["dict[str, Any] | Unreadable"]):
+    """A JSON object, read as Unreadable if it cannot be decoded, so that one bad row fails no other row.
+
+    SQLite stores any text and any bytes in such a column. PostgreSQL checks the syntax, but not whether the
+    value is an object, and has no limit for the digits of a number.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Select the stored text: a driver that decodes it would fail for the whole result."""
+        return undecoded(column, type_=self)
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], dict[str, Any] | Unreadable | None]:
+        """Return the function that decodes what the driver returns."""
+        return _decode
+
+
+class undecoded(GenericFunction[Any]):  # noqa: N801 - named like SQLAlchemy's functions
+    """A JSON column as text or bytes that no driver decodes."""
+
+    inherit_cache = True
+
+
+@compiles(undecoded)
+def _as_text(element: undecoded, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
+
+
+@compiles(undecoded, "sqlite")
+def _as_bytes(element: undecoded, compiler: Any, **options: Any) -> str:
+    """Return bytes, because sqlite3 fails to fetch text that is not UTF-8."""
+    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
+
+
+def _decode(stored: str | bytes | None) -> dict[str, Any] | Unreadable | None:
+    if stored is None:
+        return None
+    try:
+        value = json.loads(stored)
+    except UnicodeDecodeError:
+        return Unreadable("not UTF-8")
+    except (ValueError, RecursionError):
+        return Unreadable("not JSON")
+    return value if isinstance(value, dict) else Unreadable("not a JSON object")
 
 
 def is_storable(text: str) -> bool:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import UtcDateTime
+from app.database import Unreadable, UtcDateTime
 from app.outbox.models import Priority, State, table
 from app.outbox.policy import ClaimLimit
 
@@ -42,7 +42,7 @@ class Claim:
     id: int
     claim_id: str
     kind: str
-    params: dict[str, Any] | None
+    params: dict[str, Any] | Unreadable | None
     content_id: int | None
     recipient: str | None
     message_id: str

@@ -8,7 +8,7 @@ import random
 
 from sqlalchemy.exc import DBAPIError
 
-from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
+from app.database import NOT_MIGRATED, DatabaseUnavailable, Unreadable, is_schema_outdated
 from app.outbox import messages, policy
 from app.outbox.claims import Claim
 from app.outbox.models import State
@@ -132,6 +132,8 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
     except UnknownKind:
         text = f"This version of the site has no mail of the kind {claim.kind}."
         return Outcome(Event.DEFERRED, text=text)
+    except messages.UnreadableMail as error:
+        return Outcome(Event.UNRENDERED, text=str(error))
     except Exception as error:
         if isinstance(error, DBAPIError) and is_schema_outdated(
             error
@@ -150,6 +152,8 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
     kind = outbox.kinds.get(claim.kind)
     if kind is None:
         raise UnknownKind(claim.kind)
+    if isinstance(claim.params, Unreadable):
+        raise messages.UnreadableMail(f"The stored parameters are {claim.params}.")
     request = MailRequest(claim.id, claim.kind, claim.params or {}, claim.created_at)
     claim.is_replaceable = kind.merge is None
     async with asyncio.timeout(outbox.deadline):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.database import Database
+from app.database import Database, Unreadable
 from app.outbox.claims import Claim
 from app.outbox.models import LONGEST_ADDRESS, LONGEST_MESSAGE_ID, Content
 from app.quart_mail import (
@@ -25,6 +25,10 @@ from app.quart_mail.address import as_text, envelope
 
 _PLAIN = ("subject", "sender", "date", "charset", "extra_headers", "mail_options", "rcpt_options")
 _ADDRESSES = ("recipients", "cc", "bcc")
+
+
+class UnreadableMail(ValueError):
+    """What is stored of the mail cannot be decoded; the text says which part."""
 
 
 class StoredMessage(Message):
@@ -84,7 +88,7 @@ def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
 
 
 async def load(database: Database, claim: Claim) -> StoredMessage | None:
-    """Return the message of a claimed row; raises LookupError when its content is gone.
+    """Return the message of a claimed row; raises LookupError when its content is gone, or UnreadableMail.
 
     Returns None if the recipient has deleted the account meanwhile (see `transitions.withdraw`).
     """
@@ -96,6 +100,8 @@ async def load(database: Database, claim: Claim) -> StoredMessage | None:
         )
     if packed is None:
         raise LookupError(f"mail {claim.id} has no content")
+    if isinstance(packed, Unreadable):
+        raise UnreadableMail("The stored message cannot be read.")
     return unpack(packed, claim.recipient)
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     ForeignKey,
     Index,
@@ -25,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, UtcDateTime
+from app.database import Base, JsonObject, Unreadable, UtcDateTime
 
 LONGEST_TEXT = 500
 """Characters kept of a reply or an error message."""
@@ -68,7 +67,7 @@ class Content(Base):
     __tablename__ = "outbox_content"
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    message: Mapped[dict[str, Any]] = mapped_column(JSON)
+    message: Mapped[dict[str, Any] | Unreadable] = mapped_column(JsonObject)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -94,7 +93,7 @@ class Delivery(Base):
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(64))
-    params: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    params: Mapped[dict[str, Any] | Unreadable | None] = mapped_column(JsonObject)
     content_id: Mapped[int | None] = mapped_column(ForeignKey("outbox_content.id"))
     recipient: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS))
     message_id: Mapped[str] = mapped_column(String(LONGEST_MESSAGE_ID))

@@ -5,7 +5,7 @@
 | accepted by the server                        | sent    | none                    | + 1      | closes  |
 | the renderer returned nothing                 | skipped | none                    | + 0      |         |
 | the renderer postponed the mail               | queued  | at the time it returned | + 0      |         |
-| rendering failed                              | failed  | none                    | + 1      |         |
+| rendering failed, or the row is unreadable    | failed  | none                    | + 1      |         |
 | refused for good (5xx, or cannot be sent)     | failed  | none                    | + 1      | closes  |
 | refused for now, timed out, connection lost   | queued  | after a growing wait    | + 1      | closes  |
 | no connection, TLS or login failed, 421       | queued  | when the breaker probes | + 0      | opens   |

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
-from app.database import Database
+from app.database import Database, Unreadable
 from app.outbox.models import Priority, State, contents, table
 from app.outbox.state import MailRequest, Outbox, outbox_of
 
@@ -66,7 +66,7 @@ class MailDetails:
     """One delivery with its parameters or its subject, unless they are secret."""
 
     delivery: ListedMail
-    params: dict[str, Any] | None
+    params: dict[str, Any] | Unreadable | None
     subject: str | None
 
 
@@ -171,6 +171,5 @@ async def show(outbox: Outbox, id_: int) -> MailDetails | None:
     *listed, params, packed = row
     kind = outbox.kinds.get(row.kind)
     is_secret = kind is None or kind.secret
-    return MailDetails(
-        ListedMail(*listed), None if is_secret else params, packed and packed["subject"]
-    )
+    subject = packed.get("subject") if isinstance(packed, dict) else None
+    return MailDetails(ListedMail(*listed), None if is_secret else params, subject)

@@ -6,13 +6,25 @@ settled. The functions that take claims expect rows that are owned and locked (`
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database import UtcDateTime
@@ -220,8 +232,8 @@ async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection
         ("params", "content_id", "unique_key", "claim_id", "due_at", "expires_at")
     )
     theirs = or_(
-        table.c.params["user_id"].as_integer() == user_id,
-        table.c.params["address"].as_string().in_(addresses),
+        _has_param("user_id", user_id),
+        *(_has_param("address", address) for address in addresses),
         table.c.recipient.in_(addresses),
     )
     ids = await session.scalars(
@@ -238,3 +250,13 @@ async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection
         .values(erased)
     )
     await session.execute(delete(contents).where(~NEEDED))
+
+
+def _has_param(name: str, value: str | int) -> ColumnElement[bool]:
+    """Return whether the parameters have `value` (in any case) as `name`.
+
+    Compares text as `json.dumps` writes it: the databases' JSON functions fail on rows that they cannot read.
+    """
+    stored = func.lower(cast(table.c.params, Text))
+    written = json.dumps({name: value})[1:-1].lower()
+    return or_(*(stored.contains(f"{written}{end}", autoescape=True) for end in ",}"))

@@ -143,8 +143,9 @@ async def _insert_or_merge(
     while (posted := (await session.execute(statement.returning(*_HANDLE))).first()) is None:
         if (mail := (await session.execute(waiting)).first()) is None:
             continue
+        is_readable = isinstance(mail.params, dict)
         merged = update(table).values(
-            params=merge(mail.params or {}, row["params"]),
+            params=merge(mail.params, row["params"]) if is_readable else row["params"],
             due_at=mail.due_at if mail.claim_id is None else row["due_at"],
             expires_at=row["expires_at"],
             claim_id=None,

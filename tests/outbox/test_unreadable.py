@@ -127,3 +127,16 @@ async def test_an_unreadable_message_fails_alone(
     assert [await handle for handle in bad] == ["failed"] * len(bad)
     assert await good == "sent"
     assert (await rows("last_text"))[0] == "The stored message cannot be read."
+
+
+async def test_a_digest_replaces_a_waiting_row_that_cannot_be_read(
+    app: Quart, box: Outbox, server: SmtpServer, database_kind: str
+) -> None:
+    outbox.register(app, "digest", box.kinds["note"].renderer, merge=lambda old, new: old | new)
+    for value in UNREADABLE[database_kind]:
+        await post("digest", unique="digest")
+        async with writing() as session:
+            await session.execute(update(table).values(params=literal_column(value)))
+        handle = await post("digest", unique="digest")
+        await outbox.drain()
+        assert await handle == "sent"

@@ -43,14 +43,14 @@ async def test_what_happens_to_an_account_is_logged(
     told = lines(caplog)
     assert [line.split()[0] for line in told] == [
         "event=login_failed",
-        "event=reset_asked",
+        "event=reset_requested",
         "event=password_reset",
         "event=login",
         "event=password_changed",
         "event=logout",
     ]
     assert all("peer=" in line for line in told)
-    assert all(f" user={user_id} peer=" in line for line in told if "reset_asked" not in line)
+    assert all(f" user={user_id} peer=" in line for line in told if "reset_requested" not in line)
     for secret in ("susan", "horse", link):
         assert secret not in "".join(told)
 
@@ -94,7 +94,7 @@ async def test_a_registration_that_waits_is_logged_and_again_once_it_is_confirme
     await visitor.submit(f"/confirm/{link}")
     await visitor.get(f"/confirm/{link}")
     asked, confirmed, refused = lines(caplog)
-    assert asked.startswith("event=registration_asked peer=")
+    assert asked.startswith("event=registration_requested peer=")
     assert confirmed.startswith("event=registered user=1 peer=")
     assert refused.startswith("event=registration_link_refused peer=")
 
@@ -119,7 +119,7 @@ async def test_a_change_of_address_is_logged_without_the_address(
     told = lines(caplog)
     assert [line.rpartition(" peer=")[0] for line in told] == [
         f"event=wrong_password user={user_id}",
-        f"event=email_change_asked user={user_id}",
+        f"event=email_change_requested user={user_id}",
         f"event=email_changed user={user_id}",
         "event=email_link_refused",
     ]

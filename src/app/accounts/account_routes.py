@@ -134,7 +134,7 @@ async def change_email() -> ResponseReturnValue:
         except service.WrongPassword:
             _refuse_password(form, me.id)
         else:
-            log_event("email_change_asked", user=me.id)
+            log_event("email_change_requested", user=me.id)
             await flash(CHECK_NEW_ADDRESS)
             return redirect("/account")
     page = await render_template("accounts/change_email.html", title="Change Email", form=form)

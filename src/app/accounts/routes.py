@@ -94,7 +94,7 @@ async def register() -> ResponseReturnValue:
         except service.Taken as error:
             form.refuse_taken(error.fields)
         else:
-            log_event("registration_asked" if confirm else "registered", user=user_id)
+            log_event("registration_requested" if confirm else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect("/login")
     page = await render_template("accounts/register.html", title="Register", form=form)
@@ -142,7 +142,7 @@ async def reset_password_request() -> ResponseReturnValue:
     if form.validate_on_submit():
         await limits.count((RESETS_PER_PEER, f"reset:{client_address()}"))
         await service.request_reset(form.email.data)
-        log_event("reset_asked")
+        log_event("reset_requested")
         await flash(CHECK_EMAIL)
         await flash(LINK_ON_ITS_WAY)
         return redirect("/login")

@@ -1,7 +1,7 @@
 """Templates: compiled to plain functions, with a filter for times; flashed messages; the Blueprint.
 
 Nothing in these templates waits. Jinja's async mode would still make each block, macro and loop an async
-generator, which costs a page of posts a fifth of its whole time (`benchmarks/breakdown.py`).
+generator, which costs a page of posts a fifth of its whole time.
 """
 
 from __future__ import annotations

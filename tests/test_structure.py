@@ -44,7 +44,7 @@ ALLOWED = {
     "dev.demo": {"database", "accounts", "posts"},
     "dev": {"web"},
     "worker": {"", "cli.context", "database", "outbox", "settings", "logs", "web"},
-    "cli": {"cli.main"},
+    "cli": set(),
     "cli.console": set(),
     "cli.main": {"", "accounts", "dev.server", "posts", "outbox", "quart_mail", "database"}
     | {"migrations", "settings"},

@@ -307,14 +307,14 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     return claim.subject
 
 
-def _read_email_change(token: str) -> tokens.Claim:
+def _read_email_change(token: str) -> tokens.TokenContent:
     claim = tokens.read(tokens.CHANGE_EMAIL, token)
     if not claim.address:
         raise tokens.InvalidToken("the token names no address")
     return claim
 
 
-async def _set_email(session: AsyncSession, claim: tokens.Claim) -> str:
+async def _set_email(session: AsyncSession, claim: tokens.TokenContent) -> str:
     """Store the address of `claim` and return the old one; raises tokens.InvalidToken."""
     is_current = (User.id == claim.subject, User.credentials_version == claim.version)
     statement = select(User.email, User.email_canonical).where(*is_current).with_for_update()

@@ -4,6 +4,8 @@ Attempts are counted before the work is done, by peer and by the digest of the c
 the account knows has a count of its own, so that guesses from elsewhere cannot lock it out. All unknown
 browsers share a count per account; when it is used up each of them is slowed down, but none locked out: one
 may be the owner's. Source: OWASP Authentication Cheat Sheet, "Login Throttling".
+
+The limits of registrations and of requests for a reset are constants of `routes`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ async def count_login(username: str, device: str | None) -> list[limits.Limit]:
     Returns the counts to be cleared when the login succeeds (`limits.clear`). Raises TooManyRequests, whether
     or not there is such an account.
     """
-    peer, name = client_address(), _name_key(username)
+    peer = client_address()
+    name = sha256(canonical(username).encode("utf-8", "replace")).hexdigest()
     if device is not None and await devices.is_known(device, username):
         limit = (LOGINS, f"login-device:{devices.digest(device)}:{name}")
         await limits.count(limit)
@@ -50,7 +53,3 @@ async def count_confirmation(user_id: int) -> None:
 async def count_link(purpose: str) -> None:
     """Count the use of a mailed link for `purpose` by this peer; raises TooManyRequests."""
     await limits.count((LINKS_PER_PEER, f"{purpose}-link:{client_address()}"))
-
-
-def _name_key(username: str) -> str:
-    return sha256(canonical(username).encode("utf-8", "replace")).hexdigest()

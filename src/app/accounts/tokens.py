@@ -27,7 +27,7 @@ class ExpiredToken(InvalidToken):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class TokenContent:
     """The content of a token.
 
     `subject`: the id of the account, or of the registration for CONFIRM_REGISTRATION. `version`: its
@@ -60,7 +60,7 @@ def mint(
     return jwt.encode(payload, current_app.config["SECRET_KEY"], algorithm=ALGORITHM)
 
 
-def read(purpose: str, token: str) -> Claim:
+def read(purpose: str, token: str) -> TokenContent:
     """Return the content of `token`; raises InvalidToken unless it is for `purpose`.
 
     Raises ExpiredToken if that is all that is wrong with it.
@@ -77,15 +77,11 @@ def read(purpose: str, token: str) -> Claim:
             raise ExpiredToken("the token has expired") from error
         except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
             raise InvalidToken("the token cannot be read") from error
-        return _claim(purpose, payload)
+        subject, version, address = (payload.get(name) for name in (purpose, "version", "address"))
+        if not (_is_number(subject) and _is_number(version)):
+            raise InvalidToken(f"the token is not for {purpose}")
+        return TokenContent(subject, version, address if isinstance(address, str) else "")
     raise InvalidToken("the token is signed with another key")
-
-
-def _claim(purpose: str, payload: dict[str, object]) -> Claim:
-    subject, version, address = (payload.get(name) for name in (purpose, "version", "address"))
-    if not (_is_number(subject) and _is_number(version)):
-        raise InvalidToken(f"the token is not for {purpose}")
-    return Claim(subject, version, address if isinstance(address, str) else "")
 
 
 def _is_number(value: object) -> TypeGuard[int]:

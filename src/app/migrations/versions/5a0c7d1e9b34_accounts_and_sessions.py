@@ -1,17 +1,10 @@
-"""Canonical names, credential versions and login sessions.
-
-Revision ID: 5a0c7d1e9b34
-Revises: ae346256b650
-Create Date: 2026-11-20 06:00:00
-"""
+"""Canonical names, credential versions and login sessions."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "5a0c7d1e9b34"
 down_revision = "ae346256b650"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,17 +1,10 @@
-"""The post table of Microblog v0.10.
-
-Revision ID: 780739b227a7
-Revises: e517276bb1c2
-Create Date: 2017-09-11 12:23:25
-"""
+"""The post table of Microblog v0.10."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "780739b227a7"
 down_revision = "e517276bb1c2"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,9 +1,4 @@
-"""The outbox.
-
-Revision ID: 7b3e9a4c2d10
-Revises: 5a0c7d1e9b34
-Create Date: 2026-11-20 07:00:00
-"""
+"""The outbox."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,8 +6,6 @@ from alembic.util import CommandError
 
 revision = "7b3e9a4c2d10"
 down_revision = "5a0c7d1e9b34"
-branch_labels = None
-depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -1,17 +1,10 @@
-"""Browsers that accounts have logged in from, and registrations that wait for a confirmed address.
-
-Revision ID: 9d41c6e0b7f2
-Revises: e81f2b7d4c65
-Create Date: 2026-11-20 09:00:00
-"""
+"""Browsers that accounts have logged in from, and registrations that wait for a confirmed address."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "9d41c6e0b7f2"
 down_revision = "e81f2b7d4c65"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,17 +1,10 @@
-"""The followers table of Microblog v0.10.
-
-Revision ID: ae346256b650
-Revises: 37f06a334dbf
-Create Date: 2017-09-17 15:41:30
-"""
+"""The followers table of Microblog v0.10."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "ae346256b650"
 down_revision = "37f06a334dbf"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,17 +1,10 @@
-"""The outbox's indexes without the rows that have nothing to be found by: each mail is written three times.
-
-Revision ID: b62f80d4ca19
-Revises: f4a9c6e20b71
-Create Date: 2026-11-20 12:00:00
-"""
+"""Drop rows without a value from the outbox's indexes: each mail is written three times."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "b62f80d4ca19"
 down_revision = "f4a9c6e20b71"
-branch_labels = None
-depends_on = None
 
 BEFORE = {
     "about": ["about", "kind", "handed_at"],

@@ -1,17 +1,10 @@
-"""Indexes that timelines and profiles are read by, and the greeting page's names.
-
-Revision ID: c3d81f6b2a07
-Revises: 7b3e9a4c2d10
-Create Date: 2026-11-20 07:00:00
-"""
+"""Indexes that timelines and profiles are read by, and the greeting page's names."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "c3d81f6b2a07"
 down_revision = "7b3e9a4c2d10"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

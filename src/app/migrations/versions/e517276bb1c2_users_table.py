@@ -1,17 +1,10 @@
-"""The user table of Microblog v0.10.
-
-Revision ID: e517276bb1c2
-Revises:
-Create Date: 2017-09-11 11:23:05
-"""
+"""The user table of Microblog v0.10."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "e517276bb1c2"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

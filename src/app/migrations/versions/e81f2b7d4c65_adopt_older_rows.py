@@ -3,10 +3,6 @@
 The 2018 edition lets names, addresses, bodies, times and authors be missing, keeps hashes in 128
 characters and gives `followers` no primary key. On both editions SQLite lets an account be deleted whose
 posts and follows stay.
-
-Revision ID: e81f2b7d4c65
-Revises: c3d81f6b2a07
-Create Date: 2026-11-20 08:00:00
 """
 
 import unicodedata
@@ -18,8 +14,6 @@ from alembic import op
 
 revision = "e81f2b7d4c65"
 down_revision = "c3d81f6b2a07"
-branch_labels = None
-depends_on = None
 
 CANONICAL_LENGTH = 255
 NOBODY = "left-behind"

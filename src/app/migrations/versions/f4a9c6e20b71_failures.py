@@ -1,17 +1,10 @@
-"""Kinds of unhandled errors, counted until they are reported.
-
-Revision ID: f4a9c6e20b71
-Revises: 9d41c6e0b7f2
-Create Date: 2026-11-20 09:00:00
-"""
+"""Kinds of unhandled errors, counted until they are reported."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "f4a9c6e20b71"
 down_revision = "9d41c6e0b7f2"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.quart_mail import Mail, MailState
+from app.quart_mail import Mail, MailSettings
 from app.quart_mail.settings import read_settings
 from tests.smtp_server import AiosmtpdServer, SmtpServer
 
@@ -105,5 +105,5 @@ def test_the_table_of_settings_is_whole() -> None:
             asked.add(key)
             return default
 
-    assert isinstance(read_settings(Asked()), MailState)
+    assert isinstance(read_settings(Asked()), MailSettings)
     assert listed == asked

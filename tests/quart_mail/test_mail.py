@@ -12,7 +12,7 @@ from quart import Quart
 from app.quart_mail import (
     BadHeaderError,
     Mail,
-    MailState,
+    MailSettings,
     Message,
     NoRecipientsError,
     NoSenderError,
@@ -29,7 +29,7 @@ def test_init_app_returns_the_state_and_registers_it() -> None:
     mail = Mail()
     assert mail.state is None
     state = mail.init_app(app)
-    assert isinstance(state, MailState)
+    assert isinstance(state, MailSettings)
     assert app.extensions["mail"] is mail.state is state
     assert state == mail.init_mail(app.config, app.debug, app.testing)
     assert mail.server == "mail.example.com"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.quart_mail import ConfigurationError, MailState, Message
+from app.quart_mail import ConfigurationError, MailSettings, Message
 from app.quart_mail.settings import read_settings
 from tests.smtp_server import SmtpServer
 
@@ -14,7 +14,7 @@ from .conftest import MakeMail
 
 
 def test_the_defaults() -> None:
-    assert read_settings({}) == MailState(
+    assert read_settings({}) == MailSettings(
         server="localhost",
         port=25,
         timeout=60,

@@ -16,7 +16,7 @@ from app.outbox.policy import Capacity, CircuitBreaker, Event, Outcome, Priority
 from app.outbox.state import READY_MADE, MailRequest, Outbox, Postponed, Rendered
 from app.outbox.writer import BatchWriter
 from app.quart_mail import MailError, Message, SendResult
-from app.quart_mail.errors import OPENING_STAGES
+from app.quart_mail.errors import CONNECTION_STAGES
 
 _log = logging.getLogger(__name__)
 _RELEASED = Outcome(Event.RELEASED)
@@ -201,8 +201,8 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
 def of_error(error: MailError) -> Outcome:
     """Return the outcome that `error` stands for."""
     if error.scope == "server":
-        is_at_opening = error.stage is None or error.stage in OPENING_STAGES
-        event = Event.SERVER_DOWN if is_at_opening else Event.SERVER_DOWN_MID_MESSAGE
+        is_connecting = error.stage is None or error.stage in CONNECTION_STAGES
+        event = Event.SERVER_DOWN if is_connecting else Event.SERVER_DOWN_MID_MESSAGE
     else:
         event = Event.DEFERRED if error.retry else Event.REFUSED
     return Outcome(event, error.code, error.text, error.in_doubt)

@@ -65,7 +65,7 @@ from .mime import Attachment
 from .pool import Pool
 from .probe import Probe
 from .session import SendResult
-from .settings import MailState
+from .settings import MailSettings
 
 __all__ = [
     "Address",
@@ -85,7 +85,7 @@ __all__ = [
     "LoginError",
     "Mail",
     "MailError",
-    "MailState",
+    "MailSettings",
     "Message",
     "MessageError",
     "NoRecipientsError",

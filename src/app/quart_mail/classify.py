@@ -5,7 +5,7 @@
     greeting, ehlo           server, retry        server, retry        server, retry
     starttls, auth           server, retry        server, retry        server, retry
     mail, rcpt, data, dot    message, retry       message, no retry    message, retry
-    any: 421; 530 534 535    server, retry        server, retry        -
+    any: 421; 530 534 535 538  server, retry      server, retry        -
 
 Without a reply to the final dot ("dot"), the message is in doubt.
 """

@@ -20,7 +20,7 @@ from .errors import (
     TlsNotOffered,
 )
 from .session import Client, Progress, Session
-from .settings import MailState, TokenSource
+from .settings import MailSettings, TokenSource
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _AUTHENTICATED = 235
@@ -28,7 +28,7 @@ _TRY_NEXT_MECHANISM = frozenset({504, 534, 535})
 """RFC 4954 4 and 6; 535 too, as in smtplib: some servers offer mechanisms that they do not support."""
 
 
-async def open_session(state: MailState, progress: Progress, timeout: float) -> Session:
+async def open_session(state: MailSettings, progress: Progress, timeout: float) -> Session:
     """Open a session that is ready for a message; ``timeout``: seconds for each reply.
 
     Raises MailError. After an error or a cancellation nothing is left open.
@@ -47,7 +47,7 @@ async def open_session(state: MailState, progress: Progress, timeout: float) -> 
     return session
 
 
-def _client(state: MailState) -> Client:
+def _client(state: MailSettings) -> Client:
     # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Session.wait_for has it.
     return Client(
         hostname=state.server,
@@ -59,7 +59,7 @@ def _client(state: MailState) -> Client:
     )
 
 
-async def _connect(client: Client, state: MailState) -> SMTPResponse:
+async def _connect(client: Client, state: MailSettings) -> SMTPResponse:
     if _is_loopback_name(state.server):
         return await client.connect(sock=await _loopback_socket(state.port))
     return await client.connect(port=state.port)

@@ -15,7 +15,7 @@ from .errors import BadHeaderError, DeadlineExceeded, NoRecipientsError, NoSende
 from .message import Message
 from .mime import render
 from .session import BeforeData, SendResult, Transaction
-from .settings import MailState
+from .settings import MailSettings
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -43,7 +43,7 @@ class SendRequest(NamedTuple):
 
 async def dispatch(
     app: Quart,
-    state: MailState,
+    state: MailSettings,
     send: Callable[[Transaction], Awaitable[SendResult]],
     request: SendRequest,
 ) -> SendResult:
@@ -64,7 +64,7 @@ async def dispatch(
     return result
 
 
-def make_transaction(state: MailState, request: SendRequest) -> Transaction:
+def make_transaction(state: MailSettings, request: SendRequest) -> Transaction:
     """Return a message's envelope and bytes; raises MessageError if it cannot be sent."""
     message = request.message
     if not message.send_to:

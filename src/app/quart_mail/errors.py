@@ -38,7 +38,7 @@ from typing import Literal, NamedTuple
 
 Scope = Literal["message", "server"]
 
-OPENING_STAGES = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
+CONNECTION_STAGES = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
 """The stages before the first message of a connection."""
 
 MAX_TEXT = 500  # characters that are kept of a text
@@ -159,7 +159,7 @@ class BrokenError(MailError):
         self, text: str, *, stage: str | None, code: int | None = None, in_doubt: bool = False
     ) -> None:
         super().__init__(text, code=code, stage=stage, in_doubt=in_doubt)
-        self.scope = "server" if stage in OPENING_STAGES else "message"
+        self.scope = "server" if stage in CONNECTION_STAGES else "message"
 
 
 class ConnectionLost(BrokenError, ConnectionError):

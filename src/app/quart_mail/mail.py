@@ -18,7 +18,7 @@ from .message import Message
 from .pool import PersistentConnection, Pool
 from .probe import Probe, probe
 from .session import BeforeData, SendResult, Transaction, wait_closed
-from .settings import MailState, read_settings
+from .settings import MailSettings, read_settings
 
 
 class Mail:
@@ -147,7 +147,7 @@ class Connection:
     Messages are sent one at a time, in request. After ``MAIL_MAX_EMAILS`` messages it reconnects.
     """
 
-    def __init__(self, app: Quart, state: MailState) -> None:
+    def __init__(self, app: Quart, state: MailSettings) -> None:
         self.app = app
         self.state = state
         self._connection = PersistentConnection(state)
@@ -192,7 +192,7 @@ class Connection:
 
 
 @dataclass
-class AppMail(MailState):
+class AppMail(MailSettings):
     """The settings in ``app.extensions["mail"]``, which can also send, as in Flask-Mail."""
 
     mail: Mail = field(kw_only=True, repr=False, compare=False)

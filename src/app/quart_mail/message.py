@@ -15,7 +15,7 @@ from .mime import Attachment, render
 
 if TYPE_CHECKING:
     from .session import SendResult
-    from .settings import MailState
+    from .settings import MailSettings
 
 _T = TypeVar("_T")
 
@@ -103,7 +103,7 @@ class Message:
     def msgId(self, value: str) -> None:  # noqa: N802
         self._msg_id = value
 
-    def _new_id(self, state: MailState | None) -> str:
+    def _new_id(self, state: MailSettings | None) -> str:
         domain = (state.message_id_domain if state else None) or domain_of(self.sender)
         return f"<{time.time_ns():x}.{secrets.token_hex(10)}@{domain or 'localhost'}>"
 
@@ -153,7 +153,7 @@ class Message:
             or any(attachment.has_bad_headers() for attachment in self.attachments)
         )
 
-    def prepare(self, state: MailState) -> None:
+    def prepare(self, state: MailSettings) -> None:
         """Fill in the default sender, the date and the Message-ID before sending."""
         if not self.sender and state.default_sender:
             self.sender = as_text(state.default_sender)
@@ -189,8 +189,8 @@ def _as_list(given: Iterable[_T] | None) -> list[Any]:
     return [tuple(item) if isinstance(item, list) else item for item in given or ()]
 
 
-def _current_state() -> MailState | None:
+def _current_state() -> MailSettings | None:
     if not has_app_context():
         return None
-    state: MailState | None = current_app.extensions.get("mail")
+    state: MailSettings | None = current_app.extensions.get("mail")
     return state

@@ -7,13 +7,13 @@ import asyncio
 from .connect import open_session
 from .errors import ConnectionLost, MailError, ReplyTimeout, ServiceUnavailable
 from .session import Progress, SendResult, Session, Transaction, wait_closed
-from .settings import MailState
+from .settings import MailSettings
 
 
 class PersistentConnection:
     """A connection that opens itself when needed, and again after the server closed it."""
 
-    def __init__(self, state: MailState) -> None:
+    def __init__(self, state: MailSettings) -> None:
         self.state = state
         self.session: Session | None = None
         self.expiry: asyncio.TimerHandle | None = None
@@ -82,7 +82,7 @@ class Pool:
     other messages at once. On another event loop the pool starts empty.
     """
 
-    def __init__(self, state: MailState) -> None:
+    def __init__(self, state: MailSettings) -> None:
         self.state = state
         self._idle: list[PersistentConnection] = []
         self._in_use: set[PersistentConnection] = set()

@@ -12,7 +12,7 @@ from .dispatch import SendRequest, make_transaction
 from .errors import MailError
 from .message import Message
 from .session import SendResult, Session, wait_closed
-from .settings import MailState
+from .settings import MailSettings
 
 SUBJECT = "Test of the mail settings"
 BODY = "This mail was sent to test the mail settings. It arrived, so they work.\n"
@@ -50,7 +50,7 @@ class Probe:
         return [f"Sent in {self.seconds:.1f} s; the server replied: {reply}"]
 
 
-async def probe(state: MailState, recipient: Address) -> Probe:
+async def probe(state: MailSettings, recipient: Address) -> Probe:
     """Send a test mail over a new connection, even if sending is suppressed.
 
     A MailError is returned in the result, not raised.
@@ -73,7 +73,7 @@ async def probe(state: MailState, recipient: Address) -> Probe:
     return report
 
 
-def describe(state: MailState) -> list[str]:
+def describe(state: MailSettings) -> list[str]:
     """Return the settings in use as sentences, with their keys and without secrets."""
     sentences = [
         f"The server is {state.server}, port {state.port} (MAIL_SERVER, MAIL_PORT).",
@@ -89,7 +89,7 @@ def describe(state: MailState) -> list[str]:
     return sentences
 
 
-def _describe_tls(state: MailState) -> str:
+def _describe_tls(state: MailSettings) -> str:
     if not (state.use_tls or state.use_ssl):
         return "The connection is not encrypted (MAIL_USE_TLS and MAIL_USE_SSL are off)."
     how = "by STARTTLS (MAIL_USE_TLS)" if state.use_tls else "from the start (MAIL_USE_SSL)"
@@ -99,7 +99,7 @@ def _describe_tls(state: MailState) -> str:
     return f"The connection is encrypted {how}; the certificate is checked against {authorities}."
 
 
-def _describe_login(state: MailState) -> str:
+def _describe_login(state: MailSettings) -> str:
     if not state.username or not (state.password or state.oauth2_token):
         return "There is no login (MAIL_USERNAME and MAIL_PASSWORD are not both set)."
     secret = "an OAuth2 token (MAIL_OAUTH2_TOKEN)" if state.oauth2_token else "MAIL_PASSWORD"

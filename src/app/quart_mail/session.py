@@ -14,7 +14,7 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from .classify import connection_error, reply_error, unexpected_reply
 from .errors import RecipientsRefused, RefusedError, Reply, Smtputf8Error, printable
-from .settings import MailState
+from .settings import MailSettings
 
 BeforeData = Callable[[], Awaitable[object]]
 _T = TypeVar("_T")
@@ -99,7 +99,7 @@ async def wait_closed() -> None:
 class Session:
     """An SMTP connection, opened by ``connect.open_session``; unexpected errors close it."""
 
-    def __init__(self, state: MailState, client: Client, progress: Progress) -> None:
+    def __init__(self, state: MailSettings, client: Client, progress: Progress) -> None:
         self.state = state
         self.client = client
         self.progress = progress

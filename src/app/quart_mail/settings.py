@@ -18,7 +18,7 @@ TokenSource = str | Callable[[], Awaitable[str]]
 
 
 @dataclass
-class MailState:
+class MailSettings:
     """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
 
     server: str = "localhost"
@@ -60,7 +60,7 @@ class MailState:
 
 @dataclass(frozen=True, slots=True)
 class MailSetting:
-    """A key of the config: the MailState field it sets and how its value is parsed.
+    """A key of the config: the MailSettings field it sets and how its value is parsed.
 
     ``parse`` takes text from the environment or a ready value, returns the typed value (None for the
     default) and raises ValueError; ``accepts`` completes "give ..." in the error message.
@@ -199,7 +199,7 @@ SETTINGS = (
 
 def read_settings(
     config: Mapping[str, Any], *, debug: bool = False, testing: bool = False
-) -> MailState:
+) -> MailSettings:
     """Read the MAIL_* keys of an app's config.
 
     Raises ConfigurationError with a line that names the key, its value (never a secret) and what is
@@ -207,13 +207,13 @@ def read_settings(
     """
     values = {setting.field: setting.read(config) for setting in SETTINGS}
     given = {name: value for name, value in values.items() if value is not None}
-    state = MailState(**{"debug": debug, "suppress": testing, **given})
+    state = MailSettings(**{"debug": debug, "suppress": testing, **given})
     _check(state)
     state.tls_context = _tls_context(state)
     return state
 
 
-def _check(state: MailState) -> None:
+def _check(state: MailSettings) -> None:
     if state.use_tls and state.use_ssl:
         raise ConfigurationError(
             "MAIL_USE_TLS and MAIL_USE_SSL are both on; turn one of them off (MAIL_USE_TLS is "
@@ -230,7 +230,7 @@ def _check(state: MailState) -> None:
         )
 
 
-def _tls_context(state: MailState) -> ssl.SSLContext | None:
+def _tls_context(state: MailSettings) -> ssl.SSLContext | None:
     """Return the TLS context, or None without encryption; certificate files are read either way."""
     is_encrypted = state.use_tls or state.use_ssl
     if not (is_encrypted or state.ca_file or state.client_cert):

@@ -45,7 +45,7 @@ STORED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "email_change_asked": (
         {"user_id": 1, "address": "new@example.com"},
-        "A change of your address",
+        "Email address change requested",
     ),
     "email_changed": ({"user_id": 1, "address": "old@example.com"}, "email address was changed"),
     "account_deleted": (

@@ -1,4 +1,4 @@
-"""Microblog: a small social site on Quart whose accounts live by e-mail."""
+"""Microblog: a small social site on Quart with durable e-mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mail functions that readers of the tutorials know, made durable.
+"""The mail functions of the tutorials, made durable.
 
 Each returns when the mail is safely stored; delivery goes on in the background. Inside a `writing()` block
 the mail is part of that transaction. Await the returned handle to wait until the mail is sent or has failed.
@@ -84,9 +84,9 @@ async def send_new_user_email(username: str) -> Handle:
 
 
 async def send_error_report(error: BaseException) -> Handle:
-    """Report `error` to ADMINS, whatever was reported before.
+    """Report `error` to ADMINS, even if it was reported before.
 
-    Unhandled errors report themselves, at most one of a kind in ten minutes.
+    Unhandled errors are reported automatically, at most once per kind in ten minutes.
     """
     async with writing() as session:
         return await reports.post(session, error)

@@ -1,4 +1,4 @@
-"""The greeting page of Flasky: it asks for a name, greets by it, and recognizes it the next time."""
+"""Flasky's greeting page: it asks for a name, greets the visitor, and recognizes a known name."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class NameForm(Form):
 
 @blueprint.route("/hello", methods=["GET", "POST"])
 async def hello() -> ResponseReturnValue:
-    """Ask for a name, and greet the visitor by the one given in this session."""
+    """Ask for a name, and greet the visitor by the name given in this session."""
     form = await NameForm.from_request()
     if form.validate_on_submit():
         await limits.count((NAMES_PER_PEER, f"hello:{client_address()}"))
@@ -97,7 +97,7 @@ async def hello() -> ResponseReturnValue:
 async def add_name(name: str) -> bool:
     """Store `name` and tell the administrator of it; return False if it was stored before.
 
-    Of two requests with the same new name at the same instant, only one stores it.
+    If two requests bring the same new name at once, only one of them stores it.
     """
     async with writing() as database_session:
         stored = await database_session.scalar(

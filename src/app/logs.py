@@ -60,7 +60,7 @@ class LineFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever `sys.stderr` is at the moment of writing."""
+    """Writes to the current `sys.stderr`, even if it was replaced."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -85,7 +85,7 @@ class OngoingProblem:
         self._cause: str | None = None
 
     def start(self, cause: str) -> None:
-        """Log the start message with `cause` for its `%s`, unless that was the last line."""
+        """Log the start message with `cause` for its `%s`, unless it was the last one logged."""
         if cause != self._cause:
             self._cause = cause
             self._log.warning(self._start_message, cause)

@@ -14,7 +14,7 @@ it is delivered, and `render` makes the message:
     await PasswordChanged(user.id).post(session)     # delivered after the commit
 
 Only the parameters are stored. The outbox calls `render` when it delivers, and again for each retry, so that
-no token is ever at rest.
+no token is ever stored.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Email:
         return None
 
     def unique_key(self) -> str | None:
-        """Return what only one waiting mail may have: posting it again renews the request, or merges both."""
+        """Return a key that only one waiting mail may have; posting again renews or merges that mail."""
         return None
 
     def merge(self, newer: Self) -> Self:
@@ -71,7 +71,7 @@ class Email:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """Return the mail with stored parameters; those that only a newer version knows are ignored."""
+        """Return the mail with stored parameters; unknown ones, from a newer version, are ignored."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in params.items() if name in names})
 

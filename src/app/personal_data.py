@@ -1,6 +1,6 @@
-"""Downloading one's data: all that is stored about a person, mailed to them as one JSON file.
+"""Download your data: everything stored about a person, mailed to them as one JSON file.
 
-GDPR articles 15 and 20. It goes to the account's address, so that a stolen session alone does not get it.
+GDPR articles 15 and 20. It is mailed to the account's address, so that a stolen session alone cannot get it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class YourData(Email):
     user_id: int
 
     def unique_key(self) -> str:
-        """Let one request of an account wait at a time."""
+        """Allow one waiting mail per account."""
         return f"data:{self.user_id}"
 
     async def render(self, request: MailRequest) -> Message | None:
@@ -135,7 +135,7 @@ def _sessions(user_id: int) -> Select[*tuple[Any, ...]]:
 
 
 async def _list(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> dict[str, Any]:
-    """Return how many rows there are, and the first MAX_ROWS of them."""
+    """Return the number of rows, and the first MAX_ROWS of them."""
     counted = select(func.count()).select_from(statement.order_by(None).subquery())
     total = (await connection.execute(counted)).scalar_one()
     return {"total": total, "listed": await _rows(connection, statement.limit(MAX_ROWS))}

@@ -1,9 +1,9 @@
 """Stop in time: at SIGTERM the mail worker stops at once, and requests get OUTBOX_GRACE seconds to finish.
 
-Hypercorn closes idle connections itself, but waits for those with a request under way: on Python 3.11 for
+Hypercorn closes idle connections itself, but waits for those with a request in progress: on Python 3.11 for
 `graceful_timeout`, from 3.12 on without limit, as `asyncio.Server.wait_closed` waits for every connection.
-A client that stalls in an upload or does not read its response would keep the process running. So after
-the grace period their connections are aborted, as if the client had left.
+A client that stalls in an upload or does not read its response would keep the process running, so
+connections are aborted after the grace period, as if the client had disconnected.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from quart import Quart
 from app.outbox.courier import Courier
 
 # Neither ASGI nor Hypercorn gives access to a connection, and `asyncio.Server.abort_clients` needs Python
-# 3.13 and the server object. What is left is the coroutine that Hypercorn runs for each connection. Ending
-# that task by cancelling it would make Hypercorn exit with an error.
+# 3.13 and the server object. So this module looks for the coroutine that Hypercorn runs for each connection.
+# Cancelling its task would make Hypercorn exit with an error.
 _CONNECTION_COROUTINE = "_server_callback"
 
 if not any(
@@ -57,7 +57,7 @@ def init_app(app: Quart) -> None:
 
 
 def _add_handler(number: signal.Signals, call: Callable[[], object]) -> None:
-    """Run `call` in addition to the handler that the server has set for the signal, if it has set one.
+    """Run `call` in addition to the server's own handler for the signal, if there is one.
 
     asyncio learns of signals through a file descriptor, so its handlers still run.
     """

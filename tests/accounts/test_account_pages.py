@@ -155,7 +155,7 @@ async def test_an_address_taken_meanwhile_is_not_taken_away(app: Quart) -> None:
     await make_user("david", email="New@example.com")
     page = await visitor.submit(link)
     assert page.location == "/account"
-    assert (await visitor.get("/account")).flashes[-1] == "That link is not valid any more."
+    assert (await visitor.get("/account")).flashes[-1] == "That link is no longer valid."
     assert await stored_address() == "susan@example.com"
 
 

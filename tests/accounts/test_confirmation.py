@@ -116,7 +116,7 @@ async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
     )
     said = [(await visitor.get("/login")).flashes[-1] for visitor in visitors]
     assert said.count("Congratulations, you are now a registered user!") == 1
-    assert said.count("That link is not valid any more.") == 19
+    assert said.count("That link is no longer valid.") == 19
     assert await count(User) == 1
 
 
@@ -157,4 +157,4 @@ async def test_a_link_is_good_for_whoever_follows_it_logged_in_or_not(app: Quart
     assert "Congratulations, you are now a registered user!" in (await susan.get("/index")).flashes
     assert await count(User) == 2
     assert (await susan.get("/confirm/rubbish")).location == "/index"
-    assert "not valid any more" in (await susan.get("/index")).text
+    assert "no longer valid" in (await susan.get("/index")).text

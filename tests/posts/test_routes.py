@@ -102,6 +102,6 @@ async def test_a_post_sent_after_the_session_ended_says_that_nothing_was_saved(a
     page = await visitor.post("/index", post="a long thought")
     assert page.location == "/login?next=/index"
     assert (await visitor.get("/login")).flashes == [
-        "Your login had ended, so what you sent was not saved.",
+        "You had been logged out, so what you sent was not saved.",
         "Please log in to access this page.",
     ]

@@ -1,4 +1,4 @@
-"""Who sent a request: Quart-Auth's cookie holds the token of a login session.
+"""Authentication: Quart-Auth's cookie holds the token of a login session.
 
 Views use `@login_required`, `@guests_only` and `await visitor()`; templates use `current_user`.
 """
@@ -35,12 +35,12 @@ from app.web.templating import flash_once
 P = ParamSpec("P")
 View = Callable[P, Awaitable[ResponseReturnValue]]
 PLEASE_LOG_IN = "Please log in to access this page."
-NOT_SAVED = "Your login had ended, so what you sent was not saved."
+NOT_SAVED = "You had been logged out, so what you sent was not saved."
 ALREADY_LOGGED_IN = "You are already logged in as {}."
 
 
 class Authentication(QuartAuth):
-    """Quart-Auth with an async template context; for its own, which is sync, Quart would start a thread."""
+    """Quart-Auth with an async template context: Quart would run a sync one in a thread."""
 
     async def _template_context(self) -> dict[str, Visitor]:  # type: ignore[override]
         try:
@@ -55,7 +55,7 @@ def init_app(app: Quart) -> None:
 
 
 async def visitor() -> Visitor:
-    """Return who sent this request: one statement at the first call, none without a cookie."""
+    """Return the visitor who sent this request: one statement on the first call, none without a cookie."""
     if "visitor" not in g:
         token = _extension().load_user().auth_id
         g.visitor = NOBODY  # so that the 503 page does not query the database again

@@ -19,10 +19,10 @@ from app.accounts.models import KnownDevice, User
 from app.database import reading
 
 MAX_DEVICES = 30
-"""Browsers kept per account: those used last."""
+"""Browsers kept per account: the most recently used."""
 
 LIFETIME = timedelta(days=400)
-"""The longest life that browsers give a cookie."""
+"""The longest lifetime that browsers accept for a cookie."""
 
 TOKEN_LENGTH = 43
 
@@ -57,12 +57,12 @@ def make_token() -> str:
 
 
 def is_token(text: str) -> bool:
-    """Return whether `text` can be a token of `make_token`."""
+    """Return whether `text` has the form of a token from `make_token`."""
     return len(text) == TOKEN_LENGTH and text.isascii()
 
 
 def digest(token: str) -> str:
-    """Return what is stored of `token`: its SHA-256."""
+    """Return the SHA-256 of `token`, which is stored in its place."""
     return sha256(token.encode()).hexdigest()
 
 
@@ -117,7 +117,7 @@ def describe(user_agent: str) -> str:
 
 
 async def _delete_old(session: AsyncSession, user_id: int, before: datetime) -> None:
-    """Delete the account's browsers not seen since `before`, and all but the MAX_DEVICES used last."""
+    """Delete the account's browsers not seen since `before`, and all but the MAX_DEVICES latest."""
     kept = (
         select(KnownDevice.id)
         .where(KnownDevice.user_id == user_id)

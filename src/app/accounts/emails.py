@@ -1,6 +1,6 @@
 """The mails of accounts, one class each: parameters, lifetime, limits, subject and content.
 
-Links are made, and addresses looked up, when the mail is rendered.
+Links are created, and addresses looked up, when the mail is rendered.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from app.outbox import MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
 
 CHANGE_EMAIL_SECONDS = 3600
-"""How long the link that confirms a new address is good, from the request."""
+"""How long the link that confirms a new address is valid, counted from the request."""
 
 CONFIRM_REGISTRATION_SECONDS = 24 * 3600
-"""How long a registration waits for its link to be followed."""
+"""How long the link that confirms a registration is valid."""
 
 RESET_LIMITS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Reset mails for one account: at most so many in each period (OWASP Forgot Password Cheat Sheet)."""
+"""Reset mails for one account: at most this many in each period (OWASP Forgot Password Cheat Sheet)."""
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Mails of one kind to an address that somebody typed: at most so many in each period."""
+"""Mails of one kind to an address that somebody entered: at most this many in each period."""
 
 NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
 """Mails to FLASKY_ADMIN about new users."""
@@ -61,7 +61,7 @@ class ResetPassword(Email):
     """The link that lets whoever has `address` choose a new password.
 
     The account is looked up when the mail is rendered, so that a request takes as long for every address.
-    The link is good for RESET_TOKEN_SECONDS from the request, however long the mail waited.
+    The link is valid for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
 
     kind = "reset_password"
@@ -75,7 +75,7 @@ class ResetPassword(Email):
         return _link_expiry(config, config["RESET_TOKEN_SECONDS"])
 
     def unique_key(self) -> str:
-        """Let one request of an address wait at a time, whatever the case of its letters."""
+        """Allow one waiting mail per address, ignoring case."""
         return f"reset_password:{canonical(self.address)}"
 
     async def render(self, request: MailRequest) -> Rendered | None:
@@ -156,7 +156,7 @@ class NewLogin(Email):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmRegistration(Email):
-    """The link that finishes a registration; if its address has an account already, a mail that says so."""
+    """The link that confirms a registration, or the news that its address already has an account."""
 
     kind = "confirm_registration"
     priority = Priority.ACCOUNT
@@ -194,7 +194,7 @@ class ConfirmRegistration(Email):
 
 @dataclass(frozen=True, slots=True)
 class ChangeEmail(Email):
-    """The link that confirms a new `address`; if it is another account's, a mail to that account instead.
+    """The link that confirms a new `address`; if another account has it, a notice to that account instead.
 
     `version`: the account's credentials_version at the request. Any change since then cancels it.
     """
@@ -212,7 +212,7 @@ class ChangeEmail(Email):
         return _link_expiry(config, CHANGE_EMAIL_SECONDS)
 
     def unique_key(self) -> str:
-        """Let one request of an account wait at a time."""
+        """Allow one waiting mail per account."""
         return f"change_email:{self.user_id}"
 
     async def render(self, request: MailRequest) -> Rendered | None:
@@ -255,7 +255,7 @@ class EmailChangeAsked(Email):
         """Render the notice to the account's address."""
         return await _render_for(
             self.user_id,
-            "A change of your address was requested",
+            "Email address change requested",
             "email/email_change_asked",
             address=self.address,
             device=self.device,
@@ -266,7 +266,7 @@ class EmailChangeAsked(Email):
 
 @dataclass(frozen=True, slots=True)
 class EmailChanged(Email):
-    """The notice to `address`, the account's until now: it can no longer reset the password."""
+    """The notice to `address`, the account's old one, which can no longer reset the password."""
 
     kind = "email_changed"
     priority = Priority.ACCOUNT
@@ -310,10 +310,9 @@ class AccountDeleted(Email):
 class NewUser(Email):
     """The mail that tells FLASKY_ADMIN who has joined: the first at once, later ones together.
 
-    `user_ids`: new accounts. Their names are looked up when the mail is rendered, so that the row names
-    nobody. `names`: new names on the greeting page. At most NAMES_IN_DIGEST of both are kept; `count` counts
-    all.
-    `username`: the one name in a row of version 0.1.0.
+    `user_ids`: new accounts. Their names are looked up when the mail is rendered, so that the row contains
+    none. `names`: new names on the greeting page. At most NAMES_IN_DIGEST of both are kept; `count` counts
+    all. `username`: the only name in a row written by version 0.1.0.
     """
 
     kind = "new_user"
@@ -324,7 +323,7 @@ class NewUser(Email):
     count: int = 1
 
     def unique_key(self) -> str:
-        """Let one digest wait at a time."""
+        """Allow one waiting digest."""
         return self.kind
 
     def merge(self, newer: Self) -> Self:
@@ -353,7 +352,7 @@ class NewUser(Email):
 
 
 async def announce(session: AsyncSession, new: NewUser) -> None:
-    """Post `new` if there is an administrator to tell: FLASKY_ADMIN."""
+    """Post `new` if FLASKY_ADMIN is set."""
     if current_app.config["FLASKY_ADMIN"]:
         await new.post(session)
 
@@ -388,7 +387,7 @@ async def _render_for(
 async def _render_within_limits(
     request: MailRequest, to: str, subject: str, template: str, **context: Any
 ) -> Rendered | None:
-    """Render a mail that anybody can cause, unless the address has had enough of its kind."""
+    """Render a mail that anybody can cause, unless the address has reached the limit for its kind."""
     about = f"address:{sha256(canonical(to).encode()).hexdigest()}"
     if not await outbox.within_rate_limit(request, about, ADDRESS_LIMITS):
         return None
@@ -396,5 +395,5 @@ async def _render_within_limits(
 
 
 def _link_expiry(config: Mapping[str, Any], seconds: float) -> float:
-    """Return how long a mail is worth sending whose link is good for `seconds`."""
+    """Return how long a mail is worth sending if its link is valid for `seconds`."""
     return max(seconds - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)

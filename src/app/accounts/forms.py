@@ -87,7 +87,7 @@ def new_email_field() -> EmailField:
 
 
 def known_email_field() -> EmailField:
-    """Return the field for the address of an account, which may be one that today's rules refuse."""
+    """Return the field for the address of an account; in old databases it may break today's rules."""
     return _email_field(Regexp(ADDRESS_PATTERN, message=INVALID_ADDRESS))
 
 
@@ -115,7 +115,7 @@ class UsernameField(StringField):
 
 
 class NewPasswordField(PasswordField):
-    """A password to be set. `names`: the account's name and address, if the form has no such fields."""
+    """A new password. `names`: the account's name and address, if the form has no such fields."""
 
     names: Sequence[str] = ()
 
@@ -232,7 +232,7 @@ class ChangePasswordForm(OwnerForm, SetPasswordForm):
 
 
 class ChangeEmailForm(OwnerForm):
-    """Choose another address. `present`: the account's present one."""
+    """Choose another address. `present`: the current one."""
 
     email = new_email_field()
     current = CurrentPasswordField()
@@ -243,7 +243,7 @@ class ChangeEmailForm(OwnerForm):
         self.present = present
 
     def validate_email(self, field: EmailField) -> None:
-        """Refuse the present address as the new one."""
+        """Refuse the current address as the new one."""
         if field.data == self.present:
             raise ValidationError(SAME_ADDRESS)
 

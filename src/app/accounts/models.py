@@ -152,7 +152,7 @@ class LoginSession(Base):
 
 
 class KnownDevice(Base):
-    """A browser that an account has logged in from: the SHA-256 of its random cookie, and the last time."""
+    """A browser that an account has logged in from: the SHA-256 of its random cookie, and its last use."""
 
     __tablename__ = "known_device"
     __table_args__ = (UniqueConstraint("user_id", "digest"),)

@@ -1,4 +1,4 @@
-"""Names and addresses of people: how two of them are compared, and the URLs made from them."""
+"""Usernames and addresses: how they are compared, and the URLs made from them."""
 
 from __future__ import annotations
 

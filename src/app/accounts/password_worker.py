@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Callable[..., str | bool]] = {
 
 def main() -> None:
     """Serve the socket whose number is the first argument until its other end is closed."""
-    # Service managers send SIGTERM to every process of the site; logins under way still need this one.
+    # Service managers send SIGTERM to every process of the site; logins in progress still need this one.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection = socket.socket(fileno=int(sys.argv[1]))
     with connection, connection.makefile("rwb") as stream:

@@ -1,9 +1,9 @@
 """Hashing passwords with Werkzeug in worker processes: 60 to 180 ms of CPU must not stall the event loop.
 
 Everything in the site that hashes calls this module. The queue is bounded; when it is full, callers get Busy,
-which pages answer with 503. Each hash runs to its end in a task of its own, so that clients who leave neither
-free its worker too early nor lose it (`tests/faults/test_leaving.py`). The site talks to its workers over
-socket pairs, which need neither a thread nor a child watcher.
+which pages answer with 503. Each hash runs to its end in a task of its own, so that a client that disconnects
+neither frees its worker too early nor loses it (`tests/faults/test_leaving.py`). The site talks to its
+workers over socket pairs, which need neither a thread nor a child watcher.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.accounts import password_worker
 MAX_PASSWORD_LENGTH = 256
 
 QUEUE_PER_PROCESS = 32
-"""Hashes that may wait, so that with two processes 50 people at once all get an answer within seconds."""
+"""Hashes that may wait: with two processes, 50 people at once all get an answer within seconds."""
 
 MAX_TRIES = 2
 """Attempts at a hash whose worker is killed, for example by the system when memory runs out."""
@@ -65,7 +65,7 @@ class Worker:
                 [sys.executable, "-P", WORKER_FILE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # out of reach of the terminal's Ctrl-C
+                process_group=0,  # so that Ctrl-C in the terminal does not reach it
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(process, reader, writer)
@@ -133,7 +133,7 @@ class Hasher:
         await self.run_current("generate", "", method)
 
     async def close(self) -> None:
-        """Give up the hashes under way and end every worker."""
+        """Cancel the hashes in progress and end every worker."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -159,7 +159,7 @@ class Hasher:
         raise Busy("password workers keep ending")
 
     async def _take_worker(self) -> Worker:
-        """Return an idle worker that is still running, or else a new one."""
+        """Return an idle worker that is still running, or a new one."""
         while self.idle:
             worker = self.idle.pop()
             if not worker.reader.at_eof():
@@ -206,8 +206,8 @@ async def generate(password: str) -> str:
 async def matches(stored: str | None, password: str) -> bool:
     """Return whether `password` has the hash `stored`; False takes at least as long as a current hash.
 
-    Otherwise the time of an answer would tell accounts with a missing, unreadable or cheaper hash from others
-    and from none (OWASP Authentication Cheat Sheet); only a slower method shows. Raises Busy.
+    Otherwise the response time would reveal whether an account exists, and whether its hash is missing,
+    unreadable or cheaper (OWASP Authentication Cheat Sheet); only a slower method shows. Raises Busy.
     """
     if is_current(stored):
         return bool(await _hasher().run_current("check", str(stored), password))
@@ -227,7 +227,7 @@ async def matches(stored: str | None, password: str) -> bool:
 async def _pad(password: str, seconds: float) -> None:
     """Wait until a current hash would have been made, given the `seconds` that a cheaper one took.
 
-    Waiting takes no worker from others. Before any current hash was timed, one is made and thrown away.
+    Waiting does not occupy a worker. If no current hash has been timed yet, one is made and discarded.
     """
     durations = _hasher().durations
     if durations:

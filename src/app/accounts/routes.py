@@ -1,6 +1,6 @@
 """The pages on which people register, log in and out, and follow the links in their mails.
 
-Only POST uses a link up: mail scanners follow links by GET.
+Only POST uses up a link, because mail scanners follow links by GET.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ LINK_ON_ITS_WAY = (
 )
 RESET_DONE = "Your password has been reset."
 RESET_LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
-LINK_NOT_VALID = "That link is not valid any more."
+LINK_NOT_VALID = "That link is no longer valid."
 EMAIL_CHANGED = "Your email address is now {}."
-NAME_TAKEN = "Somebody else has taken that name or address in the meantime. Please register again."
+NAME_TAKEN = (
+    "Someone else has taken that username or email address in the meantime. Please register again."
+)
 
 REQUEST_PATH = "/reset_password_request"
 REQUEST_AGAIN_PATH = f"{REQUEST_PATH}?again=1"

@@ -1,6 +1,6 @@
 """What people do with accounts: register, log in, reset and change their credentials, and delete the account.
 
-Links and notices are posted to the outbox in the transaction of the change that they are about. Functions
+Links and notices are posted to the outbox in the transaction of the change that they report. Functions
 that hash a password raise `passwords.Busy` when the queue for hashing is full. `device` is the browser that
 sent the request, such as "Firefox on Linux", for the notice to the owner; "" if unknown.
 """
@@ -63,7 +63,8 @@ class VerifiedCredentials:
 async def register(*, username: str, email: str, password: str) -> int:
     """Store a new account, tell the administrator, and return the account's id.
 
-    Raises Taken. A taken name or address costs no hash; between simultaneous requests the insert decides.
+    Raises Taken. Nothing is hashed for a taken name or address. Between simultaneous requests the INSERT
+    decides.
     """
     if taken := await queries.taken_fields(username, email):
         raise Taken(taken)
@@ -80,7 +81,7 @@ async def request_registration(*, username: str, email: str, password: str) -> N
     """Store a registration that becomes an account when its address is confirmed (CONFIRM_EMAIL).
 
     Free and taken addresses are treated alike: the address is looked up when the mail is rendered, which then
-    has either the link or the news that there is an account already. Raises Taken for a taken name: names are
+    contains the link, or a notice that there is an account already. Raises Taken for a taken name: names are
     public, and a waiting registration does not reserve its name. Expired registrations are deleted.
     """
     if await queries.is_username_taken(username):
@@ -364,17 +365,17 @@ def account_references() -> list[Column[int]]:
 
 
 # Accounts of old databases whose names or addresses differ only by case: only the oldest has the canonical
-# form. When it gives that up, the next oldest gets it, so that nobody can register a name that differs from
+# form. When it is released, the next oldest gets it, so that nobody can register a name that differs from
 # an existing one only by case.
 
 
 async def release_username(session: AsyncSession, folded: str | None) -> None:
-    """Pass on the canonical name that an account has given up, if it had one."""
+    """Pass on the canonical name that an account has released, if it had one."""
     await _pass_on(session, User.username, User.username_canonical, folded)
 
 
 async def release_email(session: AsyncSession, folded: str | None) -> None:
-    """Pass on the canonical address that an account has given up, if it had one."""
+    """Pass on the canonical address that an account has released, if it had one."""
     await _pass_on(session, User.email, User.email_canonical, folded)
 
 

@@ -22,7 +22,7 @@ TOUCH_SECONDS = 60
 """How old "last seen" may be before a page view updates it."""
 
 TOUCHES_PER_LIFE = 4
-"""A session in use is updated at least so often within its idle time."""
+"""How many times a session in use is updated within its idle time, at least."""
 
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
 
 
 async def find(token: str) -> Visitor:
-    """Return the owner of the session with `token`, or NOBODY if it has ended; one statement."""
+    """Return the owner of the session with `token`, or NOBODY if it has ended, by one statement."""
     rows = await fetch(BY_TOKEN, digest=_digest(token), now=datetime.now(UTC))
     return Visitor(*rows[0]) if rows else NOBODY
 
@@ -197,7 +197,7 @@ def _idle_time(config: Mapping[str, Any], *, remember: bool) -> timedelta:
 def _expiry(
     config: Mapping[str, Any], *, created_at: datetime, now: datetime, remember: bool
 ) -> datetime:
-    """Return when a session last used `now` ends: after its idle time, and unless remembered by its age."""
+    """Return when a session used `now` expires: after its idle time, at its maximum age unless remembered."""
     idle = now + _idle_time(config, remember=remember)
     if remember:
         return idle

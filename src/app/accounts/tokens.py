@@ -1,4 +1,4 @@
-"""The tokens of mailed links: JWTs for one purpose, valid until the state they were made for changes."""
+"""The tokens of mailed links: JWTs for one purpose each, valid until the account changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading pages of posts: everybody's, one author's, and a reader's timeline.
+"""Read pages of posts: everybody's, one author's, and a reader's timeline.
 
-A page is read from a cursor on (see `app.web.paging`): newest first, but towards newer posts oldest first, so
-that the rows next to the cursor come first either way.
+A page is read starting at a cursor (see `app.web.paging`): newest first, or oldest first when going to newer
+posts, so that the rows next to the cursor always come first.
 
 The timeline merges many authors' posts. A plain `user_id IN (...)` would read and sort all of them: 51 ms for
 a thousand authors among a million posts. Instead, the SELECT first looks up each author's newest post. Only
@@ -64,7 +64,7 @@ MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
 class Entry(NamedTuple):
     """A post as a page shows it, ready for the template: each call there costs as much as a column.
 
-    `moment` is its time in ISO 8601, `stamp` its time as the database holds it.
+    `moment` is its time in ISO 8601, `stamp` its time as stored.
     """
 
     id: int
@@ -195,7 +195,7 @@ def _candidates(direction: Direction, *, is_postgresql: bool) -> Statement:
 def _cutoff(direction: Direction, firsts: CTE) -> ColumnElement[Any]:
     """Return the `rows`-th of the authors' nearest times: no post farther away can be on the page.
 
-    With fewer authors there is no cutoff, and every time reaches it.
+    With fewer authors there is no cutoff, and every post qualifies.
     """
     times = select(firsts.c.time).where(firsts.c.time.is_not(None))
     last = _nearest_first(times, direction, firsts.c.time).limit(1).offset(ROWS - 1)

@@ -1,4 +1,4 @@
-"""Profiles: people's pages, editing one's own, following and unfollowing, avatars."""
+"""Profiles: profile pages, editing your own, following and unfollowing, avatars."""
 
 from __future__ import annotations
 

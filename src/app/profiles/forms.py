@@ -1,4 +1,4 @@
-"""The form of the page Edit Profile."""
+"""The Edit Profile form."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.web.forms import Bounded, Form, TextAreaField, add_error, storable, uni
 
 
 class OwnUsernameField(UsernameField):
-    """A name that may also stay unchanged, because old databases hold names that today's rules refuse."""
+    """A name that may also stay unchanged, because old databases contain names that today's rules refuse."""
 
     own: str = ""
 
     def pre_validate(self, form: object) -> None:
-        """Accept the person's present name without checking it."""
+        """Accept the person's current name without checking it."""
         sent = self.raw_data[0] if self.raw_data else None
         if self.own and sent is not None and self.own in (sent, self.data):
             self.data = self.own
@@ -41,5 +41,5 @@ class EditProfileForm(Form):
         self.username.own = own
 
     def refuse_username(self) -> None:
-        """Say under the name that somebody else has it."""
+        """Show below the name that it is taken."""
         add_error(self.username, DIFFERENT_USERNAME)

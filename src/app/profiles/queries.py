@@ -1,4 +1,4 @@
-"""Reading profiles: one statement finds a person with everything that their page shows."""
+"""Read profiles: one statement finds a person with everything that their page shows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READER = bindparam("reader", type_=Integer)
 
 
 def _named(people: Select[*tuple[Any, ...]]) -> Query:
-    """Return the query for the one of `people` called NAME: exactly, or else by another case."""
+    """Return the query for the one of `people` called NAME: exactly, or else ignoring case."""
     condition = User.named(NAME, FOLDED)
     return Query(people.where(condition).order_by(exact_first(User.username, NAME)).limit(1))
 

@@ -122,7 +122,7 @@ async def _change_follow(
 
 
 def _printable(username: str) -> str:
-    """Return a name that may hold anything as text that fits into a cookie and a page."""
+    """Return any name as printable text that is short enough for a cookie."""
     text = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in username
     )
@@ -133,8 +133,8 @@ def _printable(username: str) -> str:
 async def avatar(digest: str) -> Response:
     """Draw the avatar for the MD5 `digest` of an address, in 32 hexadecimal digits.
 
-    No other site learns who reads what, and it works offline. Caches keep it, so its template gets no context
-    of the request.
+    No other site learns who visits which page, and it works offline. It is cached, so the template gets no
+    request context.
     """
     if not DIGEST.fullmatch(digest):
         abort(404)

@@ -1,4 +1,4 @@
-"""Editing one's profile, following and unfollowing."""
+"""Edit profiles, follow and unfollow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.profiles import queries
 
 
 class UserNotFoundError(LookupError):
-    """There is no user of this name."""
+    """There is no user with this name."""
 
 
 class SelfFollowError(ValueError):
@@ -29,7 +29,7 @@ class SelfFollowError(ValueError):
 async def update_profile(user_id: int, *, new_name: str | None, about_me: str) -> None:
     """Store the account's text about itself, and its new name if it gets one.
 
-    Raises Taken if somebody else has the name, even since a moment ago.
+    Raises Taken if another account has the name, even if it got it only just now.
     """
     try:
         async with writing() as session:

@@ -1,7 +1,7 @@
 """Error reports by mail: at most one per kind of error and ten minutes to ADMINS, with a count.
 
-An unhandled error is logged and noted in memory at once, and stored by a background task, so the response
-neither waits for the report nor fails by it. A failure to report is logged and not reported.
+An unhandled error is logged and kept in memory at once, and stored by a background task, so the response
+neither waits for the report nor fails because of it. A failure to report is logged and not reported.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MAX_KINDS = 100
 
 MAX_ROUTE_LENGTH = 255
 NOT_REPORTED = (DatabaseUnavailable,)
-"""An outage of the database is no fault of this code; /readyz shows it.
+"""Errors that are not reported: a database outage is not a fault of this code, and /readyz shows it.
 
-Every other unhandled error is one, also TimeoutError and ConnectionError: a client that disconnects reaches a
-view as CancelledError, and one that is too slow as RequestTimeout.
+Every other unhandled error is reported, including TimeoutError and ConnectionError: a view sees a client
+that disconnects as CancelledError, and one that is too slow as RequestTimeout.
 """
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def init_app(app: Quart) -> None:
 
 
 async def post(session: AsyncSession, error: BaseException) -> Handle:
-    """Post a report of `error` in the transaction of `session`, whatever was reported before."""
+    """Post a report of `error` in the transaction of `session`, even if it was reported before."""
     occurrences = Occurrences.of(describe(error), "(no request)", "-", datetime.now(UTC))
     return await failures.report(occurrences).post(session)
 

@@ -1,6 +1,6 @@
-"""Describing an error without values: its type, its place and its traceback.
+"""Describe an error without values: its type, its place and its traceback.
 
-The message of an exception often holds what somebody typed, so a description has only types, files, lines and
+Exception messages often contain what somebody typed, so a description has only types, files, lines and
 source text.
 """
 

@@ -1,4 +1,4 @@
-"""Counting failures in the database, for all processes together, and the mail that reports them."""
+"""Count failures in the database, for all processes together, and report them by mail."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Occurrences:
         return cls(error.fingerprint, error.kind, error.traceback, route, request_id, 1, now, now)
 
     def merge(self, other: Occurrences) -> None:
-        """Add those of `other`, which are of the same kind."""
+        """Add the occurrences of `other`, which has the same kind."""
         self.count += other.count
         self.first_seen = min(self.first_seen, other.first_seen)
         if other.last_seen >= self.last_seen:
@@ -82,7 +82,7 @@ class ErrorReport(Email):
 
     @classmethod
     def expiry(cls, config: Mapping[str, Any]) -> float:
-        """Return one day: a later report would say little."""
+        """Return one day; a later report would be of little use."""
         return REPORT_EXPIRY_SECONDS
 
     async def render(self, request: MailRequest) -> Message | None:

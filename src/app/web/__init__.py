@@ -1,6 +1,6 @@
 """What all pages share: middleware, forms, security headers, limits, static files and error pages.
 
-It knows no feature.
+Nothing in this package depends on a feature.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ EXPIRED_KEPT_EXCEPT_PASSWORDS = (
 EXPIRED_NOTHING_KEPT = "This form has expired. Please submit it again."
 BUTTON_EXPIRED = "This page has expired. Please go back, reload it and try again."
 BUTTON_EXPIRED_TRY_AGAIN = "This page had expired. Please try again."
-"""For the page itself, to which the visitor was just redirected."""
+"""For the page to which the visitor was redirected."""
 
 
 class SessionCSRF(CSRF):

@@ -54,7 +54,7 @@ async def show(error: HTTPException) -> Response:
     """Return the page for `error`, with the headers it asks for (Allow, Retry-After)."""
     if error.response is not None or error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    title, message = SENTENCES.get(error.code, (error.name, "This request cannot be answered."))
+    title, message = SENTENCES.get(error.code, (error.name, "This request could not be processed."))
     page = await render_template(
         "errors/error.html",
         code=error.code,
@@ -83,7 +83,7 @@ async def database_error(error: DBAPIError) -> Response:
 
 
 def _message(error: HTTPException) -> str | None:
-    """Return the message for `error` itself, None if the one for its status will do."""
+    """Return the message for `error` itself, or None to use the one for its status."""
     if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
         return f"Too many attempts. Please try again in {_duration(error.retry_after)}."
     if isinstance(error, InternalServerError) or error.description == type(error).description:

@@ -15,7 +15,7 @@ from app.migrations import HEAD_REVISION
 from app.web.templating import Blueprint
 
 CACHE_SECONDS = 1.0
-"""How long the result of a readiness check is used, by however many callers."""
+"""How long the result of a readiness check is cached."""
 
 blueprint = Blueprint("health", __name__)
 

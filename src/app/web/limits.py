@@ -22,12 +22,12 @@ from app.logs import OngoingProblem
 from app.web.request_log import log_event
 
 REDIS_TIMEOUT = 1.0
-"""Seconds that Redis may take for one count; after that this process counts by itself."""
+"""Seconds to wait for Redis; after that this process counts by itself."""
 REDIS_RETRY_INTERVAL = 10.0
-"""Seconds until it asks Redis again; asking at once would make every visitor wait."""
+"""Seconds before Redis is tried again; trying at once would make every visitor wait."""
 
 MAX_KEYS = 200_000
-"""Keys kept in memory for each length of window (some 100 MB); beyond it the least recently used go."""
+"""Keys kept in memory for each length of window (some 100 MB); then the least recently used are dropped."""
 SWEPT_PER_HIT = 2
 
 Limit = tuple[str, str]
@@ -60,7 +60,7 @@ async def count(*limits: Limit) -> None:
 
 
 async def hit(rule: str, key: str) -> int:
-    """Count this request against `rule` and `key`; return 0, or the seconds to wait, and log the latter."""
+    """Count this request against `rule` and `key`; return 0, or log it and return the seconds to wait."""
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]

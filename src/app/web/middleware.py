@@ -34,13 +34,13 @@ MAX_BUFFERED_BODIES = 64
 """The bodies of all requests in progress together hold at most this many times MAX_CONTENT_LENGTH."""
 
 LINGER_SECONDS = 2.0
-"""How long a client that is still sending may go on, so that it reads the answer before a reset."""
+"""How long to keep reading from a client that is still sending, so that it can read the response."""
 
 MAX_LINGERING = 32
-"""How many clients may do so at once; for any others the connection is closed immediately."""
+"""How many such clients there may be at once; other connections are closed immediately."""
 
 SHED_LOG_INTERVAL = 1000
-"""The first request shed is logged, and then one in this many."""
+"""The first shed request is logged, and then one in this many."""
 
 _LABEL = rb"[a-z0-9_-]{1,63}"
 HOST = re.compile(
@@ -56,7 +56,7 @@ HOST = re.compile(
 
 
 class RequestRefused(Exception):
-    """The request is answered with `status`; `is_sending`: its body has not been read to the end."""
+    """The request is refused with `status`; `is_sending`: its body has not been read to the end."""
 
     def __init__(self, status: int, *, is_sending: bool = True) -> None:
         super().__init__(status)
@@ -130,7 +130,7 @@ class EarlyResponses:
         return self.pages[status]
 
     async def _linger(self, receive: ASGIReceiveCallable) -> None:
-        """Read on for a moment, discarding the data: a reset could destroy the answer (RFC 9112 9.6)."""
+        """Read and discard more data for a moment: a reset could destroy the response (RFC 9112 9.6)."""
         if self.lingering >= MAX_LINGERING:
             return
         self.lingering += 1
@@ -145,7 +145,7 @@ class EarlyResponses:
 
 
 class LoadShedding:
-    """Answers 503 beyond `limit` requests in progress, so that those are answered in time.
+    """Answers 503 when `limit` requests are in progress, so that these are answered in time.
 
     Health checks are neither counted nor shed.
     """
@@ -178,7 +178,7 @@ class LoadShedding:
 
 
 class RequestLimits:
-    """Passes on requests within the limits, each with its whole body, and answers all others itself.
+    """Passes on requests within the limits, with their whole bodies, and answers all others itself.
 
     The limits are those on the length of the URL and the size, time and number of fields of the body.
     """

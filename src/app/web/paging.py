@@ -1,4 +1,4 @@
-"""Keyset paging: the page next to a cursor, instead of pages found by counting rows.
+"""Keyset paging: a page is found by a cursor instead of by counting rows.
 
 A cursor is the time and id of a row at the edge of a page. Addresses carry it as `?before=...` (older rows)
 or `?after=...` (newer ones). A cursor that cannot be read leads to the first page.
@@ -22,7 +22,7 @@ class Row(Protocol):
 
     @property
     def id(self) -> int:
-        """Its id, which decides between rows of the same time."""
+        """Its id, which orders rows of the same time."""
 
     @property
     def stamp(self) -> str:
@@ -34,7 +34,7 @@ T = TypeVar("T", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """The row next to a page, and whether the page lies on its newer or its older side."""
+    """The row next to a page, and on which side of it the page is."""
 
     stamp: str
     id: int
@@ -51,7 +51,7 @@ class Page(Generic[T]):
 
 
 def parse_cursor(arguments: Mapping[str, str]) -> PageCursor | None:
-    """Return the cursor in a request's query `arguments`; None, the first page, for none and for nonsense."""
+    """Return the cursor in a request's query `arguments`; None (the first page) if missing or invalid."""
     for name in ("before", "after"):
         cursor = _decode(arguments.get(name, ""), newer=name == "after")
         if cursor is not None:

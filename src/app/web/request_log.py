@@ -1,8 +1,8 @@
-"""A line in the log for each request, and for each event worth one: logins, limits hit, resets.
+"""The request log: a line for each request, and for events such as logins, resets and exceeded limits.
 
     log_event("login", user=7)      ->  2026-11-20T12:00:00.000Z INFO event=login user=7 peer=... request=...
 
-The server's own access log would hold paths, and reset links are paths. This one holds the route's pattern.
+The server's own access log would contain paths, and so reset links. This one has the route's pattern.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("app.events")
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request, as the log shows it; `status` is None until the answer has begun."""
+    """A request as the log shows it; `status` is None until the response has started."""
 
     peer: str
     method: str

@@ -1,4 +1,4 @@
-"""Security of every request and answer: headers, hosts, cookies, safe redirects and the client's address.
+"""Security of requests and responses: headers, hosts, cookies, safe redirects and the client's address.
 
 Sources: OWASP Secure Headers Project; OWASP Unvalidated Redirects and Forwards Cheat Sheet.
 """
@@ -44,11 +44,11 @@ HEADERS = {
 HSTS = "max-age=31536000; includeSubDomains"
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
-"""Paths that are answered whatever the Host header says: load balancers ask by IP address."""
+"""Paths that are answered for any Host header, because load balancers use IP addresses."""
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 COOKIE_SECONDS = 400 * 86400
-"""The longest lifetime browsers accept. When a login ends is decided by its row in the database."""
+"""The longest lifetime that browsers accept. The session's row in the database decides when a login ends."""
 
 MAX_REDIRECT_LENGTH = 2000
 FORWARDED_HEADERS = ("X-Forwarded-For", "Forwarded")

@@ -1,6 +1,6 @@
 """Templates: compiled to plain functions, with a filter for times; flashed messages; the Blueprint.
 
-Nothing in these templates waits. Jinja's async mode would still make each block, macro and loop an async
+Nothing in these templates is awaited. Jinja's async mode would still make each block, macro and loop an async
 generator, which costs a page of posts a fifth of its whole time.
 """
 
@@ -55,7 +55,7 @@ def init_app(app: Quart) -> None:
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
-        """Keep flashed messages for the next GET: nobody reads the body of an answer to HEAD."""
+        """Keep flashed messages for the next GET: nobody sees the body of a response to HEAD."""
         if request.method == "HEAD":
             request_ctx.flashes = []  # type: ignore[assignment]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiosqlite
@@ -100,6 +101,13 @@ async def sent_by(app: Quart) -> list[Message]:
     with mail.record_messages() as sent:
         await courier_of(app).drain()
     return sent
+
+
+async def sent_after(app: Quart, minutes: float) -> list[Message]:
+    """Deliver the mails that are due `minutes` from now, and return them."""
+    now = datetime.now(UTC) + timedelta(minutes=minutes)
+    outbox_of(app).clock = lambda: now  # type: ignore[method-assign]
+    return await sent_by(app)
 
 
 def bodies(message: Message) -> tuple[str, str]:

@@ -72,7 +72,7 @@ async def test_stored_parameters_stay_readable(app: Quart, kind: str) -> None:
     params, subject = STORED[kind]
     assert await make_user("susan") == 1
     async with writing() as session:
-        await session.execute(update(User).values(credentials_version=0))
+        await session.execute(update(User).values(credentials_version=0, email_confirmed=True))
         session.add(
             Registration(
                 username="david",

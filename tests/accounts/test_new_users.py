@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from quart import Quart
 
 from app.accounts import service
-from app.quart_mail import Message
 from tests.clients import Visitor
-from tests.inspection import bodies, outbox_of, sent_by
+from tests.inspection import bodies, sent_after, sent_by
 from tests.outbox.site import rows
 
 
@@ -24,13 +22,6 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
 async def register(*names: str) -> None:
     for name in names:
         await service.register(username=name, email=f"{name}@example.com", password="violet anchor")
-
-
-async def sent_after(app: Quart, minutes: float) -> list[Message]:
-    """Deliver what is due `minutes` from now."""
-    now = datetime.now(UTC) + timedelta(minutes=minutes)
-    outbox_of(app).clock = lambda: now  # type: ignore[method-assign]
-    return await sent_by(app)
 
 
 async def test_many_new_users_make_one_mail_at_once_and_a_digest_later(app: Quart) -> None:

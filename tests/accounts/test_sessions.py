@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from app import mail, outbox
 from app.accounts import devices
 from app.accounts.devices import describe
-from app.accounts.models import KnownDevice, LoginSession
+from app.accounts.models import KnownDevice, LoginSession, User
 from app.database import reading
 from app.quart_mail import Message
 from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, logged_in, make_user
-from tests.inspection import bodies
+from tests.inspection import bodies, reset_link, sent_after, sent_by
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
@@ -129,7 +129,7 @@ async def mails_of(app: Quart, *logins: str) -> list[Message]:
 
 
 async def test_the_first_browser_is_no_news_and_the_second_is(app: Quart) -> None:
-    await make_user("susan")
+    await make_user("susan", email_confirmed=True)
     assert await mails_of(app, FIREFOX) == []
     [message] = await mails_of(app, IPHONE)
     assert message.recipients == ["susan@example.com"]
@@ -137,6 +137,52 @@ async def test_the_first_browser_is_no_news_and_the_second_is(app: Quart) -> Non
     for body in bodies(message):
         assert "Safari on an iPhone" in body
         assert "http://127.0.0.1:8000/sessions" in body
+        assert "more login" not in body
+
+
+async def test_notices_are_an_hour_apart_and_count_the_logins_between(app: Quart) -> None:
+    await make_user("susan", email_confirmed=True)
+    assert len(await mails_of(app, FIREFOX, IPHONE)) == 1
+    assert await mails_of(app, *[FIREFOX] * 13) == []
+    assert await sent_after(app, 59) == []
+    [message] = await sent_after(app, 61)
+    for body in bodies(message):
+        assert "Firefox on Linux" in body
+        assert "12 more logins from new browsers followed." in body
+    assert await sent_after(app, 200) == []
+
+
+async def test_a_day_has_five_notices(app: Quart) -> None:
+    await make_user("susan", email_confirmed=True)
+    await mails_of(app, FIREFOX)
+    sent = []
+    for hour in range(23):
+        await log_in_with(app, IPHONE)
+        sent += await sent_after(app, 61 * hour)
+    assert len(sent) == 5
+    assert len(await sent_after(app, 24 * 60 + 1)) == 1
+
+
+async def test_an_address_that_nobody_confirmed_gets_no_notice(app: Quart) -> None:
+    await Visitor(app).register("susan", PASSWORD)
+    assert await mails_of(app, FIREFOX, IPHONE, FIREFOX) == []
+    await Visitor(app).submit("/reset_password_request", email="susan@example.com")
+    assert [mail.subject for mail in await sent_after(app, 1)] == [
+        "[Microblog] Reset Your Password"
+    ]
+    await log_in_with(app, IPHONE)
+    [notice] = await sent_after(app, 2)
+    assert notice.subject == "[Microblog] New login to your account"
+
+
+async def test_a_link_that_was_followed_confirms_the_address(app: Quart) -> None:
+    await make_user("susan")
+    await Visitor(app).submit("/reset_password_request", email="susan@example.com")
+    [message] = await sent_by(app)
+    visitor, new = Visitor(app), "violet anchor"
+    await visitor.submit(reset_link(message.body), password=new, password2=new)
+    async with reading() as connection:
+        assert (await connection.execute(select(User.email_confirmed))).scalar_one() is True
 
 
 async def test_a_known_browser_is_no_news_again(app: Quart) -> None:

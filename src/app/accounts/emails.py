@@ -5,10 +5,10 @@ Links are created, and addresses looked up, when the mail is rendered.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Self
 
 from quart import Quart, current_app
@@ -29,7 +29,10 @@ CONFIRM_REGISTRATION_SECONDS = 24 * 3600
 """How long the link that confirms a registration is valid."""
 
 RESET_LIMITS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Reset mails for one account: at most this many in each period (OWASP Forgot Password Cheat Sheet)."""
+"""Reset mails to one address: at most this many in each period (OWASP Forgot Password Cheat Sheet)."""
+
+NEW_LOGIN_LIMITS = ((timedelta(hours=1), 1), (timedelta(days=1), 5))
+"""Notices of new logins to one address: at most this many in each period."""
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
 """Mails of one kind to an address that somebody entered: at most this many in each period."""
@@ -83,7 +86,7 @@ class ResetPassword(Email):
         user = await queries.find_by_address(self.address)
         if user is None:
             return None
-        about = f"user:{user.id}"
+        about = _mailbox(user.email)
         if not await outbox.within_rate_limit(request, about, RESET_LIMITS):
             return None
         seconds = current_app.config["RESET_TOKEN_SECONDS"]
@@ -130,28 +133,54 @@ class PasswordChanged(Email):
 
 @dataclass(frozen=True, slots=True)
 class NewLogin(Email):
-    """The notice of a login from a browser that the account has not used before.
+    """The notice of a login from a browser that the account has not used before, and of `more` after it.
 
-    `device`: the browser and system, such as "Firefox on Linux". `at`: the time in ISO 8601.
+    `device`: the browser and system, such as "Firefox on Linux". `at`: the time in ISO 8601. The notice waits
+    until NEW_LOGIN_LIMITS allow it, and logins meanwhile are counted in it. An address that nobody has
+    confirmed gets none, unless a reset link was requested for it in the last OUTBOX_KEEP: somebody may have
+    registered with the address of somebody else.
     """
 
     kind = "new_login"
     priority = Priority.ACCOUNT
+    is_digest = True
     user_id: int
     device: str
     at: str
+    more: int = 0
 
-    async def render(self, request: MailRequest) -> Message | None:
+    def unique_key(self) -> str:
+        """Let one notice of an account wait at a time."""
+        return f"{self.kind}:{self.user_id}"
+
+    def merge(self, newer: Self) -> Self:
+        """Count the logins of `newer`."""
+        return replace(self, more=self.more + 1 + newer.more)
+
+    async def render(self, request: MailRequest) -> Rendered | Postponed | None:
         """Render the notice to the account's address."""
-        return await _render_for(
-            self.user_id,
+        account = await queries.find(self.user_id)
+        if account is None:
+            return None
+        about = _mailbox(account.email)
+        if not account.email_confirmed and not await outbox.was_handed_over(
+            ResetPassword.kind, about
+        ):
+            return None
+        if until := await outbox.allowed_at(request, about, NEW_LOGIN_LIMITS):
+            return Postponed(until)
+        message = await render(
+            account.email,
             "New login to your account",
             "email/new_login",
+            username=account.username,
             device=self.device,
             at=datetime.fromisoformat(self.at),
+            more=self.more,
             sessions=site_url("/sessions"),
             reset=site_url("/reset_password_request"),
         )
+        return Rendered(message, about=about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,10 +417,16 @@ async def _render_within_limits(
     request: MailRequest, to: str, subject: str, template: str, **context: Any
 ) -> Rendered | None:
     """Render a mail that anybody can cause, unless the address has reached the limit for its kind."""
-    about = f"address:{sha256(canonical(to).encode()).hexdigest()}"
+    about = _mailbox(to)
     if not await outbox.within_rate_limit(request, about, ADDRESS_LIMITS):
         return None
     return Rendered(await render(to, subject, template, **context), about=about)
+
+
+def _mailbox(address: str) -> str:
+    """Return the key by which mails to `address` are counted. It outlives the account, but names nobody."""
+    key = current_app.config["SECRET_KEY"].encode()
+    return f"address:{hmac.digest(key, canonical(address).encode(), 'sha256').hex()}"
 
 
 def _link_expiry(config: Mapping[str, Any], seconds: float) -> float:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     case,
     event,
+    false,
     or_,
     select,
 )
@@ -61,11 +62,12 @@ class User(Base):
     """A person with an account.
 
     `credentials_version` rises with every change of password or address, which ends reset links and sessions
-    made for an older one. It starts at a random number: SQLite may reuse the id of a deleted account, whose
-    links must not be valid for the new one.
+    made for an older one. It starts at a random number, because ids were reused on SQLite before revision
+    a3f52c8d9e17. `email_confirmed`: a link that was mailed to the address was followed.
     """
 
     __tablename__ = "user"
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH), index=True, unique=True)
@@ -80,6 +82,7 @@ class User(Base):
         String(CANONICAL_LENGTH), index=True, unique=True
     )
     credentials_version: Mapped[int] = mapped_column(default=_random_version, server_default="0")
+    email_confirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     def __repr__(self) -> str:
         return f"<User {self.username}>"
@@ -197,3 +200,4 @@ def _fold_email(user: User, value: str, old: Any, initiator: object) -> None:
     user.email_canonical = canonical(value)
     if isinstance(old, str) and old != value and user.credentials_version is not None:
         user.credentials_version += 1  # ends links that were mailed to the old address
+        user.email_confirmed = False

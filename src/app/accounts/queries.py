@@ -13,16 +13,16 @@ from app.database import reading
 
 Ts = TypeVarTuple("Ts")
 
-ACCOUNT = select(User.id, User.username, User.email, User.credentials_version)
+ACCOUNT = select(User.id, User.username, User.email, User.credentials_version, User.email_confirmed)
 HASH = select(User.id, User.password_hash, User.credentials_version)
 
 
-async def find(user_id: int) -> Row[int, str, str, int] | None:
-    """Return id, username, stored address and credentials version of the account, or None."""
+async def find(user_id: int) -> Row[int, str, str, int, bool] | None:
+    """Return id, username, stored address, credentials version and whether the address was confirmed."""
     return await _first(ACCOUNT, User.id == user_id)
 
 
-async def find_by_address(address: str) -> Row[int, str, str, int] | None:
+async def find_by_address(address: str) -> Row[int, str, str, int, bool] | None:
     """Return the same columns of the account with `address`; an exact match is preferred to a folded one."""
     return await _first(ACCOUNT, User.addressed(address), exact_first(User.email, address))
 

@@ -119,7 +119,7 @@ async def confirm_registration(token: str) -> int:
     registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
     try:
         async with writing() as session:
-            user = User(**await _take_registration(session, registration_id))
+            user = User(**await _take_registration(session, registration_id), email_confirmed=True)
             await _add(session, user)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
@@ -228,6 +228,9 @@ async def reset_password(token: str, password: str, *, device: str = "") -> int:
     async with writing() as session:
         if not await _set_password(session, claim.subject, claim.version, password_hash, device):
             raise tokens.InvalidToken(LINK_OUTDATED)
+        await session.execute(
+            update(User).where(User.id == claim.subject).values(email_confirmed=True)
+        )
     return claim.subject
 
 
@@ -324,6 +327,7 @@ async def _set_email(session: AsyncSession, claim: tokens.TokenContent) -> str:
         raise tokens.InvalidToken(LINK_OUTDATED)
     folded, version = canonical(claim.address), claim.version + 1
     values = {"email": claim.address, "email_canonical": folded, "credentials_version": version}
+    values |= {"email_confirmed": True}
     await session.execute(update(User).where(*is_current).values(values))
     if old.email_canonical != folded:
         await release_email(session, old.email_canonical)

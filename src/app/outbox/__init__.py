@@ -22,7 +22,7 @@ from app.outbox import queries
 from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.posting import Handle, NotPosted, post, post_message
-from app.outbox.queries import RateLimits, allowed_at, within_rate_limit
+from app.outbox.queries import RateLimits, allowed_at, was_handed_over, within_rate_limit
 from app.outbox.state import (
     Kind,
     MailRequest,
@@ -51,6 +51,7 @@ __all__ = [
     "post_message",
     "register",
     "stats",
+    "was_handed_over",
     "withdraw",
     "within_rate_limit",
 ]

@@ -129,6 +129,14 @@ async def allowed_at(request: MailRequest, about: str, limits: RateLimits) -> da
     return max((end for end in ends if end > now), default=None)
 
 
+async def was_handed_over(kind: str, about: str) -> bool:
+    """Return whether a mail of `kind` about `about` was handed to the mail server in the last OUTBOX_KEEP."""
+    mails = select(table.c.id).where(table.c.about == about, table.c.kind == kind)
+    async with outbox_of().database.reading() as connection:
+        result = await connection.execute(mails.where(table.c.handed_at.is_not(None)).limit(1))
+        return result.first() is not None
+
+
 async def stats(outbox: Outbox) -> Overview:
     """Return the counts by state, and for how long mail has been waiting."""
     now = outbox.clock()

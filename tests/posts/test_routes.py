@@ -48,6 +48,23 @@ async def test_text_is_stored_as_typed(app: Quart, body: str) -> None:
     assert "<b>" not in (await susan.get("/index")).text
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\u2028"])
+async def test_a_post_of_more_than_ten_lines_is_folded(app: Quart, line_break: str) -> None:
+    susan, _ = await logged_in(app, "susan")
+    lines = [f"line {number}" for number in range(1, 12)]
+    await susan.submit("/index", post=line_break.join(lines[:10]))
+    assert "<details" not in (await susan.get("/index")).text
+    await susan.submit("/index", post=line_break.join(lines))
+    await susan.submit("/edit_profile", username="susan", about_me="\n".join(lines))
+    for path in ("/index", "/explore", "/user/susan"):
+        page = (await susan.get(path)).text
+        shown, _, folded = page.partition("<details")
+        assert "line 10" in shown
+        assert "line 11" not in shown
+        assert "Show more" in folded
+        assert 'dir="auto">line 11</p></details>' in folded
+
+
 async def test_a_line_break_counts_as_one_character(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     assert (await susan.submit("/index", post="x" * 69 + "\r\n" + "y" * 70)).status == 302

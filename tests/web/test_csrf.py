@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from app import create_app
 from app.accounts import tokens
 from app.accounts.models import LoginSession, User
 from app.database import Base, reading, writing
+from app.posts.models import Post
 from app.web.csrf import EXPIRED, EXPIRED_KEPT_EXCEPT_PASSWORDS, EXPIRED_NOTHING_KEPT
 from tests.clients import Visitor
-from tests.factories import count, logged_in, make_follow, make_post, make_user
+from tests.factories import PASSWORD, count, logged_in, make_follow, make_post, make_user
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -139,3 +141,78 @@ async def test_reading_changes_nothing(app: Quart) -> None:
                 response = await who.client.open(path, method=method)
                 assert response.status_code < 500 or path == "/readyz", path
     assert await everything() == before
+
+
+async def test_a_planted_session_cookie_does_not_act_for_a_login(app: Quart) -> None:
+    """The attacker's own session cookie and token, beside the victim's login cookie."""
+    attacker, _ = await logged_in(app, "mallory")
+    for planter in (attacker, Visitor(app)):
+        token = (await planter.get("/hello")).token
+        victim, _ = await logged_in(app, f"susan{id(planter)}")
+        assert planter.client.cookie_jar is not None
+        victim.client.set_cookie("localhost", "session", planter.cookie("session"))
+        assert (await victim.post("/index", post="forged", csrf_token=token)).status == 400
+        assert (await victim.post("/logout", csrf_token=token)).status == 400
+    assert await count(Post) == 0
+    assert await count(LoginSession) == 3
+
+
+async def test_a_form_still_works_after_the_login_has_ended(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    async with writing() as session:
+        await session.execute(delete(LoginSession))
+    page = await visitor.submit("/login", username="susan", password=PASSWORD)
+    assert page.location == "/index"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 302),
+        ({"Origin": "http://localhost"}, 302),
+        ({"Origin": "http://127.0.0.1:8000"}, 302),  # BASE_URL, through a proxy that changes Host
+        ({"Origin": "HTTP://LOCALHOST:80", "Sec-Fetch-Site": "same-origin"}, 302),
+        (
+            {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+            302,
+        ),  # because of our Referrer-Policy
+        ({"Origin": "null"}, 302),
+        ({"Sec-Fetch-Site": "none"}, 302),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "null", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "null", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "http://[", "Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Origin": "chrome-extension://localhost"}, 403),
+    ],
+)
+async def test_what_another_site_sends_is_refused_even_with_a_valid_token(
+    app: Quart, headers: dict[str, str], status: int
+) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    form = {"post": "Hello", "csrf_token": (await visitor.get("/index")).token}
+    response = await visitor.client.post("/index", form=form, headers=headers)
+    assert response.status_code == status
+    assert await count(Post) == (status == 302)
+    if status == 403:
+        assert "another site sent this request" in await response.get_data(as_text=True)
+    assert (await visitor.client.get("/index", headers=headers)).status_code == 200
+
+
+async def test_under_https_a_page_for_http_is_another_site(config: dict[str, Any]) -> None:
+    client = create_app(config | {"BASE_URL": "https://site.example"}).test_client()
+    for origin, status in (("https://site.example", 400), ("http://site.example", 403)):
+        response = await client.post("/login", headers={"Host": "site.example", "Origin": origin})
+        assert response.status_code == status
+
+
+async def test_logging_out_in_a_second_tab_leads_to_the_login(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    token = (await visitor.get("/index")).token
+    for _ in ("the first tab", "the second tab"):
+        page = await visitor.post("/logout", csrf_token=token)
+        assert (page.status, page.location) == (302, "/login")
+    assert (await visitor.get("/login")).flashes == []

@@ -1,4 +1,4 @@
-"""The counters behind limits: moving windows, bounded, without a thread; and Redis, there or gone."""
+"""Limits: the counters (moving windows, bounded, without a thread; Redis, there or gone), and what pages say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 import threading
 
 import pytest
+from quart import Quart
 
+from app.posts.models import Post
 from app.web.limits import Limiter, MemoryCounters
 from tests.database_servers import RedisServer
+from tests.factories import count, logged_in, make_user
 
 RULE = "3 per 5 minutes"
 
@@ -116,3 +119,46 @@ async def test_a_redis_that_is_back_is_asked_again(
     assert hits[3] > 0
     for each in (limiter, other):
         await each.close()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_posting_has_a_limit_per_account_and_keeps_what_was_typed(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    app.config["RATELIMIT_ENABLED"] = True
+    token = (await susan.get("/index")).token
+    for _ in range(3):
+        assert (await susan.post("/index", post="", csrf_token=token)).status == 200
+    pages = await asyncio.gather(
+        *(susan.post("/index", post=f"post {n}", csrf_token=token) for n in range(40))
+    )
+    assert sorted(page.status for page in pages) == [302] * 30 + [429] * 10
+    page = await susan.post("/index", post="worth <keeping>", csrf_token=token)
+    assert 290 <= int(page.response.headers["Retry-After"]) <= 300
+    assert "You are posting too fast. Please try again in 5 minutes." in page.text
+    assert "worth &lt;keeping&gt;</textarea>" in page.text
+    assert await count(Post) == 30
+    david, _ = await logged_in(app, "david")
+    assert (await david.submit("/index", post="my first")).status == 302
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_an_account_may_change_its_name_five_times_a_day(app: Quart) -> None:
+    await make_user("david")
+    susan, _ = await logged_in(app, "susan")
+    app.config["RATELIMIT_ENABLED"] = True
+    for _ in range(6):
+        assert (await susan.submit("/edit_profile", username="david", about_me="")).status == 200
+        page = await susan.submit("/edit_profile", username="susan", about_me="same name")
+        assert page.status == 302
+    for number in range(5):
+        page = await susan.submit("/edit_profile", username=f"susan{number}", about_me="")
+        assert page.status == 302
+    page = await susan.submit("/edit_profile", username="sixth", about_me="worth keeping")
+    assert page.status == 429
+    assert 86000 < int(page.response.headers["Retry-After"]) <= 86400
+    assert "You have changed your name too often. Please try again in 24 hours." in page.text
+    assert 'value="sixth"' in page.text
+    assert "worth keeping</textarea>" in page.text
+    assert (await susan.get("/user/sixth")).status == 404
+    page = await susan.submit("/edit_profile", username="susan4", about_me="still possible")
+    assert page.status == 302

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 import pytest
 from quart import Quart
 
+from app.database import DatabaseUnavailable
 from app.greeting import NameForm
 from app.migrations import run as migrations
 from app.posts.routes import PostForm
@@ -123,3 +125,21 @@ async def test_fields_have_their_labels(
     assert f'action="{path}"' in text
     assert 'name="submit"' in text
     assert 'name="csrf_token"' in text
+
+
+async def test_pages_made_without_the_session_do_not_say_who_is_logged_in(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    susan, _ = await logged_in(app, "susan")
+
+    async def fail(token: str) -> NoReturn:
+        raise DatabaseUnavailable("down")
+
+    too_long = await susan.get("/explore?" + "x" * 8001)
+    too_large = await susan.post("/index", post="x" * 2**20)
+    monkeypatch.setattr("app.accounts.sessions.find", fail)
+    unavailable = await susan.get("/explore")
+    assert [page.status for page in (too_long, too_large, unavailable)] == [414, 413, 503]
+    for page in (too_long, too_large, unavailable):
+        assert not re.search("Login|Register|Log out|susan", page.text)
+        assert 'href="/"' in page.text

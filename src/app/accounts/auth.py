@@ -25,10 +25,9 @@ from quart_auth import Action, AuthUser, QuartAuth
 
 from app.accounts import devices, sessions
 from app.accounts.service import VerifiedCredentials, lock_if_current
-from app.accounts.sessions import NOBODY, Visitor
+from app.accounts.sessions import NOBODY, UNKNOWN, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
-from app.web.forms import UNSAFE_METHODS
 from app.web.request_log import log_event
 from app.web.templating import flash_once
 
@@ -46,21 +45,21 @@ class Authentication(QuartAuth):
         try:
             return {"current_user": await visitor()}
         except DatabaseUnavailable:  # the 503 page itself
-            return {"current_user": NOBODY}
+            return {"current_user": UNKNOWN}
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its auth cookie."""
+    """Give `app` its auth cookie, and bind CSRF tokens to it."""
     Authentication().init_app(app)
+    csrf.bind(app, lambda: _extension().load_user().auth_id or "")
 
 
 async def visitor() -> Visitor:
     """Return the visitor who sent this request: one statement on the first call, none without a cookie."""
     if "visitor" not in g:
         token = _extension().load_user().auth_id
-        g.visitor = NOBODY  # so that the 503 page does not query the database again
-        if token:
-            g.visitor = await sessions.find(token)
+        g.visitor = UNKNOWN  # so that the 503 page does not query the database again
+        g.visitor = await sessions.find(token) if token else NOBODY
         if token and not g.visitor.is_authenticated:
             _extension().logout_user()
         elif sessions.is_stale(g.visitor):
@@ -147,7 +146,7 @@ def login_required_from(return_path: Callable[P, str]) -> Callable[[View[P]], Vi
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             if (await visitor()).is_authenticated:
                 return await view(*args, **kwargs)
-            if request.method in UNSAFE_METHODS:
+            if request.method in csrf.UNSAFE_METHODS:
                 await flash(NOT_SAVED, "warning")
             await flash_once(PLEASE_LOG_IN)
             return redirect(url_for("accounts.login", next=return_path(*args, **kwargs)))

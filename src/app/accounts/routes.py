@@ -71,8 +71,10 @@ async def login() -> ResponseReturnValue:
 
 @blueprint.route("/logout", methods=["GET", "POST"])
 async def logout() -> ResponseReturnValue:
-    """End this browser's session."""
+    """End this browser's session. If it has ended, as after a logout in another tab, any token will do."""
     form = await EmptyForm.from_request()
+    if request.method == "POST" and not (await visitor()).is_authenticated:
+        return redirect("/login")
     if form.validate_on_submit():
         await log_out()
         return redirect("/login")

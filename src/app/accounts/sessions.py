@@ -39,6 +39,8 @@ class Visitor:
     created_at: datetime | None = None
     seen_at: datetime | None = None
     remember: bool = False
+    is_known: bool = True
+    """False on pages that were made without reading the login session."""
 
     @property
     def is_authenticated(self) -> bool:
@@ -51,6 +53,7 @@ class Visitor:
 
 
 NOBODY = Visitor()
+UNKNOWN = Visitor(is_known=False)
 
 BY_TOKEN = Query(
     select(

@@ -38,7 +38,7 @@ from app.accounts.names import avatar_url, person_path
 from app.database import Query, StoredTime, fetch
 from app.posts.models import Post
 from app.web.paging import Page, PageCursor, build_page
-from app.web.templating import written
+from app.web.templating import fold, written
 
 AVATAR_PIXELS = 48
 Statement = Select[*tuple[Any, ...]]
@@ -64,11 +64,13 @@ MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
 class Entry(NamedTuple):
     """A post as a page shows it, ready for the template: each call there costs as much as a column.
 
-    `moment` is its time in ISO 8601, `stamp` its time as stored.
+    `rest` holds the lines of a long post that do not fit into `body`. `moment` is its time in ISO 8601,
+    `stamp` its time as stored.
     """
 
     id: int
     body: str
+    rest: str
     moment: str
     written: str
     username: str
@@ -83,7 +85,7 @@ class Entry(NamedTuple):
         """Return the entry for a row of `COLUMNS`."""
         return cls(
             number,
-            body,
+            *fold(body),
             time.isoformat(),
             written(time),
             username,

@@ -17,6 +17,13 @@ from app.web.paging import parse_cursor
 from app.web.templating import Blueprint
 
 POSTED = "Your post is now live!"
+POSTED_CLASS = "posted"
+"""The class of that message, by which site.js knows that the draft it keeps is not needed any longer."""
+
+POSTS_PER_ACCOUNT = "30 per 5 minutes"
+TOO_MANY_POSTS = (
+    "You are posting too fast. Please try again in {}. Your text has not been posted yet."
+)
 
 blueprint = Blueprint("posts", __name__)
 
@@ -39,10 +46,12 @@ async def index() -> ResponseReturnValue:
     """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
-    if form.validate_on_submit():
+    if form.validate_on_submit() and await form.count(
+        TOO_MANY_POSTS, (POSTS_PER_ACCOUNT, f"post:{me.id}")
+    ):
         with suppress(AuthorDeletedError):  # the redirect leads to the login
             await create_post(me.id, form.post.data)
-            await flash(POSTED, "success")
+            await flash(POSTED, f"success {POSTED_CLASS}")
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), _page_size())
     html = await render_template(

@@ -12,6 +12,7 @@ from app.accounts.auth import login_required, login_required_from, visitor
 from app.accounts.models import USERNAME_LENGTH
 from app.accounts.names import person_path
 from app.accounts.service import Taken
+from app.accounts.sessions import Visitor
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.profiles.forms import EditProfileForm
@@ -26,6 +27,8 @@ FOLLOWING = "You are following {}!"
 NOT_FOLLOWING = "You are not following {}."
 CANNOT_FOLLOW_SELF = "You cannot follow yourself!"
 CANNOT_UNFOLLOW_SELF = "You cannot unfollow yourself!"
+NAMES_PER_ACCOUNT = "5 per day"
+TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
 NOT_FOUND = "User {} not found."
 
 DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -71,7 +74,7 @@ async def edit_profile() -> ResponseReturnValue:
     me = await visitor()
     stored = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
     form = await EditProfileForm.from_request(own=me.username, username=me.username, **stored)
-    if form.validate_on_submit():
+    if form.validate_on_submit() and await _may_be_called(form.username.data, me, form):
         name = form.username.data
         try:
             await service.update_profile(
@@ -84,6 +87,20 @@ async def edit_profile() -> ResponseReturnValue:
             return redirect("/edit_profile")
     html = await render_template("profiles/edit_profile.html", title="Edit Profile", form=form)
     return html, form.status
+
+
+async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:
+    """Return whether the account may take `name`; if not, `form` shows why.
+
+    A change of name is counted against a limit, unless the name is taken.
+    """
+    if name == me.username:
+        return True
+    other = await queries.identify(name)
+    if other is not None and other[0] != me.id:
+        form.refuse_username()
+        return False
+    return await form.count(TOO_MANY_NAMES, (NAMES_PER_ACCOUNT, f"rename:{me.id}"))
 
 
 @blueprint.post("/follow/", defaults={"username": ""})

@@ -40,3 +40,34 @@ for (const box of document.querySelectorAll("textarea[data-limit]")) {
   box.addEventListener("input", count);
   count();
 }
+
+// What was typed in a post survives a reload, an ended login and an error page: this browser keeps it for the
+// account until the post is live or somebody logs out.
+const account = document.body.dataset.account;
+function kept(act) {
+  try {
+    return act(localStorage);
+  } catch {
+    return null; // the browser stores nothing for this site, or has no room
+  }
+}
+function forgetDrafts() {
+  kept((store) => {
+    const ours = Object.keys(store).filter((key) => key.startsWith(`draft:${account}:`));
+    for (const key of ours) store.removeItem(key);
+  });
+}
+function keepDraft(box) {
+  const key = `draft:${account}:${box.form.getAttribute("action")}`;
+  const keep = () => kept((store) => (box.value ? store.setItem(key, box.value) : store.removeItem(key)));
+  if (!box.value) box.value = kept((store) => store.getItem(key)) ?? "";
+  box.addEventListener("input", keep);
+  box.dispatchEvent(new Event("input"));
+}
+if (account) {
+  if (document.querySelector(".flash.posted")) forgetDrafts();
+  document.querySelectorAll("textarea[name=post]").forEach(keepDraft);
+  for (const form of document.querySelectorAll("form[action='/logout'], form[action='/delete_account']")) {
+    form.addEventListener("submit", forgetDrafts);
+  }
+}

@@ -1,6 +1,10 @@
-"""CSRF tokens: an HMAC-SHA-256 over a secret in the visitor's session, with an expiry time.
+"""CSRF: a token in every form, and no unsafe request from a page of another site.
 
-OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern". WTForms' own class uses SHA-1.
+The token is an HMAC-SHA-256 over a secret in the session cookie, the login session and an expiry time.
+Without the login session, whoever can plant a session cookie of their own in a browser, for example from a
+subdomain, would know a token that is valid for the login there. WTForms' own class uses SHA-1.
+
+OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadata headers".
 """
 
 from __future__ import annotations
@@ -8,13 +12,21 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlsplit
 
-from quart import Quart, current_app, session
+from quart import Quart, abort, current_app, request, session
 from wtforms import HiddenField, PasswordField, StringField, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.form import BaseForm
+
+from app.web.security import DEFAULT_PORTS
+
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+LOGIN_KEY = "csrf_login"
+"""The key of `app.extensions` for the function that `bind` was given."""
 
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
@@ -54,12 +66,54 @@ def _message(form: BaseForm) -> str:
 
 
 def init_app(app: Quart) -> None:
-    """Let templates call `csrf_token()` for forms that are a single button."""
+    """Refuse unsafe requests of other sites, and let templates call `csrf_token()`."""
     app.jinja_env.globals["csrf_token"] = make_token
+    bind(app, lambda: "")
+
+    @app.before_request
+    async def refuse_other_sites() -> None:
+        if request.method in UNSAFE_METHODS and is_from_another_site():
+            abort(403)
+
+
+def bind(app: Quart, login: Callable[[], str]) -> None:
+    """Bind the tokens of `app` to what `login` returns for a request: its login session, "" for a guest."""
+    app.extensions[LOGIN_KEY] = login
+
+
+def is_from_another_site() -> bool:
+    """Return whether the browser says that a page of another site sent this request.
+
+    Older browsers and programs send neither header. Pages of this site send `Origin: null` because of their
+    Referrer-Policy; so may a page of a sibling domain, which Sec-Fetch-Site tells apart.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site == "cross-site":
+        return True
+    if origin is None or origin == "null":
+        return site == "same-site"
+    return not _is_own_origin(origin)
+
+
+def _is_own_origin(origin: str) -> bool:
+    """Return whether `origin` is that of BASE_URL or of the host to which this request was sent.
+
+    Under an https BASE_URL it must be https too: anybody on the way can write a page for http.
+    """
+    base = urlsplit(current_app.config["BASE_URL"])
+    try:
+        given = urlsplit(origin.lower())
+    except ValueError:
+        return False
+    if given.scheme not in ({"https"} if base.scheme == "https" else DEFAULT_PORTS):
+        return False
+    port = DEFAULT_PORTS[given.scheme]
+    host = given.netloc.removesuffix(port)
+    return host in {base.netloc.removesuffix(port), request.host.lower().removesuffix(port)}
 
 
 def make_token() -> str:
-    """Return a token that is valid for TOKEN_SECONDS in the session of this request."""
+    """Return a token that is valid for TOKEN_SECONDS in the session and login of this request."""
     nonce = session.get(SESSION_KEY)
     if not nonce:
         nonce = session[SESSION_KEY] = secrets.token_urlsafe(32)
@@ -68,7 +122,7 @@ def make_token() -> str:
 
 
 def is_valid(token: str | None) -> bool:
-    """Return whether `token` was made for the session of this request and has not expired."""
+    """Return whether `token` was made for the session and login of this request and has not expired."""
     nonce = session.get(SESSION_KEY)
     expires, _, signature = (token or "").partition(".")
     if not nonce or not (expires.isascii() and expires.isdigit() and len(expires) < 20):
@@ -86,4 +140,6 @@ def renew() -> None:
 
 
 def _sign(key: str, nonce: str, expires: str) -> str:
-    return hmac.new(key.encode(), f"csrf:{nonce}:{expires}".encode(), sha256).hexdigest()
+    login: Callable[[], str] = current_app.extensions[LOGIN_KEY]
+    message = f"csrf:{nonce}:{login()}:{expires}"
+    return hmac.new(key.encode(), message.encode(), sha256).hexdigest()

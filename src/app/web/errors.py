@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 
 from quart import Quart, Response, make_response, render_template
 from sqlalchemy.exc import DBAPIError
@@ -17,12 +16,16 @@ from werkzeug.exceptions import (
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.logs import request_id
 from app.web import health
+from app.web.limits import duration
 
 RETRY_AFTER_SECONDS = 5
-SECONDS_SHOWN_BELOW = 100
-"""Shorter waits are shown in seconds, longer ones in minutes."""
 SENTENCES = {
     400: ("Bad Request", "Your browser sent a request that this site cannot process."),
+    403: (
+        "Forbidden",
+        "Your browser says that another site sent this request, so nothing was done. If you sent it from a"
+        " page of this site, go back, reload that page and try again.",
+    ),
     404: ("Not Found", "This page does not exist."),
     405: ("Method Not Allowed", "This page cannot be opened directly."),
     408: ("Request Timeout", "Your request took too long to arrive. Please try again."),
@@ -85,13 +88,7 @@ async def database_error(error: DBAPIError) -> Response:
 def _message(error: HTTPException) -> str | None:
     """Return the message for `error` itself, or None to use the one for its status."""
     if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
-        return f"Too many attempts. Please try again in {_duration(error.retry_after)}."
+        return f"Too many attempts. Please try again in {duration(error.retry_after)}."
     if isinstance(error, InternalServerError) or error.description == type(error).description:
         return None
     return error.description  # the second argument of `abort(code, "...")`
-
-
-def _duration(seconds: int) -> str:
-    if seconds < SECONDS_SHOWN_BELOW:
-        return f"{seconds} second{'s' if seconds > 1 else ''}"
-    return f"{math.ceil(seconds / 60)} minutes"

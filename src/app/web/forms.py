@@ -6,7 +6,9 @@ import unicodedata
 from typing import Any, Self
 
 import wtforms
-from quart import abort, request
+from quart import abort, after_this_request, request
+from quart.typing import ResponseTypes
+from werkzeug.exceptions import TooManyRequests
 from wtforms import Field, SubmitField
 from wtforms import Form as WTForm
 from wtforms.form import BaseForm
@@ -14,11 +16,11 @@ from wtforms.meta import DefaultMeta
 from wtforms.validators import StopValidation
 
 from app.database import is_storable
-from app.web.csrf import SessionCSRF
+from app.web import limits
+from app.web.csrf import UNSAFE_METHODS, SessionCSRF
 
 REQUIRED = "This field is required."
 UNSTORABLE = "This contains a character that cannot be stored."
-UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Form(WTForm):
@@ -29,6 +31,9 @@ class Form(WTForm):
 
         csrf = True
         csrf_class = SessionCSRF
+
+    retry_after: int | None = None
+    """Seconds to wait if a limit is exceeded."""
 
     @classmethod
     async def from_request(cls, **defaults: Any) -> Self:
@@ -48,9 +53,35 @@ class Form(WTForm):
         """Return whether this request submits the form and all of it is valid."""
         return request.method in UNSAFE_METHODS and self.validate()
 
+    async def count(self, message: str, *counted: limits.Limit) -> bool:
+        """Count a valid submission against limits; return False if one is exceeded.
+
+        Then `message`, with the time to wait in place of its `{}`, stands above the form, and the page has
+        status 429 and a Retry-After header.
+        """
+        try:
+            await limits.count(*counted)
+        except TooManyRequests as error:
+            self.refuse_for_now(message, error)
+            return False
+        return True
+
+    def refuse_for_now(self, message: str, error: TooManyRequests) -> None:
+        """Show above the form that a limit is exceeded, as `count` does."""
+        assert isinstance(error.retry_after, int)  # noqa: S101 -- limits.count sets it
+        seconds = self.retry_after = error.retry_after
+        self.form_errors.append(message.format(limits.duration(seconds)))
+
+        @after_this_request
+        async def set_retry_after(response: ResponseTypes) -> ResponseTypes:
+            response.headers["Retry-After"] = str(seconds)
+            return response
+
     @property
     def status(self) -> int:
-        """The HTTP status of a page that shows this form: 400 if its CSRF token was refused."""
+        """The HTTP status of a page that shows this form: 200, 400 (CSRF token refused) or 429."""
+        if self.retry_after is not None:
+            return 429
         return 400 if "csrf_token" in self.errors else 200
 
 

@@ -29,6 +29,7 @@ REDIS_RETRY_INTERVAL = 10.0
 MAX_KEYS = 200_000
 """Keys kept in memory for each length of window (some 100 MB); then the least recently used are dropped."""
 SWEPT_PER_HIT = 2
+UNIT_SHOWN_BELOW = 100
 
 Limit = tuple[str, str]
 """A rule and the key it is counted for, such as ("10 per 5 minutes", "login:susan")."""
@@ -68,6 +69,15 @@ async def hit(rule: str, key: str) -> int:
     if seconds:
         log_event("limited", limit=key.partition(":")[0], rule=rule)
     return seconds
+
+
+def duration(seconds: int) -> str:
+    """Return the time to wait in words: seconds, from 100 of them on minutes, from 100 of those on hours."""
+    if seconds < UNIT_SHOWN_BELOW:
+        return f"{seconds} second{'s' if seconds > 1 else ''}"
+    if seconds < 60 * UNIT_SHOWN_BELOW:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return f"{math.ceil(seconds / 3600)} hours"
 
 
 async def clear(*limits: Limit) -> None:

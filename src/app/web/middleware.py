@@ -123,7 +123,7 @@ class EarlyResponses:
                 code=status,
                 title=title,
                 message=message,
-                current_user=SimpleNamespace(is_authenticated=False),
+                current_user=SimpleNamespace(is_known=False, is_authenticated=False),
                 get_flashed_messages=lambda **_: [],
             )
             self.pages[status] = page.encode()

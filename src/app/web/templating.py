@@ -19,6 +19,10 @@ FLASHES_KEY = "_flashes"
 """The session key under which `quart.flash` stores messages."""
 
 
+MAX_LINES = 10
+"""Lines of a post that a page shows at once."""
+
+
 class SyncTemplate(jinja2.Template):
     """A template whose `render_async`, which Quart calls, renders at once."""
 
@@ -51,7 +55,7 @@ class Blueprint(quart.Blueprint):
 def init_app(app: Quart) -> None:
     """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
     app.jinja_environment = SyncEnvironment
-    app.jinja_env.filters["written"] = written
+    app.jinja_env.filters.update(written=written, fold=fold)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
@@ -63,6 +67,14 @@ def init_app(app: Quart) -> None:
 def written(time: datetime) -> str:
     """Return the UTC time `time` in the form "20 Nov 2026, 12:00 UTC"."""
     return f"{time:%d %b %Y, %H:%M UTC}"
+
+
+def fold(text: str) -> tuple[str, str]:
+    """Return the first MAX_LINES lines of `text` and the rest, which pages show on request."""
+    lines = text.splitlines(keepends=True)
+    if len(lines) <= MAX_LINES:
+        return text, ""
+    return "".join(lines[:MAX_LINES]).rstrip("\r\n"), "".join(lines[MAX_LINES:])
 
 
 async def flash_once(message: str) -> None:

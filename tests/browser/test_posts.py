@@ -1,0 +1,110 @@
+"""Posts in a real Chromium: drafts that are kept, long posts, and a header that stays in its place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.processes import dev_site
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "korrekt horse 77"
+WORDS = "worth keeping"
+HEADER = (
+    "[...document.querySelectorAll('.top a, .top button')].map(e => e.getBoundingClientRect().x)"
+)
+SKIP_LINK_END = "document.querySelector('.skip').getBoundingClientRect().bottom"
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a site."""
+    async with dev_site(tmp_path) as site:
+        yield site.url
+
+
+async def register(page: Page, url: str, username: str) -> None:
+    await page.goto(f"{url}/register")
+    await page.get_by_label("Username").fill(username)
+    await page.get_by_label("Email").fill(f"{username}@example.com")
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_label("Repeat Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Register").click()
+    await expect(page).to_have_title("Sign In - Microblog")
+
+
+async def log_in(page: Page, username: str) -> None:
+    await page.get_by_label("Username").fill(username)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign In").click()
+    await expect(page).to_have_title("Home - Microblog")
+
+
+async def test_a_draft_is_kept_for_its_account_until_it_is_posted_or_its_author_logs_out(
+    page: Page, url: str
+) -> None:
+    box = page.get_by_label("Say something")
+    for username in ("susan", "david"):
+        await register(page, url, username)
+    await log_in(page, "susan")
+    await box.fill(WORDS)
+    await page.reload()
+    await expect(box).to_have_value(WORDS)
+
+    await page.context.clear_cookies(name="login")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("status")).to_contain_text("Your login had ended")
+    await log_in(page, "david")
+    await expect(box).to_have_value("")
+    await page.get_by_role("button", name="Log out").click()
+    await log_in(page, "susan")
+    await expect(box).to_have_value(WORDS)
+    await expect(page.get_by_text(f"{140 - len(WORDS)} left")).to_be_visible()
+
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
+    await expect(box).to_have_value("")
+
+    await box.fill("not for others")
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page).to_have_title("Sign In - Microblog")
+    assert await page.evaluate("Object.keys(localStorage)") == []
+
+
+async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(
+    page: Page, url: str
+) -> None:
+    await register(page, url, "susan")
+    await log_in(page, "susan")
+    await page.get_by_label("Say something").fill("\n".join(f"no {n}" for n in range(1, 21)))
+    await page.get_by_role("button", name="Submit").click()
+    last = page.get_by_text("no 20")
+    await expect(last).to_be_hidden()
+    summary = page.get_by_text("Show more")
+    await summary.focus()
+    await page.keyboard.press("Enter")
+    await expect(last).to_be_visible()
+    await expect(page.get_by_text("Show less")).to_be_visible()
+    boxes = "[...document.querySelectorAll('.body')].map(e => getComputedStyle(e).overflowY)"
+    assert set(await page.evaluate(boxes)) == {"clip"}
+
+
+async def test_the_header_stays_and_small_things_keep_their_size(page: Page, url: str) -> None:
+    await register(page, url, "susan")
+    await log_in(page, "susan")
+    places = set()
+    for path in ("/index", "/explore", "/user/susan", "/mailbox", "/account"):
+        await page.goto(url + path)
+        places.add(str(await page.evaluate(HEADER)))
+    assert len(places) == 1
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto(f"{url}/delete_account")
+    box = await page.get_by_role("checkbox").bounding_box()
+    assert box is not None
+    assert (box["width"], box["height"]) == (20, 20)
+    await page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert await page.evaluate(SKIP_LINK_END) <= 0

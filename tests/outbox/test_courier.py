@@ -10,8 +10,10 @@ import pytest
 from quart import Quart
 
 from app import outbox
+from app.database import writing
 from app.outbox.state import Outbox
 from app.quart_mail import Message
+from tests.inspection import courier_of
 from tests.outbox.site import change, make_site, post, rows
 from tests.smtp_server import SmtpServer
 
@@ -144,6 +146,37 @@ async def test_a_down_server_pauses_without_spending_attempts(
     assert set(server.arrivals.values()) == {1}
     assert caplog.text.count("Mail server unavailable; delivery paused") == 1
     assert caplog.text.count("Mail server available again; delivery resumed") == 1
+
+
+async def test_a_refused_sender_pauses_without_spending_attempts(
+    app: Quart, server: SmtpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fail("mail", "553 5.7.1 not yours")
+    async with app.test_app(), asyncio.timeout(20):
+        handles = [await post(to=f"ann{number}@example.com") for number in range(9)]
+        handles.append(await post("urgent"))
+        await server.until(lambda: server.reached["mail"] >= 12)  # probes
+        assert {(row.state, row.attempts) for row in await rows()} <= {
+            ("queued", 0),
+            ("sending", 0),
+        }
+        server.heal()
+        assert {await handle for handle in handles} == {"sent"}
+    assert set(server.arrivals.values()) == {1}
+    paused = "delivery paused: The mail server refused the sender noreply@example.com. Set MAIL_DEFAULT_SENDER "
+    assert caplog.text.count(paused) == 1
+
+
+async def test_a_refused_sender_of_one_message_stops_no_other(
+    app: Quart, server: SmtpServer
+) -> None:
+    server.fail("mail", "553 5.7.1 not yours", times=1)
+    async with writing() as session:
+        message = Message("Hi", ["ann@example.com"], "Hi!", sender="boss@example.com")
+        refused = await outbox.post_message(session, message)
+    await outbox.drain()
+    assert await refused == "failed"
+    assert not courier_of(app).breaker.is_open
 
 
 async def test_another_process_waits_for_its_handle_by_polling(

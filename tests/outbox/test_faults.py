@@ -58,7 +58,7 @@ MATRIX = {
     "ehlo": OPENING,
     "starttls": OPENING,
     "auth": OPENING,
-    "mail": MESSAGE,
+    "mail": MESSAGE | {"5xx": PAUSED},
     "rcpt": MESSAGE,
     "data": MESSAGE,
     "dot": MESSAGE | dict.fromkeys(BROKEN, DOUBT) | {"lost": DOUBT._replace(arrives=1)},
@@ -86,7 +86,7 @@ async def app(
     config: dict[str, Any], stage: str, fault: str, tmp_path: Path
 ) -> AsyncIterator[Quart]:
     if fault in MUTE:
-        config = config | {"MAIL_TIMEOUT": 0.25, "MAIL_DATA_TIMEOUT": 0.25}
+        config = config | {"MAIL_TIMEOUT": 0.25, "OUTBOX_REPLY_TIMEOUT": 0.25}
     config |= {
         "OUTBOX_RETRY_FIRST": 60,
         "OUTBOX_RETRY_MAX": 60,

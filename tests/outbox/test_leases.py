@@ -10,7 +10,7 @@ import pytest
 from quart import Quart
 
 from tests.inspection import database_of
-from tests.outbox.site import post, rows
+from tests.outbox.site import make_site, post, rows
 from tests.smtp_server import SmtpServer
 
 
@@ -23,6 +23,23 @@ async def lease_end() -> datetime:
     [due_at] = await rows("due_at")
     assert isinstance(due_at, datetime)
     return due_at
+
+
+async def test_a_slow_reply_to_the_final_dot_does_not_double_the_mail(
+    config: dict[str, Any], server: SmtpServer
+) -> None:
+    """The reply takes longer than the lease and OUTBOX_DEADLINE, while another courier looks for work."""
+    first, other = (make_site(config | {"OUTBOX_DEADLINE": 1.5}) for _ in range(2))
+    server.fail("dot", "hang", times=1)
+    async with first.app_context(), first.test_app(), other.test_app(), asyncio.timeout(30):
+        handle = await post()
+        await server.until(lambda: server.hung == 1)
+        await asyncio.sleep(1.8)
+        assert await rows("state") == ["sending"]
+        server.release()
+        assert await handle == "sent"
+        assert await rows("in_doubt") == [False]
+    assert list(server.arrivals.values()) == [1]
 
 
 async def test_renewal_goes_on_after_an_unexpected_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,39 @@ async def test_a_login_wanted_at_the_sender_is_the_servers_trouble(
         with pytest.raises(LoginError) as caught:
             await make_mail(server.port).send(message)
     assert (caught.value.scope, caught.value.code) == ("server", code)
+
+
+@pytest.mark.parametrize("code", [550, 553, 554])
+@pytest.mark.parametrize("login", [{}, {"MAIL_USERNAME": "me", "MAIL_PASSWORD": "right"}])
+async def test_a_refused_default_sender_concerns_every_message(
+    make_mail: MakeMail, code: int, login: dict[str, str]
+) -> None:
+    async with SmtpServer({"mail": f"{code} 5.7.1 not yours " + "x" * 600}) as server:
+        with pytest.raises(SenderRefused) as caught:
+            await make_mail(server.port, **login).send(Message("s", ["bob@example.com"], "b"))
+    error = caught.value
+    assert (error.scope, error.retry, error.code) == ("server", True, code)
+    assert "refused the sender support@example.com. Set MAIL_DEFAULT_SENDER to " in error.text
+    assert ("MAIL_USERNAME" in error.text) is bool(login)
+    assert f"It replied: {code} 5.7.1 not yours" in error.text
+
+
+@pytest.mark.parametrize(
+    ("change", "reply"),
+    [
+        ({"sender": "ann@example.com"}, "553 not yours"),
+        ({"mail_options": ["BODY=8BITMIME"]}, "550 what?"),
+        ({}, "552 too large"),
+        ({}, "555 what is SIZE?"),
+    ],
+)
+async def test_a_refusal_of_this_messages_sender_or_size_concerns_it_alone(
+    make_mail: MakeMail, change: dict[str, Any], reply: str
+) -> None:
+    async with SmtpServer({"mail": reply}) as server:
+        with pytest.raises(SenderRefused) as caught:
+            await make_mail(server.port).send(Message("s", ["bob@example.com"], "b", **change))
+    assert (caught.value.scope, caught.value.retry) == ("message", False)
 
 
 async def test_helo_is_said_to_a_server_that_knows_no_ehlo(

@@ -47,6 +47,15 @@ async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
     assert "550 no such user" in probe.sentences[-1]
 
 
+async def test_a_refused_sender_is_told_with_the_setting_to_change(make_mail: MakeMail) -> None:
+    async with SmtpServer({"mail": "553 5.7.1 not yours"}) as server:
+        probe = await make_mail(server.port).probe("ann@example.com")
+    assert probe.sentences[-1] == (
+        "Not sent: The mail server refused the sender support@example.com. Set MAIL_DEFAULT_SENDER to an "
+        "address that it accepts from this machine. It replied: 553 5.7.1 not yours"
+    )
+
+
 async def test_a_server_that_is_not_there_is_told(make_mail: MakeMail) -> None:
     async with SmtpServer({"greeting": "554 not you"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")

@@ -145,6 +145,24 @@ async def test_the_final_dot_has_a_longer_time_of_its_own(
         assert time.monotonic() - begun < 10
 
 
+async def test_a_reply_timeout_of_its_own_lets_the_deadline_end_at_the_final_dot(
+    make_mail: MakeMail, message: Message
+) -> None:
+    async with SmtpServer({"dot": "hang"}) as server:
+        mail = make_mail(server.port)
+        sending = asyncio.create_task(mail.send(message, deadline=1.5, reply_timeout=30))
+        await server.until(lambda: server.hung == 1)
+        await asyncio.sleep(1.6)  # longer than the deadline
+        server.release()
+        assert (await sending).code == 250
+        with pytest.raises(ReplyTimeout) as caught:
+            await mail.send(message, deadline=20, reply_timeout=0.2)
+        assert caught.value.in_doubt
+    async with SmtpServer({"data": "hang"}) as server:
+        with pytest.raises(DeadlineExceeded):
+            await make_mail(server.port).send(message, deadline=0.3, reply_timeout=30)
+
+
 async def test_a_server_that_does_not_take_connections_in_time(
     make_mail: MakeMail, message: Message
 ) -> None:

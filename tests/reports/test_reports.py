@@ -51,10 +51,11 @@ async def settle(app: Quart) -> None:
 
 
 async def mails(app: Quart) -> list[Message]:
+    """Deliver, and return each mail once, however many recipients it has."""
     await settle(app)
     with mail.record_messages() as sent:
         await outbox.drain()
-    return list(sent)
+    return list({message.msgId: message for message in sent}.values())
 
 
 async def sweep(app: Quart, *, after: timedelta) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from hashlib import sha256
 
 from sqlalchemy.exc import DBAPIError
 
 from app.database import NOT_MIGRATED, DatabaseUnavailable, Unreadable, is_schema_outdated
-from app.outbox import messages, policy
-from app.outbox.claims import Claim
+from app.outbox import messages, policy, transitions
+from app.outbox.claims import Claim, still_owned
 from app.outbox.models import State
 from app.outbox.policy import Capacity, CircuitBreaker, Event, Outcome, PrioritySemaphore
 from app.outbox.state import READY_MADE, MailRequest, Outbox, Postponed, Rendered
 from app.outbox.writer import BatchWriter
-from app.quart_mail import MailError, Message, SendResult
+from app.quart_mail import MailError, Message, SenderRefused
 from app.quart_mail.errors import CONNECTION_STAGES
 
 _log = logging.getLogger(__name__)
@@ -81,8 +82,12 @@ class Deliverer:
             if isinstance(message, Outcome):
                 return message
             try:
+                if message is not None and not await self._split(claim, message):
+                    return _RELEASED
                 if not await self.writer.mark_sending(claim):
                     return _RELEASED
+            except MailError as error:
+                return of_error(error)
             except DatabaseUnavailable:
                 return _RELEASED
             except DBAPIError as error:
@@ -90,6 +95,24 @@ class Deliverer:
                 return Outcome(Event.DEFERRED, text=text)
             message = message or await compose(self.outbox, claim)
             return message if isinstance(message, Outcome) else await self._send(claim, message)
+
+    async def _split(self, claim: Claim, message: Message) -> bool:
+        """Give each recipient of a rendered message a row of its own; return False if the claim was lost.
+
+        Raises MessageError, DatabaseUnavailable and DBAPIError.
+        """
+        if len(message.send_to) < 2:
+            return True
+        recipients = messages.recipients(message)
+        async with self.writer.lock, self.outbox.database.writing() as session:
+            connection = await session.connection()
+            now = self.outbox.clock()
+            if not await still_owned(connection, [claim], now=now):
+                return False
+            await transitions.split(connection, claim, recipients, now=now)
+        message.envelope_to = claim.recipient
+        self.outbox.wake()
+        return True
 
     async def _send(self, claim: Claim, message: Message) -> Outcome:
         async with self._connections.acquire(claim.priority):
@@ -154,7 +177,9 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
         raise UnknownKind(claim.kind)
     if isinstance(claim.params, Unreadable):
         raise messages.UnreadableMail(f"The stored parameters are {claim.params}.")
-    request = MailRequest(claim.id, claim.kind, claim.params or {}, claim.created_at)
+    if claim.params is None:
+        return None  # its recipient has deleted the account meanwhile (see `transitions.withdraw`)
+    request = MailRequest(claim.id, claim.kind, claim.params, claim.created_at, claim.message_id)
     claim.is_replaceable = kind.merge is None
     async with asyncio.timeout(outbox.deadline):
         rendered = await kind.renderer(request)
@@ -163,9 +188,20 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
     if isinstance(rendered, Rendered):
         claim.about = rendered.about
         rendered = rendered.message
-    if rendered is not None:
-        rendered.msgId = claim.message_id
-    return rendered
+    return None if rendered is None else _fixed(rendered, claim)
+
+
+def _fixed(message: Message, claim: Claim) -> Message | None:
+    """Give `message` what its copies and attempts share; return None if its recipient no longer is one."""
+    message.msgId = claim.message_id
+    message.boundary = f"=_{sha256(claim.message_id.encode()).hexdigest()[:24]}"
+    if message.date is None:
+        message.date = claim.created_at.timestamp()
+    if claim.recipient is not None:
+        if claim.recipient not in messages.recipients(message):
+            return None
+        message.envelope_to = claim.recipient
+    return message
 
 
 def _unrendered(outbox: Outbox, claim: Claim, error: Exception) -> Outcome:
@@ -184,9 +220,14 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
             raise NotOurs
         claim.is_at_data = True
 
-    deadline = outbox.ready_deadline if claim.kind == READY_MADE else outbox.deadline
+    if claim.kind == READY_MADE:
+        deadline, reply_timeout = outbox.ready_deadline, outbox.ready_reply_timeout
+    else:
+        deadline, reply_timeout = outbox.deadline, outbox.reply_timeout
     try:
-        result = await outbox.mail.send(message, before_data=before_data, deadline=deadline)
+        result = await outbox.mail.send(
+            message, before_data=before_data, deadline=deadline, reply_timeout=reply_timeout
+        )
     except MailError as error:
         return of_error(error)
     except NotOurs:
@@ -195,25 +236,15 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
         _log.exception("Mail %d (%s) could not be sent", claim.id, claim.kind)
         text = f"Sending failed: {type(error).__name__}."
         return Outcome(Event.REFUSED, text=text, in_doubt=claim.is_at_data)
-    return of_result(result)
+    return Outcome(Event.ACCEPTED, result.code, result.text)
 
 
 def of_error(error: MailError) -> Outcome:
     """Return the outcome that `error` stands for."""
     if error.scope == "server":
         is_connecting = error.stage is None or error.stage in CONNECTION_STAGES
-        event = Event.SERVER_DOWN if is_connecting else Event.SERVER_DOWN_MID_MESSAGE
+        is_every_mail = is_connecting or isinstance(error, SenderRefused)
+        event = Event.SERVER_DOWN if is_every_mail else Event.SERVER_DOWN_MID_MESSAGE
     else:
         event = Event.DEFERRED if error.retry else Event.REFUSED
     return Outcome(event, error.code, error.text, error.in_doubt)
-
-
-def of_result(result: SendResult) -> Outcome:
-    """Return the outcome of an accepted message; its text lists recipients that were refused."""
-    if not result.refused:
-        return Outcome(Event.ACCEPTED, result.code, result.text)
-    refused = "; ".join(
-        f"{address}: {reply.code} {reply.text}" for address, reply in result.refused.items()
-    )
-    code = next(iter(result.refused.values())).code
-    return Outcome(Event.ACCEPTED, code, f"Sent, but refused for some recipients: {refused}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import KeysView
 from typing import Any
 
 from sqlalchemy import select
@@ -13,7 +12,6 @@ from app.database import Database, Unreadable
 from app.outbox.claims import Claim
 from app.outbox.models import LONGEST_ADDRESS, LONGEST_MESSAGE_ID, Content
 from app.quart_mail import (
-    Address,
     Attachment,
     BadAddressError,
     BadHeaderError,
@@ -29,18 +27,6 @@ _ADDRESSES = ("recipients", "cc", "bcc")
 
 class UnreadableMail(ValueError):
     """What is stored of the mail cannot be decoded; the text says which part."""
-
-
-class StoredMessage(Message):
-    """A message with all its headers, addressed to one of its recipients."""
-
-    recipient: str = ""
-
-    @property
-    def send_to(self) -> KeysView[Address]:
-        """The one recipient of this delivery."""
-        only: dict[Address, None] = {self.recipient: None}
-        return only.keys()
 
 
 def recipients(message: Message) -> list[str]:
@@ -76,18 +62,18 @@ def pack(message: Message) -> dict[str, Any]:
     }
 
 
-def unpack(packed: dict[str, Any], recipient: str) -> StoredMessage:
+def unpack(packed: dict[str, Any], recipient: str) -> Message:
     """Return a packed message, addressed to `recipient` alone."""
     fields = dict(packed)
     boundary = fields.pop("boundary")
     attachments = [_unpack_attachment(attachment) for attachment in fields.pop("attachments")]
-    message = StoredMessage(**fields, attachments=attachments)
+    message = Message(**fields, attachments=attachments)
     message.boundary = boundary
-    message.recipient = recipient
+    message.envelope_to = recipient
     return message
 
 
-async def load(database: Database, claim: Claim) -> StoredMessage | None:
+async def load(database: Database, claim: Claim) -> Message | None:
     """Return the message of a claimed row; raises LookupError when its content is gone, or UnreadableMail.
 
     Returns None if the recipient has deleted the account meanwhile (see `transitions.withdraw`).

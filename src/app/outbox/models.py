@@ -79,7 +79,10 @@ def _partial_index(column: str, *others: str) -> Index:
 
 
 class Delivery(Base):
-    """One mail to deliver: a kind with its parameters, or a ready-made message with one recipient."""
+    """One mail to deliver: a kind with its parameters, or a ready-made message with one recipient.
+
+    A kind that renders to several recipients gets a row for each (see `transitions.split`).
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (

@@ -58,14 +58,21 @@ class Handle:
                     continue
 
     async def states(self) -> dict[int, State]:
-        """Return the committed state of each delivery by its id."""
-        columns = select(table.c.id, table.c.message_id, table.c.state)
-        statement = columns.where(table.c.id.in_(self._message_ids))
+        """Return the committed state of each delivery by its id, those that were split off included."""
+        columns = select(
+            table.c.id, table.c.message_id, table.c.state, table.c.kind, table.c.recipient
+        )
+        posted = columns.where(table.c.id.in_(self._message_ids))
+        copies = columns.where(
+            table.c.id > min(self._message_ids),  # a range of the primary key
+            table.c.message_id.in_(self._message_ids.values()),
+        )
         async with self._outbox.database.reading() as connection:
-            rows = (await connection.execute(statement)).all()
-        states = {
-            row.id: State(row.state) for row in rows if row.message_id == self._message_ids[row.id]
-        }
+            rows = list(await connection.execute(posted))
+            if any(row.recipient is not None and row.kind != READY_MADE for row in rows):
+                rows += await connection.execute(copies)
+        message_ids = set(self._message_ids.values())
+        states = {row.id: State(row.state) for row in rows if row.message_id in message_ids}
         if len(states) < len(self._message_ids):
             raise NotPosted("Await the handle after the block that posts the mail has committed.")
         return states

@@ -113,14 +113,15 @@ async def allowed_at(request: MailRequest, about: str, limits: RateLimits) -> da
     outbox = outbox_of()
     now = outbox.clock()
     times = (
-        select(table.c.handed_at)
+        select(last := func.max(table.c.handed_at))
         .where(
             table.c.about == about,
             table.c.kind == request.kind,
-            table.c.id != request.id,
+            table.c.message_id != request.message_id,
             table.c.handed_at >= now - max(period for period, _ in limits),
         )
-        .order_by(table.c.handed_at.desc())
+        .group_by(table.c.message_id)  # copies for several recipients are one mail
+        .order_by(last.desc())
         .limit(max(most for _, most in limits))
     )
     async with outbox.database.reading() as connection:

@@ -25,12 +25,16 @@ READY_MADE = "message"
 
 @dataclass(frozen=True, slots=True)
 class MailRequest:
-    """A posted mail as its renderer gets it; `created_at`: when it was posted (aware UTC)."""
+    """A posted mail as its renderer gets it; `created_at`: when it was posted (aware UTC).
+
+    `id`: of the delivery; the copies for several recipients have the same `message_id`.
+    """
 
     id: int
     kind: str
     params: dict[str, Any]
     created_at: datetime
+    message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ class Outbox:
         self.margin = timedelta(seconds=self.lease * LEASE_MARGIN)
         self.poll: float = config["OUTBOX_POLL"]
         self.deadline: float = config["OUTBOX_DEADLINE"]
+        self.reply_timeout: float = config["OUTBOX_REPLY_TIMEOUT"]
         self.ready_deadline: float = config["MAIL_DEADLINE"]
+        self.ready_reply_timeout: float = config["MAIL_DATA_TIMEOUT"]
         self.default_expiry: float = config["OUTBOX_EXPIRY"]
         self.grace: float = config["OUTBOX_GRACE"]
         self.keep: float = config["OUTBOX_KEEP"]

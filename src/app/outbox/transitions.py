@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    insert,
     or_,
     select,
     update,
@@ -38,6 +39,16 @@ EXPIRED_AT_ONCE = 500
 
 REPLACED = "Replaced by a newer request."
 EXPIRED = "The mail expired before it could be sent."
+COPIED_COLUMNS = (
+    "kind",
+    "params",
+    "message_id",
+    "priority",
+    "attempts",
+    "in_doubt",
+    "created_at",
+    "expires_at",
+)
 BEGUN = (State.SENDING.value, State.SENT.value)
 
 _now = bindparam("now_", type_=UtcDateTime())
@@ -58,7 +69,7 @@ HANDED_SINCE = (
         table.c.about == bindparam("about_"),
         table.c.kind == bindparam("kind_"),
         table.c.handed_at >= bindparam("since", type_=UtcDateTime()),
-        table.c.id != bindparam("row_id"),
+        table.c.message_id != bindparam("message_id_"),
     )
     .limit(1)
 )
@@ -103,18 +114,19 @@ async def mark_sending(
     """Move rows to `sending`; return the ids of those whose DATA may begin.
 
     A mail is held back if another of its kind with the same `about` was marked after this one was claimed:
-    its renderer counted without that one (see `queries.within_rate_limit`) and must be called again.
+    its renderer counted without that one (see `queries.allowed_at`) and must be called again. Copies of the
+    same mail do not count.
     """
     marked: list[Claim] = []
-    abouts: set[tuple[str, str]] = set()
+    message_ids: dict[tuple[str, str], str] = {}
     for claim in sorted(claims, key=lambda claim: (claim.about or "", claim.id)):
         if claim.is_sending:
             continue
         if claim.about is not None:
             about = (claim.kind, claim.about)
-            if about in abouts or not await _is_alone(connection, claim):
+            is_first = message_ids.setdefault(about, claim.message_id) == claim.message_id
+            if not (is_first and await _is_alone(connection, claim)):
                 continue
-            abouts.add(about)
         marked.append(claim)
     if marked:
         values = [{"row_id": c.id, "new_about": c.about, "now_": now} for c in marked]
@@ -126,8 +138,25 @@ async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:
     if connection.dialect.name == "postgresql":
         await connection.execute(LOCK_ABOUT, {"key": f"{claim.kind} {claim.about}"})
     about = {"about_": claim.about, "kind_": claim.kind}
-    values = about | {"since": claim.claimed_at, "row_id": claim.id}
+    values = about | {"since": claim.claimed_at, "message_id_": claim.message_id}
     return (await connection.execute(HANDED_SINCE, values)).first() is None
+
+
+async def split(
+    connection: AsyncConnection, claim: Claim, recipients: Sequence[str], *, now: datetime
+) -> None:
+    """Leave the first of `recipients` to the row, and queue a copy of it for each other one.
+
+    Each copy is then sent, retried and settled on its own, with the same Message-ID.
+    """
+    claim.recipient, claim.unique_key = recipients[0], None  # a newer request is a mail of its own
+    row = {"recipient": claim.recipient, "unique_key": None}
+    await connection.execute(update(table).where(table.c.id == claim.id).values(row))
+    copy = {name: getattr(claim, name) for name in COPIED_COLUMNS}
+    copy |= {"state": State.QUEUED.value, "due_at": min(claim.created_at, now)}
+    await connection.execute(
+        insert(table), [copy | {"recipient": recipient} for recipient in recipients[1:]]
+    )
 
 
 async def settle(
@@ -247,7 +276,7 @@ async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection
     await session.execute(
         update(table)
         .where(table.c.recipient.in_(addresses), table.c.state.in_(BEGUN))
-        .values(erased)
+        .values(erased | {"params": None})
     )
     await session.execute(delete(contents).where(~NEEDED))
 

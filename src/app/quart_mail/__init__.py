@@ -5,9 +5,10 @@
 
 What a queue needs to know:
 
-- ``await mail.send(message, envelope_from=None, *, before_data=None, timeout=None, deadline=None)``
-  returns a SendResult: ``code`` and ``text`` of the server's reply (None and "" if sending is
-  suppressed), and ``refused``: {address: Reply(code, text)} if only some recipients were accepted.
+- ``await mail.send(message, envelope_from=None, *, before_data=None, timeout=None, deadline=None,
+  reply_timeout=None)`` returns a SendResult: ``code`` and ``text`` of the server's reply (None and ""
+  if sending is suppressed), and ``refused``: {address: Reply(code, text)} if only some recipients
+  were accepted.
   If all were refused, it raises RecipientsRefused.
 - Every MailError has ``retry`` (the same message may succeed later), ``scope`` ("message" or
   "server"), ``code`` (int or None), ``text`` (one printable sentence without secrets), ``stage``

@@ -5,6 +5,7 @@
     greeting, ehlo           server, retry        server, retry        server, retry
     starttls, auth           server, retry        server, retry        server, retry
     mail, rcpt, data, dot    message, retry       message, no retry    message, retry
+    mail, default sender     message, retry       server, retry        message, retry
     any: 421; 530 534 535 538  server, retry      server, retry        -
 
 Without a reply to the final dot ("dot"), the message is in doubt.
@@ -36,6 +37,7 @@ from .errors import (
 from .tls import handshake_error
 
 CLOSING = 421
+TOO_LARGE, BAD_PARAMETERS = 552, 555  # to MAIL FROM: RFC 1870 6.1, RFC 5321 4.1.1.11
 AUTH_REQUIRED = frozenset({530, 534, 535, 538})  # RFC 4954 6, RFC 3207 4
 
 STAGES = {
@@ -71,6 +73,27 @@ def reply_error(stage: str, reply: Reply) -> MailError:
     if stage == "rcpt":
         return RecipientsRefused(text, code=code)
     return DataRefused(text, code=code, stage=stage)
+
+
+def default_sender_error(reply: Reply, sender: str, *, login: str | None) -> MailError:
+    """Return the error for a refusal of the site's own sender in a MAIL FROM without parameters.
+
+    ``login``: the user name that the session has logged in with. A 5xx is no fault of the message: every
+    other one would be refused as well, until ``MAIL_DEFAULT_SENDER`` is mended.
+    """
+    error = reply_error("mail", reply)
+    if not isinstance(error, SenderRefused) or error.retry:
+        return error
+    if reply.code in (TOO_LARGE, BAD_PARAMETERS):
+        return error
+    whom = f"the login {login} (MAIL_USERNAME)" if login else "this machine"
+    text = (
+        f"The mail server refused the sender {sender}. Set MAIL_DEFAULT_SENDER to an address that it accepts "
+        f"from {whom}. It replied: {reply.code} {reply.text}"
+    )
+    error = SenderRefused(text, code=reply.code, stage="mail")
+    error.scope, error.retry = "server", True
+    return error
 
 
 def unexpected_reply(stage: str, reply: Reply) -> NonsenseReply:

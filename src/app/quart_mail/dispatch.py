@@ -32,13 +32,14 @@ email_dispatched: NamedSignal = signals.signal(
 
 
 class SendRequest(NamedTuple):
-    """A message and how to send it; ``timeout`` and ``deadline``: seconds, else the settings'."""
+    """A message and how to send it, as in ``Mail.send``; the times are seconds, else the settings'."""
 
     message: Message
     envelope_from: Address | None = None
     before_data: BeforeData | None = None
     timeout: float | None = None
     deadline: float | None = None
+    reply_timeout: float | None = None
 
 
 async def dispatch(
@@ -59,7 +60,8 @@ async def dispatch(
         result = SendResult(None, "", {})
     else:
         limit = state.deadline if request.deadline is None else request.deadline
-        result = await _send_before(limit, send, transaction)
+        ends_at_dot = request.reply_timeout is not None
+        result = await _send_before(limit, send, transaction, ends_at_dot=ends_at_dot)
     await _announce(app, request.message)
     return result
 
@@ -84,7 +86,7 @@ def make_transaction(state: MailSettings, request: SendRequest) -> Transaction:
         mail_options=message.mail_options,
         rcpt_options=message.rcpt_options,
         timeout=request.timeout or state.timeout,
-        data_timeout=request.timeout or state.data_timeout,
+        data_timeout=request.reply_timeout or request.timeout or state.data_timeout,
         before_data=request.before_data,
     )
 
@@ -93,10 +95,17 @@ async def _send_before(
     limit: float | None,
     send: Callable[[Transaction], Awaitable[SendResult]],
     transaction: Transaction,
+    *,
+    ends_at_dot: bool,
 ) -> SendResult:
-    """Send within ``limit`` seconds, including the wait for a free connection."""
+    """Send within ``limit`` seconds, including the wait for a free connection.
+
+    ``ends_at_dot``: the limit does not include the reply to the final dot.
+    """
     try:
         async with asyncio.timeout(limit) as timeout:
+            if ends_at_dot:
+                transaction.after_data = lambda: timeout.reschedule(None)
             return await send(transaction)
     except TimeoutError as error:
         if not timeout.expired():

@@ -9,7 +9,7 @@
     │   ├── BadAddressError (ValueError)
     │   └── Smtputf8Error                    the server does not support this non-ASCII address
     ├── RefusedError                         the server refused this message
-    │   ├── SenderRefused
+    │   ├── SenderRefused                with ``scope`` "server" if no message can be sent
     │   ├── RecipientsRefused                all recipients; see ``refused``
     │   └── DataRefused
     ├── BrokenError                          no reply, or none that makes sense
@@ -133,7 +133,7 @@ class RefusedError(MailError):
 
 
 class SenderRefused(RefusedError):
-    """MAIL FROM was refused."""
+    """MAIL FROM was refused; ``scope`` is "server" if that was ``MAIL_DEFAULT_SENDER``, for good."""
 
 
 class RecipientsRefused(RefusedError):

@@ -62,6 +62,7 @@ class Mail:
         before_data: BeforeData | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        reply_timeout: float | None = None,
     ) -> SendResult:
         """Send a message over a pooled connection.
 
@@ -69,12 +70,14 @@ class Mail:
         callable awaited just before DATA; an exception from it stops the sending cleanly and is
         raised here unchanged. ``timeout``: seconds per reply, instead of ``MAIL_TIMEOUT`` and
         ``MAIL_DATA_TIMEOUT``. ``deadline``: seconds in total, instead of ``MAIL_DEADLINE``.
+        ``reply_timeout``: seconds for the reply to the final dot, which the deadline then excludes: a
+        client that gives up on that reply and tries again sends the message twice.
 
         Returns the server's reply and the refused recipients; raises MailError if the message was
         sent to nobody. Cancelling closes the connection.
         """
         app = self._current()
-        request = SendRequest(message, envelope_from, before_data, timeout, deadline)
+        request = SendRequest(message, envelope_from, before_data, timeout, deadline, reply_timeout)
         return await dispatch(app, app.extensions["mail"], self.pool.send, request)
 
     async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:
@@ -177,9 +180,10 @@ class Connection:
         before_data: BeforeData | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        reply_timeout: float | None = None,
     ) -> SendResult:
         """Send one message; see ``Mail.send``."""
-        request = SendRequest(message, envelope_from, before_data, timeout, deadline)
+        request = SendRequest(message, envelope_from, before_data, timeout, deadline, reply_timeout)
         return await dispatch(self.app, self.state, self._send, request)
 
     async def send_message(self, *args: Any, **kwargs: Any) -> SendResult:

@@ -78,6 +78,8 @@ class Message:
         self.mail_options: list[str] = _as_list(mail_options)
         self.rcpt_options: list[str] = _as_list(rcpt_options)
         self.boundary = f"=_{secrets.token_hex(12)}"
+        self.envelope_to: Address | None = None
+        """If set, this copy is sent to this address alone; its headers name all recipients."""
         self._msg_id = msg_id
 
     @property
@@ -109,7 +111,9 @@ class Message:
 
     @property
     def send_to(self) -> KeysView[Address]:
-        """All recipients, cc and bcc as given: a set that keeps their order."""
+        """All recipients, cc and bcc as given, or ``envelope_to``: a set that keeps their order."""
+        if self.envelope_to is not None:
+            return dict.fromkeys((self.envelope_to,)).keys()
         return dict.fromkeys((*self.recipients, *self.cc, *self.bcc)).keys()
 
     @property

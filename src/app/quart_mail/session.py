@@ -12,8 +12,16 @@ from typing import TypeVar, cast
 from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
-from .classify import connection_error, reply_error, unexpected_reply
-from .errors import RecipientsRefused, RefusedError, Reply, Smtputf8Error, printable
+from .address import mailbox
+from .classify import connection_error, default_sender_error, reply_error, unexpected_reply
+from .errors import (
+    MailError,
+    RecipientsRefused,
+    RefusedError,
+    Reply,
+    Smtputf8Error,
+    printable,
+)
 from .settings import MailSettings
 
 BeforeData = Callable[[], Awaitable[object]]
@@ -53,7 +61,10 @@ class Progress:
 
 @dataclass(slots=True)
 class Transaction:
-    """A mail transaction (RFC 5321 3.3): envelope, message and options; timeouts are seconds per reply."""
+    """A mail transaction (RFC 5321 3.3): envelope, message and options; timeouts are seconds per reply.
+
+    ``after_data`` is called when the message has been written, its final dot included.
+    """
 
     sender: str
     recipients: list[str]
@@ -63,6 +74,7 @@ class Transaction:
     timeout: float
     data_timeout: float
     before_data: BeforeData | None = None
+    after_data: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -141,20 +153,30 @@ class Session:
             await self.command("reset", b"RSET", timeout=timeout)
         self._needs_reset = True
         sender = f"FROM:<{transaction.sender}>".encode()
-        await self.command("mail", b"MAIL", sender, *options, timeout=timeout)
+        reply = await self.request("mail", b"MAIL", sender, *options, timeout=timeout)
+        if reply.code // 100 != SUCCESS:
+            raise self._sender_error(transaction, reply)
         self.messages += 1
         refused = await self._send_recipients(transaction)
         if transaction.before_data is not None:
             self.progress.stage = "before_data"
             await transaction.before_data()
         await self.command("data", b"DATA", timeout=timeout, expected=CONTINUE)
-        transfer = self._transfer(transaction.data)
+        transfer = self._transfer(transaction)
         response = await self.wait_for("dot", transfer, transaction.data_timeout)
         reply = self.parse_reply("dot", response)
         self._needs_reset = False
         self.progress.in_doubt = False
         self._expect("dot", reply, SUCCESS)
         return SendResult(reply.code, reply.text, refused)
+
+    def _sender_error(self, transaction: Transaction, reply: Reply) -> MailError:
+        default = self.state.default_sender
+        is_default = default is not None and mailbox(default).spec == transaction.sender
+        if not is_default or transaction.mail_options or transaction.needs_utf8:
+            return reply_error("mail", reply)
+        login = self.state.username if self.mechanism else None
+        return default_sender_error(reply, transaction.sender, login=login)
 
     def _mail_options(self, transaction: Transaction) -> list[bytes]:
         options = list(transaction.mail_options)
@@ -188,14 +210,16 @@ class Session:
                 raise RecipientsRefused(error.text, code=reply.code, refused=refused)
         return refused
 
-    async def _transfer(self, data: bytes) -> tuple[int, str]:
+    async def _transfer(self, transaction: Transaction) -> tuple[int, str]:
         """Write the message, dot-stuffed (RFC 5321 4.5.2), and return the reply to its end."""
         if self.client.protocol is None:
             raise SMTPServerDisconnected("Connection lost")
-        stuffed = data.replace(b"\r\n.", b"\r\n..")
+        stuffed = transaction.data.replace(b"\r\n.", b"\r\n..")
         end = b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
         self.client.protocol.write(stuffed + end)
         self.progress.in_doubt = True
+        if transaction.after_data is not None:
+            transaction.after_data()
         return await self.client.protocol.read_response(timeout=None)
 
     async def command(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import ssl
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
@@ -142,10 +143,21 @@ class Reply:
     body: str
 
 
-async def talk(port: int, *pieces: bytes, seconds: float = 30) -> Reply:
-    """Send `pieces` over a new connection, and return what came until the server closed it."""
+async def talk(
+    port: int,
+    *pieces: bytes,
+    seconds: float = 30,
+    tls: ssl.SSLContext | None = None,
+    name: str | None = None,
+) -> Reply:
+    """Send `pieces` over a new connection, and return what came until the server closed it.
+
+    `name`: the server's name, which its certificate must hold.
+    """
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=tls, server_hostname=name
+        )
         sending = asyncio.create_task(_send(writer, pieces))
         received = await _receive(reader)
         sending.cancel()

@@ -17,7 +17,7 @@ from quart.testing import QuartClient
 
 from app import create_app, settings
 from app.migrations import run as migrations
-from tests.database_servers import PostgresServer, RedisServer, find_postgres
+from tests.database_servers import PostgresServer, RedisServer, require_postgres
 from tests.inspection import database_of
 
 CHEAP_HASH = "pbkdf2:sha256:1"
@@ -58,12 +58,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL server for this test process. Without PostgreSQL the test is skipped; in CI it fails."""
-    binaries = find_postgres()
-    if binaries is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs PostgreSQL, but initdb was not found")
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with PostgresServer(binaries, tmp_path_factory.mktemp("pg")) as server:
+    with PostgresServer(require_postgres(), tmp_path_factory.mktemp("pg")) as server:
         yield server
 
 

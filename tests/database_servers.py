@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import asyncpg
+import pytest
 
 HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """Settings for a server whose data may be lost."""
@@ -28,6 +29,16 @@ def find_postgres() -> Path | None:
             return candidate
     found = shutil.which("initdb")
     return Path(found).resolve().parent if found else None
+
+
+def require_postgres() -> Path:
+    """Return the directory of initdb and pg_ctl; without PostgreSQL skip the test, but fail it in CI."""
+    binaries = find_postgres()
+    if binaries is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs PostgreSQL, but initdb was not found")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return binaries
 
 
 class PostgresServer:

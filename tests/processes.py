@@ -1,6 +1,7 @@
 """Start processes: the `microblog` command, a site in development, a site as operators run it, any program.
 
-All but `microblog()`, which stays in this process, end with their block; what they print is in `lines`.
+All but `microblog()`, which stays in this process, and `run()` end with their block; what they print is in
+`lines`, and each leads a process group of its own, for `os.killpg`.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ def microblog(*arguments: str, stdin: str = "", **environment: str) -> Result:
 
 def microblog_process(*arguments: str, stdin: str = "", **environment: str) -> Result:
     """Run the command as operators do."""
+    return run(MICROBLOG, *arguments, stdin=stdin, **environment)
+
+
+def run(*command: str, stdin: str = "", **environment: str) -> Result:
+    """Run any command to its end, for at most a minute."""
     return subprocess.run(
-        [MICROBLOG, *arguments],
-        input=stdin, capture_output=True, text=True, check=False, timeout=60,
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=60,
         env=os.environ | environment,
     )  # fmt: skip
 
@@ -207,12 +212,17 @@ async def served_site(
 
 @asynccontextmanager
 async def _started(
-    kind: type[P], *command: str, folder: Path | None, read: str, **environment: str
+    kind: type[P],
+    *command: str,
+    folder: Path | None,
+    read: str,
+    **environment: str,
 ) -> AsyncIterator[P]:
     out, err = {"stdout": (PIPE, None), "stderr": (DEVNULL, PIPE), "both": (PIPE, STDOUT)}[read]
     child = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err
-    )
+        *command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err,
+        start_new_session=True,
+    )  # fmt: skip
     process = kind(child.pid, child.stdout or child.stderr, child.wait())
     try:
         yield process

@@ -34,17 +34,15 @@ def test_an_operator_makes_the_database_and_an_account() -> None:
         "user", "create", "susan", "susan@example.com", "--password", "correct horse"
     )
     assert (made.returncode, made.stdout) == (0, "Created the account susan.\n")
-    again = microblog_process(
-        "user", "create", "SUSAN", "other@example.com", "--password", "correct horse"
-    )
+    again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")
     assert again.returncode == 1
     assert "Another account has this username." in again.stderr
-    short = microblog_process("user", "create", "tom", "tom@example.com", "--password", "short")
+    short = microblog("user", "create", "tom", "tom@example.com", "--password", "short")
     assert "password: Too short: at least 8 characters." in short.stderr
-    assert "susan\tsusan@example.com" in microblog_process("user", "list").stdout
+    assert "susan\tsusan@example.com" in microblog("user", "list").stdout
 
 
-def test_a_bad_address_is_refused_before_the_password_is_asked_for() -> None:
+def test_a_bad_address_is_refused_before_the_password_prompt() -> None:
     done = microblog("user", "create", "susan", "nobody", stdin="")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: email: Invalid email address.\n"
@@ -111,7 +109,7 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
         ),
     ],
 )
-def test_an_empty_file_is_told_and_left_empty(
+def test_an_empty_file_is_reported_and_left_empty(
     arguments: tuple[str, ...], status: int, words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "empty.db"
@@ -134,7 +132,7 @@ def test_an_empty_file_is_told_and_left_empty(
         (("dev", "--port", "0"), {"MAIL_PORT": "abc"}, "MAIL_PORT: 'abc' is not accepted"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_in_one_sentence(
+def test_a_mistake_is_reported_in_one_sentence(
     arguments: tuple[str, ...], environment: dict[str, str], words: str
 ) -> None:
     done = microblog(*arguments, **environment)
@@ -144,7 +142,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert "hidden" not in done.stderr
 
 
-def test_a_taken_port_is_said_in_one_sentence() -> None:
+def test_a_taken_port_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = microblog("dev", "--port", str(port))
@@ -156,7 +154,7 @@ def test_a_taken_port_is_said_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("port", ["99999", "-1"])
-def test_a_port_that_is_none_is_said_in_one_sentence(port: str) -> None:
+def test_an_invalid_port_is_reported_in_one_sentence(port: str) -> None:
     done = microblog("dev", "--port", port)
     assert done.returncode == 2
     assert done.stderr.endswith(
@@ -284,7 +282,7 @@ async def test_mail_test_says_which_settings_were_used_and_what_the_server_answe
 
 
 @pytest.mark.parametrize("wrong", ["foo", ""])
-def test_mail_test_refuses_what_is_no_address_before_it_connects(wrong: str) -> None:
+def test_mail_test_refuses_an_invalid_address_before_it_connects(wrong: str) -> None:
     done = microblog("mail", "test", wrong)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"Error: {wrong!r} is not a valid email address.\n"

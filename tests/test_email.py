@@ -119,7 +119,7 @@ async def test_a_template_s_context_is_text_in_text_and_escaped_in_html(susan: U
     assert "Ann &lt;3 has joined." in html
 
 
-async def test_a_report_of_an_error_tells_no_values(susan: User) -> None:
+async def test_an_error_report_contains_no_values(susan: User) -> None:
     [message] = await delivered(await of_error(susan))
     text, _ = bodies(message)
     assert "KeyError" in text
@@ -141,7 +141,7 @@ async def test_a_mail_is_part_of_the_block_it_is_sent_in(susan: User, send: Send
         await handle
 
 
-async def test_a_reset_asked_by_the_page_and_by_the_function_is_one_mail(susan: User) -> None:
+async def test_a_reset_requested_by_page_and_function_is_one_mail(susan: User) -> None:
     await email.send_password_reset_email(susan)
     await service.request_reset("SUSAN@example.com")
     with mail.record_messages() as sent:

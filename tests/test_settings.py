@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from app import create_app, email, settings
 from app.dev.server import CATCHER_SETTINGS
 from app.settings import SettingsError, load
 from tests.inspection import outbox_of
-from tests.processes import FORKING, TOML
+from tests.processes import FORKING, HYPERCORN, MICROBLOG, TOML, run
 
 ROOT = TOML.parent
 
@@ -65,7 +63,7 @@ def test_anything_else_set_but_empty_is_not_set(monkeypatch: pytest.MonkeyPatch)
     assert (values["POSTS_PER_PAGE"], values["MAIL_SERVER"]) == (25, "mx")
 
 
-def test_what_the_environment_leaves_empty_the_file_may_say(
+def test_a_variable_left_empty_is_read_from_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Compose files and systemd's units pass variables that are empty."""
@@ -85,7 +83,7 @@ def test_accounts_of_this_machine_get_mail(address: str) -> None:
 @pytest.mark.parametrize(
     "address", ["a b@localhost", "@localhost", "x,y@localhost", "x@y@localhost"]
 )
-def test_what_is_no_account_of_this_machine_is_refused(address: str) -> None:
+def test_invalid_local_addresses_are_refused(address: str) -> None:
     with pytest.raises(SettingsError, match=r"ADMINS: .* is not accepted"):
         load({**GOOD, "ADMINS": [address]})
 
@@ -300,7 +298,7 @@ def test_a_wrong_host_gets_one_line(wrong: dict[str, Any], words: str) -> None:
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
+def test_devs_catcher_needs_no_login_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for key, value in (("MAIL_USERNAME", "me"), ("MAIL_PASSWORD", "x"), ("MAIL_USE_TLS", "1")):
@@ -309,7 +307,7 @@ def test_the_catcher_of_dev_wants_no_login_whatever_the_environment_says(
     assert (caught.username, caught.password, caught.use_tls) == (None, None, False)
 
 
-def test_no_messages_for_a_connection_are_no_limit_as_with_flask_mail() -> None:
+def test_zero_messages_per_connection_mean_no_limit_as_in_flask_mail() -> None:
     assert create_app({**GOOD, "MAIL_MAX_EMAILS": "0"}).extensions["mail"].max_emails is None
 
 
@@ -339,9 +337,7 @@ async def test_an_empty_subject_prefix_switches_it_off(monkeypatch: pytest.Monke
         ({"MAIL_POOL_IDLE": "0"}, "MAIL_POOL_IDLE: '0' is not accepted; give a number of seconds above 0."),
     ],
 )  # fmt: skip
-def test_what_the_mail_extension_refuses_gets_one_line_too(
-    wrong: dict[str, Any], line: str
-) -> None:
+def test_what_quart_mail_refuses_gets_one_line_too(wrong: dict[str, Any], line: str) -> None:
     with pytest.raises(SettingsError) as error:
         create_app({**GOOD, **wrong})
     assert str(error.value) == line
@@ -350,24 +346,13 @@ def test_what_the_mail_extension_refuses_gets_one_line_too(
 @pytest.mark.parametrize(
     "program",
     [
-        ("microblog", "db", "check"),
-        (
-            "hypercorn",
-            "--config",
-            str(ROOT / "hypercorn.toml"),
-            "-b",
-            "127.0.0.1:0",
-            "app:create_app()",
-        ),
-        ("hypercorn", "-b", "127.0.0.1:0", "--workers", "1", "app:create_app()"),
+        (MICROBLOG, "db", "check"),
+        (HYPERCORN, "--config", str(TOML), "-b", "127.0.0.1:0", "app:create_app()"),
+        (HYPERCORN, "-b", "127.0.0.1:0", "--workers", "1", "app:create_app()"),
     ],
 )
 def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name(program[0]), *program[1:]],
-        env={**os.environ, **GOOD, "MAIL_LOCAL_HOSTNAME": "a b"},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = run(*program, **GOOD, MAIL_LOCAL_HOSTNAME="a b")
     # With workers of its own, Hypercorn's master ends with 0 after its worker ended with 1.
     assert done.returncode == (0 if "--workers" in program else 1)
     assert done.stderr == "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name.\n"

@@ -32,11 +32,11 @@ def test_forms_name_their_action_and_carry_a_token(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES + MAILS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_escapes_escaping(path: Path) -> None:
+def test_autoescaping_is_never_turned_off(path: Path) -> None:
     assert not re.search(r"\|\s*safe\b|autoescape", path.read_text())
 
 
 @pytest.mark.parametrize("path", MAILS, ids=lambda path: path.name)
-def test_mails_load_nothing_and_have_a_text_twin(path: Path) -> None:
+def test_mails_load_nothing_and_have_a_text_version(path: Path) -> None:
     assert not re.search(r"<(img|link|script)\b|url\(", path.read_text())
     assert path.name.startswith("_") or path.with_suffix(".txt").exists()

@@ -50,7 +50,7 @@ async def stored(user_id: int) -> User:
         return User(**found.one()._mapping)
 
 
-async def test_who_cannot_be_reached_is_listed_with_what_to_do(adopted: Quart) -> None:
+async def test_accounts_without_a_usable_address_are_listed_with_advice(adopted: Quart) -> None:
     async with reading() as connection:
         lines = [line for line in await adoption.findings(connection) if "'odd" in line]
     assert lines == [
@@ -61,7 +61,9 @@ async def test_who_cannot_be_reached_is_listed_with_what_to_do(adopted: Quart) -
 
 
 @pytest.mark.parametrize("number", range(len(REACHED)))
-async def test_who_is_not_listed_gets_reset_mails_and_edits(adopted: Quart, number: int) -> None:
+async def test_accounts_with_a_usable_address_get_reset_mails_and_can_be_edited(
+    adopted: Quart, number: int
+) -> None:
     visitor = Visitor(adopted)
     assert (await visitor.log_in(f"odd{number}", PASSWORD)).location == "/index"
     page = await visitor.submit("/edit_profile", username=f"even{number}", about_me="still me")
@@ -73,7 +75,7 @@ async def test_who_is_not_listed_gets_reset_mails_and_edits(adopted: Quart, numb
 
 
 @pytest.mark.parametrize("number", range(len(REACHED + NOT_REACHED)))
-async def test_everybody_can_give_another_address(adopted: Quart, number: int) -> None:
+async def test_every_account_can_change_its_address(adopted: Quart, number: int) -> None:
     visitor = Visitor(adopted)
     await visitor.log_in(f"odd{number}", PASSWORD)
     await visitor.submit("/change_email", email="new@example.com", current=PASSWORD)

@@ -69,7 +69,7 @@ async def test_people_log_in_with_their_old_passwords_and_find_everything(adopte
     assert "1 followers, 2 following." in page.text
 
 
-async def test_the_wrong_password_is_wrong_and_hashes_are_brought_up(
+async def test_wrong_passwords_are_refused_and_old_hashes_are_upgraded(
     adopted: Quart, old_file: Path
 ) -> None:
     visitor = Visitor(adopted)
@@ -100,7 +100,9 @@ async def test_reset_mails_reach_the_stored_address(
     assert [message.recipients for message in sent] == [[reached]]
 
 
-async def test_twins_and_other_odd_accounts_are_listed_with_what_to_do(adopted: Quart) -> None:
+async def test_case_duplicates_and_other_unusual_accounts_are_listed_with_advice(
+    adopted: Quart,
+) -> None:
     async with reading() as connection:
         lines = await adoption.findings(connection)
     twin_name, twin_address, hashless, slashed, dots = lines
@@ -117,7 +119,9 @@ async def test_twins_and_other_odd_accounts_are_listed_with_what_to_do(adopted: 
     assert dots.startswith("Account 11 ('..')")
 
 
-async def test_nobody_takes_a_twins_name_or_address(adopted: Quart) -> None:
+async def test_a_name_or_address_that_differs_only_by_case_cannot_be_registered(
+    adopted: Quart,
+) -> None:
     page = await Visitor(adopted).submit(
         "/register", username="SUSAN", email="sUsAn@example.com",
         password="correct horse", password2="correct horse",
@@ -126,11 +130,13 @@ async def test_nobody_takes_a_twins_name_or_address(adopted: Quart) -> None:
     assert page.errors("email") == ["Please use a different email address."]
 
 
-async def test_the_schema_is_this_versions(adopted: Quart) -> None:
+async def test_the_upgraded_schema_is_current(adopted: Quart) -> None:
     await migrations.check(database_of(adopted))
 
 
-async def test_down_again_microblog_itself_works_with_it(adopted: Quart, old_file: Path) -> None:
+async def test_a_downgrade_restores_microblogs_own_schema_and_rows(
+    adopted: Quart, old_file: Path
+) -> None:
     before = rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)
     await migrations.downgrade(database_of(adopted), MICROBLOGS_OWN)
     assert (rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)) == before
@@ -163,7 +169,7 @@ def shape(path: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     "step", ["create_table", "create_index", "drop_index", "add_column", "batch_alter_table"]
 )
-async def test_interrupted_halfway_it_can_be_run_again(
+async def test_an_interrupted_upgrade_can_be_run_again(
     config: dict[str, Any], old_file: Path, edition: str, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = create_app(config)
@@ -197,7 +203,7 @@ async def test_ids_of_accounts_are_not_reused(adopted: Quart, old_file: Path) ->
 
 
 class TestLooseEnds:
-    """What only the 2018 edition lets happen: rows without a name, an author, or a place."""
+    """Rows without a name, an author or a target, which only the 2018 edition permits."""
 
     @pytest.fixture
     def edition(self) -> str:
@@ -207,7 +213,9 @@ class TestLooseEnds:
     def old_file(self, tmp_path: Path) -> Path:
         return make_old_file(tmp_path / "app.db", "2018", loose_ends=True)
 
-    async def test_they_are_kept_and_listed(self, adopted: Quart, old_file: Path) -> None:
+    async def test_incomplete_rows_are_kept_and_listed(
+        self, adopted: Quart, old_file: Path
+    ) -> None:
         assert rows(old_file, "SELECT username FROM user WHERE id = 20") == [("unnamed-20",)]
         assert rows(old_file, "SELECT email FROM user WHERE id = 21") == [
             ("unknown-21@unknown.invalid",)
@@ -263,7 +271,9 @@ class TestNotOurs:
         assert "\n" not in sentence
         return sentence
 
-    async def test_a_file_that_is_no_database(self, config: dict[str, Any], old_file: Path) -> None:
+    async def test_a_file_that_is_not_a_database(
+        self, config: dict[str, Any], old_file: Path
+    ) -> None:
         old_file.write_text("Dear diary, " * 1000)
         assert "not a database" in await self.refused(config, old_file)
 
@@ -291,7 +301,9 @@ class TestNotOurs:
         assert "followers" in await self.refused(config, old_file)
 
 
-async def test_an_older_chapter_is_brought_up_too(config: dict[str, Any], old_file: Path) -> None:
+async def test_an_older_chapters_file_is_upgraded_too(
+    config: dict[str, Any], old_file: Path
+) -> None:
     with closing(sqlite3.connect(old_file)) as connection:
         connection.executescript(
             "DROP TABLE followers; UPDATE alembic_version SET version_num = '37f06a334dbf';"

@@ -48,7 +48,7 @@ async def upgrade(config: dict[str, Any], *, back: bool = False) -> None:
     await database.dispose()
 
 
-async def test_names_and_addresses_for_those_without_are_nobodys(
+async def test_missing_names_and_addresses_get_unused_ones(
     config: dict[str, Any], old_file: Path
 ) -> None:
     change(
@@ -76,7 +76,7 @@ async def test_names_and_addresses_for_those_without_are_nobodys(
         ("left-behind", "left-behind@unknown.invalid"),
     ],
 )
-async def test_orphans_get_an_author_of_their_own(
+async def test_orphaned_posts_get_a_new_author(
     config: dict[str, Any], old_file: Path, username: str, email: str
 ) -> None:
     change(
@@ -90,7 +90,7 @@ async def test_orphans_get_an_author_of_their_own(
     assert rows(old_file, "SELECT username, email FROM user WHERE id = 20") == [(username, email)]
 
 
-async def test_the_author_of_orphans_is_the_same_after_going_back(
+async def test_orphaned_posts_get_the_same_author_after_a_downgrade(
     config: dict[str, Any], old_file: Path
 ) -> None:
     change(old_file, "UPDATE post SET user_id = 99 WHERE id = 1")
@@ -151,9 +151,7 @@ class TestBlobs:
         people = "SELECT username, email, about_me FROM user WHERE id = 30"
         assert rows(old_file, people) == [("blob", "blob@example.com", "h\ufffdi")]
 
-    async def test_a_value_that_is_taken_gets_an_ending(
-        self, adopted: Quart, old_file: Path
-    ) -> None:
+    async def test_a_taken_value_gets_a_suffix(self, adopted: Quart, old_file: Path) -> None:
         people = "SELECT username, email FROM user WHERE id IN (1, 31) ORDER BY id"
         assert rows(old_file, people) == [
             ("susan", "susan@example.com"),

@@ -37,7 +37,7 @@ async def test_writing_commits_at_the_end_of_the_block(app: Quart) -> None:
     assert await count_users() == 1
 
 
-async def test_an_error_undoes_the_block(app: Quart) -> None:
+async def test_an_error_rolls_the_block_back(app: Quart) -> None:
     with pytest.raises(ZeroDivisionError):
         async with writing() as session:
             session.add(susan())
@@ -47,7 +47,7 @@ async def test_an_error_undoes_the_block(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("kind", [BrokenPipeError, PermissionError, TimeoutError])
-async def test_an_error_of_the_callers_own_comes_out_of_a_block_as_it_is(
+async def test_the_callers_own_errors_leave_a_block_unchanged(
     app: Quart, kind: type[OSError]
 ) -> None:
     async with app.test_request_context("/"):
@@ -58,9 +58,7 @@ async def test_an_error_of_the_callers_own_comes_out_of_a_block_as_it_is(
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-async def test_a_server_that_is_not_there_or_does_not_answer_is_unavailable(
-    app: Quart, unused_tcp_port: int
-) -> None:
+async def test_an_absent_or_hanging_server_is_unavailable(app: Quart, unused_tcp_port: int) -> None:
     absent = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{unused_tcp_port}/x")
     for block in (absent.reading, absent.writing):
         with pytest.raises(DatabaseUnavailable):
@@ -82,7 +80,7 @@ async def test_a_server_that_is_not_there_or_does_not_answer_is_unavailable(
 
 
 @pytest.mark.parametrize("refusal", ["", "57P03", "53300", "3D000"])
-async def test_a_server_that_takes_nobody_in_is_unavailable(refusal: str) -> None:
+async def test_a_server_that_refuses_connections_is_unavailable(refusal: str) -> None:
     """PostgreSQL hangs up, is starting up, has too many connections, or has no such database."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +103,7 @@ async def test_a_server_that_takes_nobody_in_is_unavailable(refusal: str) -> Non
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_connections_that_are_the_first_at_the_same_time_wait_for_each_other(
+async def test_first_connections_opened_at_the_same_time_wait_for_each_other(
     app: Quart, sqlite_template: Path, tmp_path: Path
 ) -> None:
     async def ask(block: Block, sql: str) -> None:
@@ -158,7 +156,7 @@ async def test_another_task_has_a_transaction_of_its_own(app: Quart) -> None:
     assert await count_users() == 1
 
 
-async def test_a_cancelled_writer_leaves_nothing_and_gives_its_connection_back(app: Quart) -> None:
+async def test_a_cancelled_writer_stores_nothing_and_returns_its_connection(app: Quart) -> None:
     inside = asyncio.Event()
 
     async def write() -> None:

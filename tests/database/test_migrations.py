@@ -21,7 +21,7 @@ def susan() -> User:
     return User(username="susan", email="susan@example.com")
 
 
-def test_the_newest_revision_is_the_one_that_the_site_wants() -> None:
+def test_head_revision_is_the_newest_revision() -> None:
     assert ScriptDirectory(str(migrations.FOLDER)).get_heads() == [HEAD_REVISION]
 
 
@@ -30,7 +30,7 @@ async def test_models_and_migrations_agree(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_looking_at_the_revision_waits_for_no_writer(app: Quart) -> None:
+async def test_reading_the_revision_does_not_wait_for_a_writer(app: Quart) -> None:
     async with writing() as session:
         session.add(susan())
         await session.flush()
@@ -46,7 +46,7 @@ async def test_down_to_nothing_and_up_again(app: Quart) -> None:
 
 
 @pytest.mark.parametrize(("own", "wrong"), [("postgres@", "nobody@"), ("/microblog?", "/nothing?")])
-async def test_a_wrong_role_or_database_is_told_in_a_sentence(
+async def test_a_wrong_role_or_database_is_reported_in_a_sentence(
     postgres_server: PostgresServer, own: str, wrong: str
 ) -> None:
     wanted = r"^DATABASE_URL: .* cannot be used \(.* does not exist\); nothing was changed\.$"

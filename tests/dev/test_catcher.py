@@ -83,7 +83,7 @@ async def test_stopping_twice_or_unstarted_is_harmless() -> None:
     await catcher.stop()
 
 
-async def test_a_taken_port_is_said(catcher: Catcher) -> None:
+async def test_a_taken_port_is_reported(catcher: Catcher) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await Catcher(port=catcher.port).start()
 

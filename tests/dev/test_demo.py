@@ -15,7 +15,7 @@ from tests.factories import count, make_user
 from tests.processes import dev_site
 
 
-async def test_the_demo_is_a_living_place(app: Quart) -> None:
+async def test_the_demo_has_people_posts_and_follows(app: Quart) -> None:
     assert await demo.fill()
     visitor = Visitor(app)
     assert (await visitor.log_in(demo.USERNAME, demo.PASSWORD)).location == "/index"
@@ -36,7 +36,7 @@ async def test_a_second_start_changes_nothing(app: Quart) -> None:
     assert [await count(table) for table in (User, Post, followers)] == before
 
 
-async def test_where_one_of_the_names_lives_already_nobody_moves_in(app: Quart) -> None:
+async def test_with_a_taken_name_nothing_is_added(app: Quart) -> None:
     await make_user("Susan")
     assert not await demo.fill()
     assert await count(User) == 1
@@ -45,14 +45,14 @@ async def test_where_one_of_the_names_lives_already_nobody_moves_in(app: Quart) 
 OWN = "correct horse battery"
 
 
-async def test_where_one_of_the_addresses_is_taken_nobody_moves_in(app: Quart) -> None:
+async def test_with_a_taken_address_nothing_is_added(app: Quart) -> None:
     await make_user("elsewhere", email="David@example.com")
     assert not await demo.fill()
     assert await count(User) == 1
 
 
 @pytest.mark.slow
-async def test_the_demo_is_beside_who_lives_here_already(tmp_path: Path) -> None:
+async def test_the_demo_is_separate_from_the_accounts_of_dev(tmp_path: Path) -> None:
     async with dev_site(tmp_path) as site:
         fields = {"username": "susan", "email": "susan@example.com"}
         await Browser(site.url).submit("/register", **fields, password=OWN, password2=OWN)

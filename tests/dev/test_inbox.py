@@ -41,7 +41,7 @@ async def test_only_these_pages_load_their_look(
     assert (".letter" in styles) is is_styled
 
 
-async def test_the_list_can_ask_what_is_newest(visitor: Visitor, post: Post) -> None:
+async def test_the_list_can_poll_for_the_newest_mail(visitor: Visitor, post: Post) -> None:
     assert await (await visitor.get("/mailbox/newest")).get_json() == {"newest": 0}
     await post.send(letter())
     assert await (await visitor.get("/mailbox/newest")).get_json() == {"newest": 1}
@@ -92,7 +92,7 @@ async def test_html_is_framed_and_disarmed(visitor: Visitor, post: Post) -> None
     assert '<head><base target="_top">' in await response.get_data(as_text=True)
 
 
-async def test_html_alone_is_what_is_shown_first(visitor: Visitor, post: Post) -> None:
+async def test_html_is_shown_first_when_there_is_no_text(visitor: Visitor, post: Post) -> None:
     await post.send(letter(text=None, html="<p>Rich only</p>"))
 
     assert "<iframe" in await visitor.page("/mailbox/1")
@@ -169,7 +169,9 @@ async def test_only_this_machine_may_look(visitor: Visitor, post: Post, path: st
         f"/mailbox/{'9' * 5000}",
     ],
 )
-async def test_what_is_not_there_is_not_found(visitor: Visitor, post: Post, path: str) -> None:
+async def test_unknown_mails_and_parts_are_not_found(
+    visitor: Visitor, post: Post, path: str
+) -> None:
     await post.send(letter())
 
     assert (await visitor.get(path)).status_code == 404
@@ -185,7 +187,7 @@ async def test_what_is_not_there_is_not_found(visitor: Visitor, post: Post, path
         b'Content-Disposition: attachment; filename="\r\n a\x00"\nContent-Type: a b\n\n\xff',
     ],
 )
-async def test_garbage_is_shown_too(visitor: Visitor, post: Post, content: bytes) -> None:
+async def test_malformed_mails_are_shown(visitor: Visitor, post: Post, content: bytes) -> None:
     await post.send(content)
 
     assert 'href="/mailbox/1"' in await visitor.page("/mailbox")

@@ -76,7 +76,7 @@ def test_a_forwarded_mail_is_a_file() -> None:
     assert b"Subject: Inner" in found.parts[0].data
 
 
-def test_a_thousand_nested_parts_are_shown_as_they_are() -> None:
+def test_a_thousand_nested_parts_are_shown_as_source() -> None:
     content = b"".join(
         b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(2000)
     )

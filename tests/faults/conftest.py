@@ -1,4 +1,4 @@
-"""Whom the faults of a database meet."""
+"""A logged-in visitor for the tests of faults."""
 
 from __future__ import annotations
 

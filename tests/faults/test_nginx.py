@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.clients import Reply
-from tests.processes import TOML, served_site
+from tests.clients import Reply, talk
+from tests.processes import TOML, program, served_site
 
 pytestmark = pytest.mark.slow
 
@@ -49,24 +49,10 @@ class Nginx:
     trust: ssl.SSLContext
 
     async def ask(self, *pieces: bytes, tls: bool = True) -> Reply:
-        """Send `pieces` over a connection of their own; return what came back."""
-        async with asyncio.timeout(30):
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1",
-                self.https if tls else self.http,
-                ssl=self.trust if tls else None,
-                server_hostname="microblog.example" if tls else None,
-            )
-            writer.writelines(pieces)
-            received = b""
-            try:
-                while data := await reader.read(65536):
-                    received += data
-            except ConnectionError:
-                pass
-            writer.close()
-        head, _, body = received.decode("utf-8", "replace").partition("\r\n\r\n")
-        return Reply(int(head.split()[1]), head, body)
+        """Send `pieces` over a new connection, and return the reply."""
+        if tls:
+            return await talk(self.https, *pieces, tls=self.trust, name="microblog.example")
+        return await talk(self.http, *pieces)
 
 
 def free_port() -> int:
@@ -104,31 +90,18 @@ async def nginx_before(folder: Path, *ports: int) -> AsyncIterator[Nginx]:
     authority = configure(folder, ports, https, http)
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    process = await asyncio.create_subprocess_exec(
-        NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors")
-    )
-    try:
+    command = (NGINX, "-p", ".", "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors"))
+    async with program(*command, folder=folder, read="both") as process:
         async with asyncio.timeout(10):
             while not (folder / "nginx.pid").exists():
-                assert process.returncode is None, (folder / "errors").read_text()
+                assert process.status is None, (folder / "errors").read_text()
                 await asyncio.sleep(0.02)
         yield Nginx(https, http, folder / "microblog.log", trust)
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def get(path: bytes, *lines: bytes, host: bytes = b"microblog.example") -> bytes:
-    more = b"".join(line + b"\r\n" for line in lines)
-    return (
-        b"GET "
-        + path
-        + b" HTTP/1.1\r\nHost: "
-        + host
-        + b"\r\nConnection: close\r\n"
-        + more
-        + b"\r\n"
-    )
+    head = (b"GET %s HTTP/1.1" % path, b"Host: %s" % host, b"Connection: close", *lines)
+    return b"\r\n".join(head) + b"\r\n\r\n"
 
 
 @pytest.fixture(autouse=True)

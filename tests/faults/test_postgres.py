@@ -17,7 +17,7 @@ from sqlalchemy import select
 from app.database import DatabaseUnavailable, writing
 from app.posts.models import Post
 from tests.clients import Page, Visitor
-from tests.database_servers import PostgresServer, find_postgres
+from tests.database_servers import PostgresServer, require_postgres
 from tests.factories import count
 from tests.inspection import connections_in_use, database_of
 
@@ -29,10 +29,7 @@ ANSWER_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server of this module's own: it is stopped and frozen, which others would feel."""
-    binaries = find_postgres()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with PostgresServer(binaries, tmp_path_factory.mktemp("pg"), settings=()) as server:
+    with PostgresServer(require_postgres(), tmp_path_factory.mktemp("pg"), settings=()) as server:
         yield server
 
 
@@ -74,7 +71,7 @@ def is_the_503_page(page: Page) -> bool:
 
 
 @FAULTS
-async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
+async def test_pages_that_need_the_database_get_503_in_time_until_it_is_back(
     app: Quart,
     susan: Visitor,
     postgres_server: PostgresServer,
@@ -108,7 +105,7 @@ async def test_every_page_that_needs_it_says_503_in_time_and_comes_back(
 
 
 @FAULTS
-async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
+async def test_under_load_all_requests_are_answered_in_time_and_no_connection_leaks(
     app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any
 ) -> None:
     token = (await susan.get("/index")).token
@@ -129,7 +126,7 @@ async def test_under_load_all_are_answered_in_time_and_no_connection_is_lost(
 
 
 @FAULTS
-async def test_what_was_acknowledged_is_there_afterwards(
+async def test_acknowledged_posts_are_stored(
     app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any, tmp_path: Path
 ) -> None:
     token = (await susan.get("/index")).token

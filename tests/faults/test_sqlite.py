@@ -24,18 +24,17 @@ from app.database import Database
 from tests.clients import Visitor
 from tests.faults.test_postgres import is_the_503_page, timed
 from tests.inspection import connections_in_use, database_of
+from tests.processes import Process, program
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
 
 HOLDER = """
-import sqlite3, sys
+import signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
-print("held", flush=True)
-sys.stdin.read(1)
-connection.execute("COMMIT")
-connection.close()
+print("locked", flush=True)
+signal.pause()
 """
 
 
@@ -48,23 +47,14 @@ def path(config: dict[str, Any]) -> Path:
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[asyncio.StreamWriter]:
-    """Let another process hold the write lock until it is written to, or the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLDER, str(path),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"held\n"
-    try:
-        yield process.stdin
-    finally:
-        process.stdin.close()
-        await process.wait()
+async def locked(path: Path) -> AsyncIterator[Process]:
+    """Let another process hold the write lock until it is terminated, or the block ends."""
+    async with program(sys.executable, "-c", HOLDER, str(path)) as process:
+        await process.line("locked")
+        yield process
 
 
-async def test_locked_by_another_process_reads_go_on_and_writes_say_503(
+async def test_while_another_process_holds_the_lock_reads_work_and_writes_get_503(
     app: Quart, susan: Visitor, path: Path
 ) -> None:
     token = (await susan.get("/index")).token
@@ -84,7 +74,7 @@ async def test_locked_by_another_process_reads_go_on_and_writes_say_503(
     assert (await susan.post("/index", post="back", csrf_token=token)).status == 302
 
 
-async def test_a_write_waits_for_a_lock_that_is_soon_let_go(
+async def test_a_write_waits_for_a_lock_that_is_soon_released(
     app: Quart, susan: Visitor, path: Path
 ) -> None:
     token = (await susan.get("/index")).token
@@ -92,7 +82,7 @@ async def test_a_write_waits_for_a_lock_that_is_soon_let_go(
         write = asyncio.create_task(susan.post("/index", post="waited", csrf_token=token))
         await asyncio.wait([write], timeout=0.8)
         assert not write.done()
-        holder.write(b"x")
+        await holder.terminate()
         assert (await timed(write)).status == 302
     assert "waited" in (await susan.get("/index")).text
 
@@ -123,7 +113,7 @@ def read_only(path: Path) -> Iterator[None]:
         other.close()
 
 
-async def test_read_only_reads_go_on_and_writes_say_503(
+async def test_on_a_read_only_file_reads_work_and_writes_get_503(
     app: Quart, susan: Visitor, request: pytest.FixtureRequest
 ) -> None:
     token = (await susan.get("/index")).token
@@ -209,7 +199,7 @@ def open_files(path: str) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 @pytest.mark.parametrize("block", [Database.reading, Database.writing])
-async def test_connections_do_not_pile_up(app: Quart, block: object) -> None:
+async def test_cancelled_connections_leak_no_files_and_threads(app: Quart, block: object) -> None:
     path = database_of(app).url.database
     assert path is not None
     threads = threading.active_count()

@@ -1,4 +1,4 @@
-"""Writing a post: what is stored, and what the page says."""
+"""Creating a post: what is stored, and what the page shows."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_an_invalid_post_is_refused_under_its_field(
     assert await stored() == []
 
 
-async def test_a_stale_token_keeps_what_was_typed(app: Quart) -> None:
+async def test_a_stale_token_keeps_the_input(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.post("/index", post="worth keeping", csrf_token="stale")
     assert page.status == 400

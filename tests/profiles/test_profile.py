@@ -42,7 +42,7 @@ async def test_a_profile_shows_the_person(app: Quart) -> None:
     assert "/edit_profile" not in page.text
 
 
-async def test_ones_own_profile_leads_to_editing_it(app: Quart) -> None:
+async def test_ones_own_profile_links_to_its_form(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.get("/user/susan")
     assert 'href="/edit_profile"' in page.text
@@ -56,7 +56,7 @@ async def test_names_ignore_case(app: Quart) -> None:
     assert (await susan.get("/user/dAVID")).title == "David - Microblog"
 
 
-async def test_two_names_that_differ_by_case_each_have_a_page(app: Quart) -> None:
+async def test_names_that_differ_only_by_case_each_have_a_page(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")
     await make_user("david")
     twin = await make_user("twin", username_canonical=None)

@@ -41,7 +41,7 @@ def test_an_address_is_read(written: Any, name: str, spec: str) -> None:
         "a@" + "ü" * 300 + ".de", ("Ann", ""), ("Ann", "a@b.de>\r\nRCPT TO:<c@d.de"),
     ],
 )  # fmt: skip
-def test_what_is_none_is_refused(written: Any) -> None:
+def test_invalid_addresses_are_refused(written: Any) -> None:
     with pytest.raises(BadAddressError):
         mailbox(written)
 

@@ -97,7 +97,7 @@ def addresses(message: StandardMessage, field: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("given", MESSAGES.values(), ids=MESSAGES)
-async def test_what_arrives_means_the_same(
+async def test_both_extensions_messages_mean_the_same(
     make_mail: MakeMail, flask_app: flask.Flask, given: dict[str, Any]
 ) -> None:
     theirs = build(flask_mail.Message, given)

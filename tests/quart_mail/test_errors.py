@@ -156,9 +156,7 @@ async def test_a_refusal_of_this_messages_sender_or_size_concerns_it_alone(
     assert (caught.value.scope, caught.value.retry) == ("message", False)
 
 
-async def test_helo_is_said_to_a_server_that_knows_no_ehlo(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_helo_is_sent_to_a_server_without_ehlo(make_mail: MakeMail, message: Message) -> None:
     async with SmtpServer({"ehlo": "502 what?"}) as server:
         result = await make_mail(server.port).send(message)
     assert (result.code, result.text) == (250, "taken")
@@ -207,7 +205,7 @@ async def test_a_message_that_cannot_be_sent_never_reaches_the_server(
     assert scripted.connections == 0
 
 
-def test_every_leaf_says_whether_to_try_again_and_whose_trouble_it_is() -> None:
+def test_every_leaf_class_says_whether_to_retry_and_who_is_at_fault() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     tree = [kind for kind in kinds if issubclass(kind, MailError)]
     assert len(tree) > 20

@@ -161,7 +161,9 @@ async def test_trouble_at_quit_neither_fails_nor_delays_a_sending(
     assert len(server.messages) == 2
 
 
-async def test_refused_recipients_of_an_accepted_message_are_told(make_mail: MakeMail) -> None:
+async def test_refused_recipients_of_an_accepted_message_are_in_the_result(
+    make_mail: MakeMail,
+) -> None:
     async with AiosmtpdServer() as catcher:
         catcher.refuse["gone@example.com"] = "550 5.1.1 no such user"
         message = Message("s", ["gone@example.com", *TO])

@@ -83,7 +83,7 @@ async def test_a_mechanism_that_is_offered_but_refused_gives_way_to_the_next(
         (["drop"], "closed the connection", 1),
     ],
 )
-async def test_the_last_refusal_is_told(
+async def test_the_last_refusal_is_raised(
     make_mail: MakeMail, message: Message, replies: list[str], said: str, tried: int
 ) -> None:
     async with SmtpServer(offering("PLAIN LOGIN", auth=replies)) as server:
@@ -94,7 +94,7 @@ async def test_the_last_refusal_is_told(
 
 
 @pytest.mark.parametrize("offered", ["GSSAPI NTLM", ""])
-async def test_no_usable_mechanism_is_said(
+async def test_no_usable_mechanism_is_an_error(
     make_mail: MakeMail, message: Message, offered: str
 ) -> None:
     async with SmtpServer(offering(offered)) as server:
@@ -125,7 +125,7 @@ async def test_xoauth2_sends_the_token(make_mail: MakeMail, message: Message, to
     assert base64.b64decode(data) == b"user=me@example.com\x01auth=Bearer t0ken\x01\x01"
 
 
-async def test_a_refused_token_is_not_shown(
+async def test_a_refused_token_is_not_in_the_error(
     make_mail: MakeMail, message: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

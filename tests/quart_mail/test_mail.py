@@ -87,7 +87,7 @@ async def test_tasks_that_share_a_connection_take_turns(make_mail: MakeMail) -> 
 
 
 @pytest.mark.parametrize("over", ["mail", "connection"])
-async def test_what_is_missing_is_an_assertion_error_of_ours(mail: Mail, over: str) -> None:
+async def test_missing_parts_of_a_message_raise_our_assertion_error(mail: Mail, over: str) -> None:
     assert mail.state is not None
     mail.state.default_sender = None
     async with mail.connect() as connection:

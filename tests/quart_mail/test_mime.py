@@ -80,7 +80,7 @@ def test_several_reply_to() -> None:
     assert parse(message)["Reply-To"] == "a@example.com, Bé <b@example.com>"
 
 
-def test_auto_submitted_is_said_and_can_be_changed_or_dropped() -> None:
+def test_auto_submitted_is_set_and_can_be_changed_or_dropped() -> None:
     assert parse(build())["Auto-Submitted"] == "auto-generated"
     changed = parse(build(extra_headers={"auto-submitted": "no"}))
     assert changed.get_all("Auto-Submitted") == ["no"]
@@ -107,7 +107,7 @@ def test_an_extra_header_replaces_ours_and_never_doubles_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "a:b", "ä", "", "a\tb"])
-async def test_what_is_no_header_name_is_refused(mail: Mail, name: str) -> None:
+async def test_invalid_header_names_are_refused(mail: Mail, name: str) -> None:
     with pytest.raises(BadHeaderError):
         await mail.send(build(extra_headers={name: "x"}))
 
@@ -170,7 +170,7 @@ def test_an_attached_mail_is_not_in_base64() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["plain", "text/", "text/plain\r\nX: y", ""])
-def test_what_is_no_content_type_is_a_mistake(content_type: str) -> None:
+def test_invalid_content_types_are_refused(content_type: str) -> None:
     with pytest.raises(ValueError, match="is not a content type"):
         Attachment("a", content_type, b"")
 
@@ -291,7 +291,7 @@ def test_text_that_a_charset_cannot_hold_arrives_all_the_same(charset: str) -> N
 
 
 @pytest.mark.parametrize("charset", ["klingon", "utf-8\r\nX-Injected: 1", "utf 8 ;x"])
-def test_a_charset_that_is_none_is_said(charset: str) -> None:
+def test_an_unknown_charset_is_refused(charset: str) -> None:
     with pytest.raises(MessageError, match="is not a known charset"):
         encoded(charset=charset, body="ü").as_bytes()
 
@@ -366,7 +366,7 @@ HEADER_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))
     data=st.none() | st.binary(max_size=300),
     inline=st.booleans(),
 )
-def test_what_is_rendered_the_standard_library_reads_back(
+def test_the_standard_library_parses_what_is_rendered(
     body: str, html: str | None, data: bytes | None, inline: bool
 ) -> None:
     message = Message("s", ["to@example.com"], body, html, sender="from@example.com")

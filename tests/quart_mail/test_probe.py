@@ -10,7 +10,7 @@ from .certificates import Authority
 from .conftest import MakeMail
 
 
-async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path: Path) -> None:
+async def test_a_working_server_is_described(make_mail: MakeMail, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with AiosmtpdServer(tls=authority.server(), auth=True) as catcher:
         mail = make_mail(
@@ -37,7 +37,7 @@ async def test_a_good_server_is_told_in_sentences(make_mail: MakeMail, tmp_path:
     assert catcher.parsed()["Subject"] == "Test of the mail settings"
 
 
-async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
+async def test_a_refusal_is_described(make_mail: MakeMail) -> None:
     async with SmtpServer({"rcpt": "550 no such user"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert not probe.ok
@@ -47,7 +47,9 @@ async def test_a_server_that_refuses_is_told_too(make_mail: MakeMail) -> None:
     assert "550 no such user" in probe.sentences[-1]
 
 
-async def test_a_refused_sender_is_told_with_the_setting_to_change(make_mail: MakeMail) -> None:
+async def test_a_refused_sender_is_described_with_the_setting_to_change(
+    make_mail: MakeMail,
+) -> None:
     async with SmtpServer({"mail": "553 5.7.1 not yours"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert probe.sentences[-1] == (
@@ -56,7 +58,7 @@ async def test_a_refused_sender_is_told_with_the_setting_to_change(make_mail: Ma
     )
 
 
-async def test_a_server_that_is_not_there_is_told(make_mail: MakeMail) -> None:
+async def test_an_absent_server_is_described(make_mail: MakeMail) -> None:
     async with SmtpServer({"greeting": "554 not you"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert probe.error is not None

@@ -28,7 +28,7 @@ class StopError(TimeoutError):
     """An error of the caller's own; even a TimeoutError stays what it is."""
 
 
-async def test_what_before_data_raises_comes_out_and_nothing_is_sent(make_mail: MakeMail) -> None:
+async def test_an_error_in_before_data_is_raised_and_nothing_is_sent(make_mail: MakeMail) -> None:
     error = StopError("not any more")
 
     async def stop() -> None:

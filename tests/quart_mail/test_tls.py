@@ -54,7 +54,7 @@ async def test_a_good_certificate_is_taken(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", COMPLAINTS)
-async def test_a_bad_certificate_is_the_servers_trouble_and_says_what_is_wrong(
+async def test_a_bad_certificate_is_a_server_error_that_says_what_is_wrong(
     make_mail: MakeMail, message: Message, authority: Authority, way: str, kind: str
 ) -> None:
     async with AiosmtpdServer(tls=authority.server(kind), implicit=way == "implicit") as catcher:
@@ -121,7 +121,7 @@ async def test_tls_from_the_first_byte_against_a_plain_server_says_so(
     assert not isinstance(caught.value, CertificateError)
 
 
-async def test_tls_is_not_tried_unless_asked_for(
+async def test_tls_is_not_used_unless_configured(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
     async with AiosmtpdServer(tls=authority.server()) as catcher:
@@ -129,7 +129,7 @@ async def test_tls_is_not_tried_unless_asked_for(
     assert catcher.sessions[0].ssl is None
 
 
-async def test_a_client_certificate_is_shown(
+async def test_a_client_certificate_is_sent(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
     tls = authority.server()
@@ -146,7 +146,7 @@ async def test_a_client_certificate_is_shown(
 
 
 @pytest.mark.parametrize("key", ["MAIL_CA_FILE", "MAIL_CLIENT_CERT"])
-def test_files_that_cannot_be_read_are_said_at_the_start(
+def test_unreadable_files_are_reported_at_start(
     make_mail: MakeMail, tmp_path: Path, key: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=key):

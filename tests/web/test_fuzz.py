@@ -96,7 +96,7 @@ class Site:
         return VARIABLE.sub(lambda _: filled, rule)
 
     async def ask(self, who: str, method: str, target: str, **more: Any) -> Any:
-        """Ask as `who`; fail when an error came of it, or the answer blames the site."""
+        """Send a request as `who`; fail on an unhandled error or a status of 500 and above."""
         own = [(b"cookie", self.cookies[who])] if self.cookies[who] else []
         more["headers"] = [*own, *more.get("headers", ())]
         answer = await ask(self.app, method, target, **more)
@@ -117,7 +117,7 @@ class Site:
 
 @asynccontextmanager
 async def watched(app: Quart) -> AsyncIterator[list[BaseException]]:
-    """Give the list that unhandled errors of `app` come into."""
+    """Collect the unhandled errors of `app`."""
     errors: list[BaseException] = []
 
     async def note(sender: object, exception: BaseException) -> None:

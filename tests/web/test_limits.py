@@ -1,4 +1,4 @@
-"""Limits: the counters (moving windows, bounded, without a thread; Redis, there or gone), and what pages say."""
+"""Rate limits: counters in memory and in Redis, whether it is up or down, and what pages say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.factories import count, logged_in, make_user
 RULE = "3 per 5 minutes"
 
 
-async def test_a_window_moves() -> None:
+async def test_the_window_moves() -> None:
     now = [1000.0]
     limiter = MemoryCounters(clock=lambda: now[0])
     for minute in (0, 1, 2):
@@ -30,7 +30,7 @@ async def test_a_window_moves() -> None:
     assert await limiter.hit(RULE, "k") == 59
 
 
-async def test_what_is_cleared_begins_anew() -> None:
+async def test_a_cleared_key_is_counted_from_zero() -> None:
     limiter = Limiter("memory")
     hits = [await limiter.hit(RULE, "k") for _ in range(4)]
     assert hits[3] > 0
@@ -45,7 +45,7 @@ async def test_counting_starts_no_thread() -> None:
     assert threading.active_count() == before
 
 
-async def test_keys_that_are_over_go_and_their_number_is_bounded(
+async def test_expired_keys_are_removed_and_the_number_of_keys_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
@@ -82,30 +82,30 @@ async def test_without_redis_each_process_counts_by_itself(
     assert "rate limits are counted in this process only" in caplog.text
 
 
-async def test_a_mute_redis_is_waited_for_once(
+async def test_a_silent_redis_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("app.web.limits.REDIS_TIMEOUT", 0.05)
-    asked = 0
+    connections = 0
 
-    async def stay_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asked
-        asked += 1
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(stay_mute, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         limiter = Limiter(f"redis://127.0.0.1:{port}")
         hits = [await limiter.hit(RULE, "k") for _ in range(4)]
         await limiter.close()
     assert hits[:3] == [0, 0, 0]
     assert hits[3] > 0
-    assert asked == 1
+    assert connections == 1
     assert caplog.text.count("rate limits are counted in this process only") == 1
 
 
-async def test_a_redis_that_is_back_is_asked_again(
+async def test_redis_is_used_again_when_it_is_back(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.limits.REDIS_RETRY_INTERVAL", 0.0)

@@ -1,4 +1,4 @@
-"""The log: one event is one line, with a name for the request and without anybody's secret."""
+"""The log: one event is one line, with the request's id and without secrets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(message: object, *arguments: object, error: BaseException | None = No
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_whatever_an_event_holds_it_is_one_printable_line(style: str) -> None:
+def test_an_event_is_one_printable_line_whatever_it_contains(style: str) -> None:
     try:
         raise ValueError(HOSTILE)
     except ValueError as error:
@@ -53,7 +53,7 @@ def test_whatever_an_event_holds_it_is_one_printable_line(style: str) -> None:
         assert "event=test user=7" in LineFormatter(style).format(event)
 
 
-def test_for_developers_a_traceback_stands_on_lines_of_its_own() -> None:
+def test_in_development_a_traceback_is_on_lines_of_its_own() -> None:
     try:
         raise ValueError("\x1b[31m")
     except ValueError as error:
@@ -73,7 +73,7 @@ def test_the_servers_own_lines_follow_log_format_in_any_case(
 
 
 @only_sqlite
-async def test_a_request_is_logged_by_its_route_and_name(
+async def test_a_request_is_logged_with_its_route_and_id(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -85,9 +85,7 @@ async def test_a_request_is_logged_by_its_route_and_name(
 
 
 @only_sqlite
-async def test_an_unknown_path_is_not_logged_at_all(
-    app: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unknown_path_is_not_logged(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await Visitor(app).get("/reset-password/secret")
     assert "status=404" in access(caplog)
@@ -95,7 +93,7 @@ async def test_an_unknown_path_is_not_logged_at_all(
 
 
 @only_sqlite
-async def test_clients_do_not_choose_the_name_of_a_request(app: Quart) -> None:
+async def test_clients_cannot_choose_the_id_of_a_request(app: Quart) -> None:
     first = await Visitor(app).get("/login", headers={"X-Request-ID": "forged"})
     second = await Visitor(app).get("/login")
     names = [page.response.headers["X-Request-ID"] for page in (first, second)]

@@ -1,4 +1,4 @@
-"""What a request may be, and how much a site under load takes on."""
+"""Limits of a request's size and duration, and of the requests in progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_a_page(answer: Any, words: str) -> bool:
 @pytest.mark.parametrize("path", ["/login", "/nothing", "/healthz"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 @pytest.mark.parametrize("kind", [FORM, MULTIPART, (b"content-type", b"application/json")])
-async def test_a_body_too_large_is_refused_by_its_length_alone(
+async def test_a_body_too_large_is_refused_by_its_content_length(
     app: Quart, path: str, method: str, kind: tuple[bytes, bytes]
 ) -> None:
     for length in (b"17825792", b"9" * 400):
@@ -74,7 +74,7 @@ async def test_too_many_fields_are_refused(app: Quart, count: int) -> None:
 @pytest.mark.parametrize(
     ("target", "query"), [("/" + "a" * 8001, b""), ("/login", b"a" * 8001), ("/%00" * 2001, b"")]
 )
-async def test_an_address_too_long_is_refused(app: Quart, target: str, query: bytes) -> None:
+async def test_a_url_too_long_is_refused(app: Quart, target: str, query: bytes) -> None:
     answer = await ask(app, "GET", target, query=query)
     assert answer.status == 414
     assert is_a_page(answer, "Address Too Long")
@@ -84,7 +84,7 @@ async def test_an_address_too_long_is_refused(app: Quart, target: str, query: by
     ("target", "status"),
     [("http://localhost/login", 200), ("http://localhost", 302), ("*", 400), ("ftp://x/", 400), ("http://[", 302)],
 )  # fmt: skip
-async def test_other_forms_of_address(app: Quart, target: str, status: int) -> None:
+async def test_other_forms_of_request_target(app: Quart, target: str, status: int) -> None:
     assert (await ask(app, "GET", target)).status == status
 
 
@@ -110,12 +110,12 @@ async def slow(app: Quart, scope_more: dict[str, Any] | None = None) -> int:
     return statuses[0]
 
 
-async def test_a_slow_body_is_cut(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_body_times_out(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.middleware.LINGER_SECONDS", 0.01)
     assert await slow(app) == 408
 
 
-async def test_slow_bodies_take_no_place_of_requests_under_way(
+async def test_slow_bodies_use_no_request_slots(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.middleware.LINGER_SECONDS", 0.01)
@@ -125,7 +125,7 @@ async def test_slow_bodies_take_no_place_of_requests_under_way(
     assert set(await asyncio.gather(*waiting)) == {408}
 
 
-async def test_beyond_the_requests_under_way_there_is_a_503_and_then_all_is_well(
+async def test_requests_beyond_the_limit_get_503_until_others_finish(
     app: Quart,
 ) -> None:
     go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
@@ -150,7 +150,7 @@ async def test_beyond_the_requests_under_way_there_is_a_503_and_then_all_is_well
     assert (await ask(app, "GET", "/login")).status == 200
 
 
-async def test_a_client_that_leaves_gives_its_place_back(app: Quart) -> None:
+async def test_a_disconnect_frees_its_request_slot(app: Quart) -> None:
     leave = asyncio.Event()
 
     @app.get("/wait")
@@ -165,7 +165,9 @@ async def test_a_client_that_leaves_gives_its_place_back(app: Quart) -> None:
     assert (await ask(app, "GET", "/login")).status == 200
 
 
-async def test_all_bodies_together_are_bounded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_buffered_bodies_together_are_limited(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.web.middleware.MAX_BUFFERED_BODIES", 0.5)
     answer = await ask(app, "POST", "/login", headers=[FORM], body=[b"a" * 600_000])
     assert answer.status == 503

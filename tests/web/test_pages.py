@@ -34,7 +34,7 @@ async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app:
 @pytest.mark.parametrize(
     "path", ["/login", "/register", "/change_password", "/change_email", "/delete_account"]
 )
-async def test_no_browser_cuts_a_pasted_password(app: Quart, path: str) -> None:
+async def test_password_fields_have_no_maxlength(app: Quart, path: str) -> None:
     is_guests = path in {"/login", "/register"}
     visitor = Visitor(app) if is_guests else (await logged_in(app, "susan"))[0]
     boxes = re.findall(r'<input [^>]*type="password"[^>]*>', (await visitor.get(path)).text)
@@ -50,7 +50,7 @@ async def test_no_browser_cuts_a_pasted_password(app: Quart, path: str) -> None:
         ("PUT", "/login", 405, "This page cannot be opened directly."),
     ],
 )
-async def test_errors_have_pages_in_the_sites_own_look(
+async def test_errors_have_pages_in_the_sites_layout(
     app: Quart, method: str, path: str, status: int, words: str
 ) -> None:
     response = await Visitor(app).client.open(path, method=method)
@@ -60,12 +60,12 @@ async def test_errors_have_pages_in_the_sites_own_look(
     assert 'class="brand"' in text
 
 
-async def test_405_says_which_methods_there_are(app: Quart) -> None:
+async def test_a_405_lists_the_allowed_methods(app: Quart) -> None:
     response = await app.test_client().put("/login")
     assert {"GET", "POST", "HEAD", "OPTIONS"} == set(response.headers["Allow"].split(", "))
 
 
-async def test_an_unhandled_error_is_answered_in_words_and_logged(
+async def test_an_unhandled_error_has_a_page_and_is_logged(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     @app.get("/fault")
@@ -90,7 +90,7 @@ async def test_a_body_that_is_not_utf8_gets_400(app: Quart) -> None:
     assert response.status_code == 400
 
 
-async def test_on_tables_of_an_older_version_pages_are_unavailable_and_the_log_says_why(
+async def test_with_an_outdated_schema_pages_are_unavailable_and_the_reason_is_logged(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     susan, _ = await logged_in(app, "susan")

@@ -65,7 +65,7 @@ async def seen(app: Quart, claims: list[tuple[bytes, bytes]]) -> str:
     return answer.body.decode() if answer.status == 200 else str(answer.status)
 
 
-async def test_without_proxies_nobody_is_believed(app: Quart) -> None:
+async def test_without_proxies_forwarded_headers_are_ignored(app: Quart) -> None:
     assert await seen(app, CLAIMS) == "127.0.0.1 http"
 
 
@@ -74,10 +74,10 @@ class TestBehindOne:
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         return config | {"TRUSTED_PROXIES": 1}
 
-    async def test_what_the_proxy_added_counts(self, app: Quart) -> None:
+    async def test_the_value_that_the_proxy_added_is_used(self, app: Quart) -> None:
         assert await seen(app, CLAIMS[:2]) == "198.51.100.2 https"
 
-    async def test_a_host_that_is_not_ours_is_refused_from_a_proxy_too(self, app: Quart) -> None:
+    async def test_a_proxy_cannot_forward_another_host(self, app: Quart) -> None:
         assert await seen(app, CLAIMS) == "400"
 
     @pytest.mark.parametrize(
@@ -85,7 +85,9 @@ class TestBehindOne:
         [(b"x-forwarded-host", b"\xff\r"), (b"x-forwarded-proto", b"\xff"), (b"x-forwarded-for", b"\xff\0"),
          (b"x-forwarded-host", b"9" * 400), (b"x-forwarded-host", b"")],
     )  # fmt: skip
-    async def test_nonsense_makes_no_error(self, app: Quart, claim: tuple[bytes, bytes]) -> None:
+    async def test_malformed_headers_cause_no_server_error(
+        self, app: Quart, claim: tuple[bytes, bytes]
+    ) -> None:
         answer = await ask(app, "GET", "/login", headers=[claim])
         assert answer.status < 500
 
@@ -95,10 +97,10 @@ class TestBehindTwo:
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         return config | {"TRUSTED_PROXIES": 2}
 
-    async def test_the_address_before_the_outer_proxy_counts(self, app: Quart) -> None:
+    async def test_the_address_before_the_outer_proxy_is_used(self, app: Quart) -> None:
         assert await seen(app, CLAIMS[:1]) == "192.0.2.1 http"
 
-    async def test_fewer_than_two_are_not_believed(self, app: Quart) -> None:
+    async def test_fewer_than_two_values_are_ignored(self, app: Quart) -> None:
         assert await seen(app, [(b"x-forwarded-for", b"10.9.8.7")]) == "127.0.0.1 http"
 
 
@@ -120,7 +122,7 @@ class TestHttps:
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         return config | {"BASE_URL": "https://example.com"}
 
-    async def test_every_cookie_is_for_this_host_over_https_only(self, app: Quart) -> None:
+    async def test_every_cookie_is_host_only_and_secure(self, app: Quart) -> None:
         await make_user("susan")
         visitor = Secure(app)
         first = await visitor.get("/login")
@@ -141,7 +143,7 @@ class TestHttps:
             assert "Domain=" not in cookie
 
     @pytest.mark.parametrize("path", ["/login", "/nothing", "/static/none", "/healthz"])
-    async def test_browsers_are_told_to_stay_with_https(self, app: Quart, path: str) -> None:
+    async def test_every_answer_has_hsts(self, app: Quart, path: str) -> None:
         page = await Secure(app).get(path)
         assert page.response.headers["Strict-Transport-Security"].startswith("max-age=31536000")
 
@@ -149,7 +151,7 @@ class TestHttps:
         "target",
         ["/index?q=ünïcode", "/index?q=\u202eevil", "/user/сусан", "/index#frag\ufeff", "/index?a=b&c=%E2%98%83"],
     )  # fmt: skip
-    async def test_where_a_login_leads_is_written_in_ascii(self, app: Quart, target: str) -> None:
+    async def test_redirects_after_login_are_ascii(self, app: Quart, target: str) -> None:
         await make_user("susan")
         visitor = Secure(app)
         token = (await visitor.get("/login", query_string={"next": target})).token
@@ -187,7 +189,7 @@ def moved(visitor: Visitor, app: Quart) -> Visitor:
     return other
 
 
-async def test_logins_and_open_forms_outlive_a_rotation_and_end_with_the_old_key(
+async def test_logins_and_open_forms_survive_a_key_rotation_until_the_old_key_is_removed(
     config: dict[str, Any],
 ) -> None:
     async with site(config, OLD, OLDEST) as app:

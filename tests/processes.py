@@ -27,7 +27,7 @@ from app.cli.main import main
 MICROBLOG = str(Path(sys.executable).with_name("microblog"))
 HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
 TOML = Path(app.__file__).parents[2] / "hypercorn.toml"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 KEEP_ALIVE_SECONDS = 2
 PRODUCTION = {
     "SECRET_KEY": "kQ2v9mXr7TgYpL4wZ8sBnD1fHcJ6uEaR",

@@ -153,9 +153,11 @@ class SmtpServer:
         """The number of connections waiting for a reply that hangs."""
         return len(self._hanging)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds; it is checked at every step of every connection."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def until(
+        self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Wait up to `seconds` until `condition` holds; it is checked at every step of every connection."""
+        async with asyncio.timeout(seconds):
             while not condition():
                 if self._changed is None:
                     self._changed = asyncio.get_running_loop().create_future()

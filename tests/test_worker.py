@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
 WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
 BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
-WELL_SECONDS = 40
+WELL_SECONDS = 60
 GRACE_SECONDS = 1.0
 ON_BOTH = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
 
@@ -144,7 +144,7 @@ async def test_a_worker_killed_in_mid_task_loses_no_mail(
     await send(4)
     async with celery(environment, *BEAT):
         async with celery(environment, *WORKER) as doomed:
-            await server.until(lambda: server.hung == 1)
+            await server.until(lambda: server.hung == 1, seconds=WELL_SECONDS)
             os.killpg(doomed.pid, signal.SIGKILL)
             assert await doomed.end() == -signal.SIGKILL
         async with celery(environment, *WORKER):
@@ -279,7 +279,7 @@ async def test_a_worker_ends_in_time_and_releases_its_mails(
     await send(6)
     environment["OUTBOX_GRACE"] = str(GRACE_SECONDS)
     async with celery(environment, *BEAT), celery(environment, *WORKER) as worker:
-        await server.until(lambda: server.hung > 0)
+        await server.until(lambda: server.hung > 0, seconds=WELL_SECONDS)
         children = worker.children()
         async with asyncio.timeout(GRACE_SECONDS + 5):
             end(worker.pid, signal.SIGTERM)

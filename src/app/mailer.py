@@ -39,13 +39,15 @@ class Email:
     """A kind of mail; the fields of a subclass are its parameters, which must be JSON values.
 
     `kind` names it in the outbox and must not change. A field added later needs a default, because rows of
-    older versions may still be waiting. `secret`: the parameters are not shown to operators. `is_digest`: a
-    waiting mail with the same unique key becomes one that says both (`merge`).
+    older versions may still be waiting. `secret`: the parameters are not shown to operators. `transient`:
+    they are erased when the mail is done, even if it failed. `is_digest`: a waiting mail with the same unique
+    key becomes one that says both (`merge`).
     """
 
     kind: ClassVar[str]
     priority: ClassVar[Priority] = Priority.NORMAL
     secret: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
     is_digest: ClassVar[bool] = False
 
     @classmethod
@@ -96,6 +98,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
             priority=email.priority,
             expiry=email.expiry(app.config),
             secret=email.secret,
+            transient=email.transient,
             merge=email.merge_stored if email.is_digest else None,
         )
 

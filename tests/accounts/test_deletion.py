@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from quart import Quart
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from app import outbox
+from app.accounts import emails, service
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.accounts.service import account_references
 from app.database import reading, writing
@@ -17,8 +20,9 @@ from app.email import send_email
 from app.outbox.models import Content, Delivery, State
 from app.posts.models import Post
 from tests.clients import Page, Visitor
+from tests.database_servers import find_postgres
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
-from tests.inspection import sent_by
+from tests.inspection import database_of, sent_by
 
 
 async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:
@@ -177,3 +181,63 @@ async def test_who_comes_back_gets_no_more_reset_mails_than_one_account(app: Qua
     await make_user("susan")
     await Visitor(app).submit("/reset_password_request", email="SUSAN@example.com")
     assert await sent_by(app) == []
+
+
+async def everything_stored(app: Quart, database_url: str) -> bytes:
+    """Return the bytes of an SQLite file and its log, with free pages, or a dump of PostgreSQL."""
+    database = database_of(app)
+    if database.is_sqlite:
+        path = Path(database.url.database or "")
+        return b"".join(part.read_bytes() for part in path.parent.glob(f"{path.name}*"))
+    binaries = find_postgres()
+    assert binaries is not None
+    dump = await asyncio.create_subprocess_exec(
+        binaries / "pg_dump", database_url.replace("+asyncpg", ""), stdout=asyncio.subprocess.PIPE
+    )
+    return (await dump.communicate())[0]
+
+
+async def test_no_trace_of_who_left_is_stored(app: Quart, database_url: str) -> None:
+    """Mails in every state, addressed in any case, a refused farewell and a registration: nothing stays."""
+    app.config["FLASKY_ADMIN"] = "not an address"
+    visitor, user_id = await logged_in(app, "zaphod", email="zaphod-é@heart.example")
+    other = await make_user("trillian")
+    await make_post(user_id, "zaphod was here")
+    await make_follow(other, user_id)
+    variants = ("zaphod-é@heart.example", "ZAPHOD-É@Heart.Example", "Zaphod-É@HEART.example")
+    states = [*State] * 2
+    for number, state in enumerate(states):
+        address = variants[number % 3]
+        async with writing() as session:
+            posted = await emails.ResetPassword(address).post(session)
+            values = {"state": state, "unique_key": None, "last_text": f"550 <{address}>"}
+            if state.is_done:
+                values |= {"due_at": None}
+            mails = [
+                posted.ids[0],
+                (await emails.EmailChanged(user_id, address).post(session)).ids[0],
+            ]
+            mails += [(await emails.NewUser("zaphod").post(session)).ids[0]]
+            mails += (await send_email("Hello", None, [address], "Dear zaphod", None)).ids
+            await session.execute(update(Delivery).where(Delivery.id.in_(mails)).values(values))
+    await service.request_registration(
+        username="zaphod2", email="ZAPHOD-É@heart.example", password="violet anchor"
+    )
+    stored = await everything_stored(app, database_url)
+    assert b"zaphod" in stored
+    await leave(visitor)
+    async with writing() as session:
+        late = {"expires_at": datetime.now(UTC) - timedelta(seconds=1)}
+        await session.execute(update(Delivery).where(Delivery.due_at.is_not(None)).values(late))
+    await outbox.drain()
+    await database_of(app).truncate_log()
+    stored = (await everything_stored(app, database_url)).lower()
+    assert b"trillian" in stored
+    assert b"zaphod" not in stored
+    assert b"heart.example" not in stored
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_sqlite_overwrites_what_is_deleted(app: Quart) -> None:
+    async with writing() as session:
+        assert (await session.execute(text("PRAGMA secure_delete"))).scalar() == 1

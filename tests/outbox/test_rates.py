@@ -11,6 +11,7 @@ from quart import Quart
 from app import outbox
 from app.database import writing
 from app.dev.mail_parser import parse_mail
+from app.outbox import maintenance
 from app.outbox.state import Outbox
 from app.quart_mail import Message
 from tests.outbox.site import make_site, rows
@@ -187,3 +188,16 @@ async def test_posts_at_once_make_one_waiting_mail(app: Quart) -> None:
     await asyncio.gather(*(asyncio.create_task(post_names(name)) for name in names))
     [params] = await rows("params")
     assert sorted(params["names"]) == names
+
+
+async def test_of_a_transient_mail_nothing_is_kept_when_it_is_refused(
+    app: Quart, box: Outbox, server: SmtpServer
+) -> None:
+    outbox.register(app, "farewell", digest, transient=True)
+    server.fail("rcpt", "550 <zaphod@example.com>: unknown")
+    async with writing() as session:
+        handle = await outbox.post(session, "farewell", names=["zaphod"])
+    await outbox.drain()
+    assert await handle == "failed"
+    assert "zaphod" not in repr(await rows())
+    assert not await maintenance.retry(box, handle.ids[0])

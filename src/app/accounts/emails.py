@@ -318,10 +318,11 @@ class EmailChanged(Email):
 
 @dataclass(frozen=True, slots=True)
 class AccountDeleted(Email):
-    """The last mail to `address`, whose account was deleted."""
+    """The last mail to `address`, whose account was deleted. Nothing of it is kept, even if it fails."""
 
     kind = "account_deleted"
     priority = Priority.ACCOUNT
+    transient = True
     username: str
     address: str
 

@@ -19,7 +19,7 @@ from app import outbox
 from app.accounts import emails, passwords, queries, sessions, tokens
 from app.accounts.models import Registration, User
 from app.accounts.names import canonical
-from app.database import Base, writing
+from app.database import Base, truncate_log, writing
 
 LINK_OUTDATED = "the token was used, or the account has changed"
 REGISTRATION_OVER = "the registration was confirmed, or has expired"
@@ -350,12 +350,27 @@ async def delete_account(user_id: int, *, current: str) -> None:
             raise WrongPassword("the account was changed at the same time")
         for column in account_references():
             await session.execute(delete(column.table).where(column == user_id))
-        addresses = {account.email, account.email_canonical or account.email}
-        await outbox.withdraw(session, user_id=user_id, addresses=addresses)
+        folded = canonical(account.email)
+        await _delete_registrations(session, folded)
+        await outbox.withdraw(
+            session,
+            user_id=user_id,
+            username=account.username,
+            address=folded,
+            is_same_address=lambda address: canonical(address) == folded,
+        )
         await session.execute(delete(User).where(User.id == user_id))
         await release_username(session, account.username_canonical)
         await release_email(session, account.email_canonical)
         await emails.AccountDeleted(account.username, account.email).post(session)
+    await truncate_log()
+
+
+async def _delete_registrations(session: AsyncSession, email: str) -> None:
+    """Delete the registrations that wait for the canonical address `email` to be confirmed."""
+    rows = await session.execute(select(Registration.id, Registration.email))
+    ids = [row.id for row in rows if canonical(row.email) == email]
+    await session.execute(delete(Registration).where(Registration.id.in_(ids)))
 
 
 def account_references() -> list[Column[int]]:

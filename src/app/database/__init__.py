@@ -50,6 +50,7 @@ __all__ = [
     "is_storable",
     "reading",
     "shielded",
+    "truncate_log",
     "writing",
 ]
 
@@ -77,6 +78,11 @@ def reading() -> AbstractAsyncContextManager[AsyncConnection]:
 def writing() -> AbstractAsyncContextManager[AsyncSession]:
     """Open a session in a transaction (see `Database.writing`)."""
     return _database().writing()
+
+
+async def truncate_log() -> None:
+    """Empty SQLite's write-ahead log (see `Database.truncate_log`)."""
+    await _database().truncate_log()
 
 
 async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -139,6 +139,17 @@ class Database:
         always finishes what it has begun.
         """
         return not self.is_sqlite and has_request_context()
+
+    async def truncate_log(self) -> None:
+        """Empty SQLite's write-ahead log, which holds earlier versions of pages, unless it is in use.
+
+        Deleted rows are overwritten in the file (PRAGMA secure_delete), but not in the log.
+        """
+        if not self.is_sqlite:
+            return
+        with suppress(DatabaseUnavailable):
+            async with self.reading() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def dispose(self) -> None:
         """Close every connection."""

@@ -113,6 +113,7 @@ def _set_up(connection: Any, wait: float) -> None:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "secure_delete = ON",  # overwrite what is deleted; not every build does by default
             f"busy_timeout = {int(wait * 1000)}",
         ):
             # When two connections switch to WAL at once, SQLite does not wait, whatever its busy_timeout.

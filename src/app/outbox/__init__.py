@@ -89,14 +89,16 @@ def register(
     priority: Priority = Priority.NORMAL,
     expiry: float | None = None,
     secret: bool = False,
+    transient: bool = False,
     merge: Merge | None = None,
 ) -> None:
     """Register the renderer of a kind of mail, its priority, and after how many seconds it expires.
 
-    The renderer runs in the app's context, once per attempt. `secret`: never show the parameters. `merge`:
-    how a waiting mail and a newer one with its unique key become one (see `post`).
+    The renderer runs in the app's context, once per attempt. `secret`: never show the parameters.
+    `transient`: erase them when the mail is done, even if it failed. `merge`: how a waiting mail and a newer
+    one with its unique key become one (see `post`).
     """
-    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, merge)
+    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, transient, merge)
 
 
 async def drain() -> None:

@@ -57,6 +57,8 @@ class Claim:
     about: str | None = None
     is_replaceable: bool = True
     """A newer mail with the same unique key says all that this one says."""
+    is_transient: bool = False
+    """The parameters are erased when the row is done."""
     is_probe: bool = False
     is_sending: bool = False
     """The row is in `sending`."""

@@ -180,7 +180,7 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
     if claim.params is None:
         return None  # its recipient has deleted the account meanwhile (see `transitions.withdraw`)
     request = MailRequest(claim.id, claim.kind, claim.params, claim.created_at, claim.message_id)
-    claim.is_replaceable = kind.merge is None
+    claim.is_replaceable, claim.is_transient = kind.merge is None, kind.transient
     async with asyncio.timeout(outbox.deadline):
         rendered = await kind.renderer(request)
     if isinstance(rendered, Postponed):

@@ -71,7 +71,10 @@ class Maintenance:
         """Move mails past their expiry to `expired`."""
         async with self._outbox.database.writing() as session:
             connection = await session.connection()
-            expired = await transitions.expire(connection, now=self._outbox.clock())
+            transient = [kind.name for kind in self._outbox.kinds.values() if kind.transient]
+            expired = await transitions.expire(
+                connection, now=self._outbox.clock(), transient=transient
+            )
         if expired:
             _log.warning("%d mails expired: %s", len(expired), expired)
             self._outbox.notify_done(expired)
@@ -82,6 +85,7 @@ class Maintenance:
             return False
         if await purge_some(self._outbox) == PURGED_AT_ONCE:
             return True
+        await self._outbox.database.truncate_log()
         self._purge_at = time.monotonic() + PURGE_SECONDS
         return False
 
@@ -114,16 +118,21 @@ class Maintenance:
 async def retry(outbox: Outbox, id_: int) -> bool:
     """Queue a failed or expired delivery again, with its Message-ID; return False if it is neither.
 
+    A mail of a transient kind, or of somebody who has left, has no content any longer: False, too.
+
     A kind with its own expiry keeps it, counted from the request, because its link would be dead anyway: then
     False means that it is too late. Raises NoSuchMail.
     """
     now = outbox.clock()
     async with outbox.database.writing() as session:
-        columns = select(table.c.kind, table.c.created_at, table.c.state)
+        is_erased = and_(table.c.params.is_(None), table.c.content_id.is_(None))
+        columns = select(
+            table.c.kind, table.c.created_at, table.c.state, is_erased.label("is_erased")
+        )
         row = (await session.execute(columns.where(table.c.id == id_))).first()
         if row is None:
             raise NoSuchMail(f"There is no mail {id_}.")
-        if row.state not in RETRYABLE:
+        if row.state not in RETRYABLE or row.is_erased:
             return False
         expires_at = _new_expiry(outbox, row.kind, row.created_at, now)
         if expires_at <= now:

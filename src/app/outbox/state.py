@@ -67,7 +67,8 @@ Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 class Kind:
     """A registered kind of mail. `expiry`: seconds from the request, None for OUTBOX_EXPIRY.
 
-    `secret`: operators must not see its parameters. `merge`: see `outbox.post`.
+    `secret`: operators must not see its parameters. `transient`: they are erased when the mail is done, even
+    if it failed, so that it cannot be retried. `merge`: see `outbox.post`.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Kind:
     priority: Priority = Priority.NORMAL
     expiry: float | None = None
     secret: bool = False
+    transient: bool = False
     merge: Merge | None = None
 
 

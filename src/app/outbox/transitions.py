@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -49,7 +51,7 @@ COPIED_COLUMNS = (
     "created_at",
     "expires_at",
 )
-BEGUN = (State.SENDING.value, State.SENT.value)
+NOT_ASCII = r"[^\x01-\x7f]"
 
 _now = bindparam("now_", type_=UtcDateTime())
 
@@ -81,6 +83,7 @@ KEY_OWNERS = select(table.c.unique_key, table.c.id).where(
 DELETE_CONTENTS = delete(contents).where(
     contents.c.id.in_(bindparam("ids", expanding=True)), ~NEEDED
 )
+_IS_TRANSIENT = table.c.kind.in_(bindparam("transient", expanding=True))
 _EXPIRED_ROWS = (
     select(table.c.id)
     .where(
@@ -102,7 +105,10 @@ EXPIRE = (
         claim_id=None,
         unique_key=None,
         done_at=_now,
-        last_text=case((table.c.last_text.is_(None), EXPIRED), else_=table.c.last_text),
+        params=case((_IS_TRANSIENT, None), else_=table.c.params),
+        last_text=case(
+            (or_(table.c.last_text.is_(None), _IS_TRANSIENT), EXPIRED), else_=table.c.last_text
+        ),
     )
     .returning(table.c.id)
 )
@@ -195,8 +201,10 @@ def _values_of(
         values |= {"expires_at": None, "unique_key": None}
     elif key is not None:
         values["unique_key"] = key
-    if settlement.state in (State.SENT, State.SKIPPED):
+    if settlement.state in (State.SENT, State.SKIPPED) or (is_done and claim.is_transient):
         values |= {"params": None, "content_id": None}
+    if is_done and claim.is_transient:
+        values["last_text"] = None  # servers quote the address that they refuse
     if settlement.state is not State.SENT and not settlement.in_doubt:
         values["handed_at"] = None  # the server did not accept it
     return values
@@ -242,43 +250,85 @@ def _wants_key(claim: Claim, settlement: Settlement) -> bool:
     return waits and claim.is_sending and claim.unique_key is not None
 
 
-async def expire(connection: AsyncConnection, *, now: datetime) -> list[int]:
-    """Move rows past their `expires_at` that no one owns to `expired`; return their ids."""
-    return list((await connection.execute(EXPIRE, {"now_": now})).scalars())
+async def expire(
+    connection: AsyncConnection, *, now: datetime, transient: Collection[str] = ()
+) -> list[int]:
+    """Move rows past their `expires_at` that no one owns to `expired`; return their ids.
+
+    `transient`: the kinds whose parameters are erased.
+    """
+    values = {"now_": now, "transient": list(transient)}
+    return list((await connection.execute(EXPIRE, values)).scalars())
 
 
-async def withdraw(session: AsyncSession, *, user_id: int, addresses: Collection[str]) -> None:
-    """Skip waiting mail with the parameter `user_id` or for one of `addresses`, and erase its recipient.
+async def withdraw(
+    session: AsyncSession,
+    *,
+    user_id: int,
+    username: str,
+    address: str,
+    is_same_address: Callable[[str], bool],
+) -> None:
+    """Erase everything that identifies a person from the mails to or about them; do not send what waits.
 
-    Joins the transaction of `session`. A courier that has claimed such a row loses it. Mail being sent is
-    sent but not retried, and sent ready-made mails lose their recipient. `about` stays (`user:7` or a
-    digest): without it, someone who deletes and recreates accounts could exceed the rate limits.
+    Joins the transaction of `session`. These are the mails with the parameter `user_id` or `username`, and
+    those to `address`, in any case, or to one with other characters than ASCII for which `is_same_address` is
+    true. A courier that has claimed such a row loses it. Mail that is being sent may still arrive
+    (`in_doubt`), but is not retried. `about` stays, by which mails to an address are counted.
     """
     outbox = outbox_of()
-    # Servers quote the address that they refuse, so `last_text` identifies the recipient too.
-    erased: dict[str, None] = dict.fromkeys(("recipient", "last_text"))
-    unclaimed = dict.fromkeys(
-        ("params", "content_id", "unique_key", "claim_id", "due_at", "expires_at")
-    )
+    others = [id_ for id_, other in await _other_addresses(session) if is_same_address(other)]
     theirs = or_(
+        table.c.id.in_(others),
+        func.lower(table.c.recipient) == address.lower(),
+        _has_param("address", address),
         _has_param("user_id", user_id),
-        *(_has_param("address", address) for address in addresses),
-        table.c.recipient.in_(addresses),
+        _has_param("username", username),
     )
+    # Servers quote the address that they refuse, so `last_text` identifies the recipient too.
+    erased = dict.fromkeys(
+        (
+            "recipient",
+            "last_text",
+            "params",
+            "content_id",
+            "unique_key",
+            "claim_id",
+            "due_at",
+            "expires_at",
+        )
+    )
+    now = bindparam("now_", outbox.clock(), UtcDateTime())
     ids = await session.scalars(
         update(table)
-        .where(theirs, table.c.state.not_in(BEGUN))
-        .values(state=State.SKIPPED.value, done_at=outbox.clock(), **erased, **unclaimed)
+        .where(theirs)
+        .values(
+            state=case((table.c.state == State.SENT, State.SENT.value), else_=State.SKIPPED.value),
+            in_doubt=or_(table.c.in_doubt, table.c.state == State.SENDING),
+            done_at=func.coalesce(table.c.done_at, now),
+            **erased,
+        )
         .returning(table.c.id)
     )
     outbox.notify_done(ids)
-    # Last, so that it includes rows whose delivery has begun meanwhile.
-    await session.execute(
-        update(table)
-        .where(table.c.recipient.in_(addresses), table.c.state.in_(BEGUN))
-        .values(erased | {"params": None})
-    )
     await session.execute(delete(contents).where(~NEEDED))
+
+
+async def _other_addresses(session: AsyncSession) -> list[tuple[int, str]]:
+    """Return the ids of rows and their addresses with other characters than ASCII.
+
+    Which of these differ only by case, SQLite's lower() cannot tell.
+    """
+    text = cast(table.c.params, Text)
+    is_escaped = and_(text.contains('"address": '), text.contains("\\u", autoescape=True))
+    statement = select(table.c.id, table.c.recipient, text).where(
+        or_(table.c.recipient.regexp_match(NOT_ASCII), is_escaped)
+    )
+    found = []
+    for id_, recipient, params in await session.execute(statement):
+        with suppress(ValueError, TypeError, KeyError):
+            found.append((id_, recipient or str(json.loads(params)["address"])))
+    return found
 
 
 def _has_param(name: str, value: str | int) -> ColumnElement[bool]:

@@ -84,7 +84,7 @@ async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(
     await page.get_by_role("button", name="Submit").click()
     last = page.get_by_text("no 20")
     await expect(last).to_be_hidden()
-    summary = page.get_by_text("Show more")
+    summary = page.locator("summary", has_text="Show more")
     await summary.focus()
     await page.keyboard.press("Enter")
     await expect(last).to_be_visible()

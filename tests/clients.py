@@ -1,7 +1,7 @@
 """Clients of the site, from a browser down to bytes.
 
 `Visitor` uses Quart's test client and reads pages; `Browser` does the same over HTTP with a running site;
-`talk` sends raw bytes to a port; `ask` calls the application by ASGI, beyond what clients and servers let pass.
+`talk` sends raw bytes to a port; `ask` calls the application over ASGI, for requests that clients and servers would not send or accept.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Visitor:
 
 
 class Browser:
-    """A client of a running site that keeps cookies and sends forms, by the standard library."""
+    """A client of a running site that keeps cookies and submits forms, on the standard library."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -24,7 +24,7 @@ CHEAP_HASH = "pbkdf2:sha256:1"
 
 
 class SharedTemplates(BytecodeCache):
-    """Compiles templates once in a test process, for all its sites."""
+    """Compile each template once per test process."""
 
     def __init__(self) -> None:
         self.compiled: dict[str, bytes] = {}
@@ -42,7 +42,7 @@ _COMPILED = SharedTemplates()
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run each test in an empty directory, without the settings of the machine."""
+    """Run each test in an empty directory, without the machine's settings."""
     monkeypatch.chdir(tmp_path)
     for setting in settings.SETTINGS:
         for key in (setting.key, *setting.aliases):

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis server for tests, each in a temporary directory and reached by a socket file."""
+"""A PostgreSQL and a Redis server for tests, each in a temporary directory, listening on a socket file."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class PostgresServer:
 
 
 class RedisServer:
-    """`async with RedisServer() as server` runs one; `start` and `stop` may be called in between."""
+    """A Redis server for an `async with` block, in which `start` and `stop` may be called."""
 
     def __init__(self) -> None:
         self.binary = shutil.which("redis-server")

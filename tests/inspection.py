@@ -1,4 +1,4 @@
-"""Look into a site: its parts, the statements it runs, and the mails it sends."""
+"""Inspect a site: its parts, the statements it runs, and the mails it sends."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def recorded() -> Iterator[list[str]]:
 
 
 async def statements_of(visitor: Visitor, path: str) -> tuple[Page, list[str]]:
-    """Return the page at `path` and the statements it needed, except those that begin or end transactions."""
+    """Return the page at `path` and the statements it ran, except those that begin or end transactions."""
     with recorded() as seen:
         page = await visitor.get(path)
     return page, [sql for sql in seen if not sql.upper().startswith(SILENT)]

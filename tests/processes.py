@@ -1,4 +1,4 @@
-"""Start processes: the `microblog` command, a site in development, a site as operators run it, any program.
+"""Start processes: the `microblog` command, a development site, a production site, or any program.
 
 All but `microblog()`, which stays in this process, and `run()` end with their block; what they print is in
 `lines`, and each leads a process group of its own, for `os.killpg`.
@@ -103,7 +103,7 @@ class Process:
         self.status = await end
 
     async def line(self, pattern: str) -> re.Match[str]:
-        """Wait for a line that contains `pattern`; fail when the output ends without one."""
+        """Wait for a line that matches `pattern`; fail if the output ends without one."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 self._changed.clear()
@@ -166,7 +166,7 @@ class Site(Process):
 
     @property
     def greeting(self) -> str:
-        """What `microblog dev` prints until it serves."""
+        """What `microblog dev` prints before it serves."""
         return "".join(self.lines)
 
 

@@ -1,4 +1,4 @@
-"""Mail servers for tests and benchmarks: one that can fail in every way at every stage, and a real one.
+"""Mail servers for tests and benchmarks: a scripted one that can fail at every stage, and a real one.
 
     async with SmtpServer() as server:
         server.fail("rcpt", "451 later", times=1)
@@ -11,8 +11,8 @@ rset, noop, quit, and any other line in lower case. Instead of the good reply, a
     "451 later"   this text, which may have several lines; after a 421 the connection is closed
     "drop"        close the connection; at dot, after keeping the message
     "lost"        close the connection; at dot, without keeping the message
-    "hang"        nothing, until `release()` or the client leaves
-    "drip"        a byte now and then, never a whole line
+    "hang"        nothing, until `release()`, or until the client disconnects
+    "drip"        a byte from time to time, never a whole line
     "garbage"     bytes that are not SMTP
 
 At connect, any answer closes the connection at once. A message has arrived unless dot refuses or loses it.
@@ -133,7 +133,7 @@ class SmtpServer:
         self._faults[stage].append(fault)
 
     def heal(self) -> None:
-        """Answer well from now on; connections that hang keep hanging."""
+        """Stop failing; connections that hang keep hanging."""
         self._faults.clear()
         self.script.clear()
 
@@ -171,7 +171,7 @@ class SmtpServer:
             self._changed = None
 
     def reply(self, stage: str, connection: _Connection) -> str:
-        """Return what to answer at `stage`."""
+        """Return the reply to send at `stage`."""
         if stage in self._faults:
             for fault in self._faults[stage]:
                 if (reply := fault(connection)) is not None:
@@ -184,7 +184,7 @@ class SmtpServer:
         return scripted.pop(0) if len(scripted) > 1 else scripted[0]
 
     def good_reply(self, stage: str, connection: _Connection) -> str:
-        """Return what a server answers at `stage` when all is well."""
+        """Return the reply of a working server at `stage`."""
         if stage == "ehlo":
             offers = ["250-test", "250-SIZE 1000000"]
             if self.tls is not None and not connection.is_secure:
@@ -208,7 +208,7 @@ class SmtpServer:
         self.note("closed")
 
     def hang(self, connection: _Connection, stage: str) -> None:
-        """Remember whom `release` has to answer."""
+        """Register a connection that `release` will answer."""
         self._hanging[connection] = stage
         self.note("hang")
 
@@ -266,7 +266,7 @@ class _Connection(asyncio.Protocol):
         self._read()
 
     def _read(self, searched: int = 0) -> None:
-        """Answer every whole line or message; the end of none is in the first `searched` bytes."""
+        """Answer every complete line or message; the first `searched` bytes contain no end of one."""
         while not self._is_waiting:
             end = END_OF_MESSAGE if self._in_message else b"\n"
             place = self._buffer.find(end, max(searched - len(end), 0))
@@ -319,7 +319,7 @@ class _Connection(asyncio.Protocol):
             self._follow(stage, reply)
 
     def _follow(self, stage: str, reply: str) -> None:
-        """Do what `reply` to `stage` promises."""
+        """Act on the `reply` that was sent at `stage`."""
         if reply.startswith("421") or stage == "quit":
             self._is_waiting = True
             self.transport.close()
@@ -358,7 +358,7 @@ def _path(argument: str) -> str:
 
 
 class AiosmtpdServer:
-    """aiosmtpd on this event loop, which checks what a real server checks; it keeps what arrives.
+    """aiosmtpd on this event loop, which checks commands as a real server does, and keeps the mails it receives.
 
     `tls`: for STARTTLS, or from the first byte if `implicit`. `auth`: the password is "right".
     Other arguments are aiosmtpd's.

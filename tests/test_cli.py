@@ -1,4 +1,4 @@
-"""The `microblog` command: what operators and newcomers type, and the sentences they get."""
+"""The `microblog` command: its subcommands, output and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails are rendered from their stored parameters, also those that another version stored."""
+"""Mails are rendered from their stored parameters, including those stored by another version."""
 
 from __future__ import annotations
 

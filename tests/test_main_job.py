@@ -1,4 +1,4 @@
-"""The main job through outages: the page answers at once, and the mail arrives when it can."""
+"""The main job during outages: pages answer at once, and the mail is delivered later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings: where they come from, and the one line for a wrong one."""
+"""The settings: their sources, and the one-line error for an invalid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM to a real server: it ends in time, whatever clients and mail servers do, and mail is let go."""
+"""SIGTERM to a real server: it ends in time, whatever clients and mail servers do, and releases its mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house keeps its shape: arrows point one way, everything is async, every room is typed."""
+"""The structure of the code: imports point one way, everything is async, everything is typed."""
 
 from __future__ import annotations
 

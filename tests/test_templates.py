@@ -1,4 +1,4 @@
-"""The templates keep to the strict policy: nothing inline, every form says where it goes."""
+"""The templates comply with the Content-Security-Policy: nothing inline, every form has an action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site starts no thread: on PostgreSQL, where the driver has none, the process stays at one."""
+"""The site starts no threads: on PostgreSQL, whose driver needs none, the process has only one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing the password and the address, and what ends the links for it."""
+"""Changing the password and the address, and what invalidates the links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and addresses of old databases that differ only by case stay those of their people."""
+"""Names and addresses in old databases that differ only by case keep working."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logins, failures and resets are in the log, with who and from where, and nothing that was typed."""
+"""Logins, failures and resets are logged with the account and the client, without user input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that end soon when nobody uses them stay while somebody does."""
+"""Sessions end when they are idle, and stay while they are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text is folded only when it is short: CPython's time for it grows with the square of its length."""
+"""Only short text is normalized, because CPython takes quadratic time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FLASKY_ADMIN is told of new users: the first at once, the others together, at most every 10 minutes."""
+"""Notices of new users to FLASKY_ADMIN: the first at once, the others together, at most every 10 minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two bodies of each mail about an account say the same."""
+"""The text and the HTML of each mail about an account have the same content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How passwords are hashed: what it costs, and the worker processes that do it."""
+"""Hashing passwords: its cost, and the worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registering: what is accepted, what is said otherwise, and that names are unique at any speed."""
+"""Registering: valid and invalid input, and unique names under concurrent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resetting a password: the mail, how often it is sent, its link, and everything that ends the link."""
+"""Resetting a password: the mail, how often it is sent, its link, and everything that invalidates the link."""
 
 from __future__ import annotations
 

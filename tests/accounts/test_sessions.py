@@ -1,4 +1,4 @@
-"""The page of sessions, and the notice of a login from a browser that the account did not know."""
+"""The sessions page, and the notice of a login from an unknown browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody may try: what counts together, what resets nothing, and who is never locked out."""
+"""Login limits: which attempts count together, what does not reset them, and that owners are not locked out."""
 
 from __future__ import annotations
 

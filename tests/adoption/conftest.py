@@ -1,4 +1,4 @@
-"""An old site that is adopted: a module says where it is by its own `database_url`."""
+"""An adopted old site; modules override `database_url` with its location."""
 
 from __future__ import annotations
 

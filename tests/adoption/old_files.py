@@ -1,4 +1,4 @@
-"""SQLite files as Microblog v0.10 itself leaves them, of its 2018 and its 2024 edition."""
+"""SQLite files as written by the 2018 and 2024 editions of Microblog v0.10."""
 
 from __future__ import annotations
 
@@ -95,6 +95,6 @@ def make_old_file(path: Path, edition: str, *, loose_ends: bool = False) -> Path
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:
-    """Return what `query` finds in the file."""
+    """Return the rows of `query` in the file."""
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""Addresses that an old file holds and today's rules refuse."""
+"""Addresses in old files that today's rules would refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/from-microblog.md: its commands, as they stand there, on a database of the older edition."""
+"""docs/from-microblog.md: its commands, exactly as written, on a database of the 2018 edition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Microblog that keeps its tables in PostgreSQL lives on here as well."""
+"""A Microblog database in PostgreSQL is adopted as well."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    """A page of a fresh Chromium; skips where the machine has none, but not in CI."""
+    """A page in a new Chromium. Without Chromium the test is skipped; in CI it fails."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI"):

@@ -1,4 +1,4 @@
-"""A stranger's HTML mail in a real Chromium: it shows, its link works, and it does nothing else."""
+"""An untrusted HTML mail in a real Chromium: it is displayed, its link works, and nothing else happens."""
 
 from __future__ import annotations
 

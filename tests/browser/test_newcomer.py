@@ -1,4 +1,4 @@
-"""The newcomer's minute in a real Chromium: register, forget, find the mail, get back in."""
+"""A new user in a real Chromium: register, forget the password, find the mail, log in again."""
 
 from __future__ import annotations
 

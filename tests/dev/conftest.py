@@ -1,4 +1,4 @@
-"""A catcher on a free port, and the site that shows what it caught."""
+"""A catcher on a free port, and the site that shows its mails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECIPIENT = "susan@example.com"
 
 @pytest.fixture
 def database_kind() -> str:
-    """The inbox touches no database; one kind is enough."""
+    """The inbox does not use the database, so one kind is enough."""
     return "sqlite"
 
 
@@ -65,12 +65,12 @@ class Post:
 
 @pytest.fixture
 def post(catcher: Catcher) -> Post:
-    """What sends mail to the catcher."""
+    """A function that sends mail to the catcher."""
     return Post(catcher)
 
 
 class Visitor:
-    """Looks at the pages, from this machine unless `peer` says otherwise."""
+    """Requests pages, from this machine unless `peer` is another address."""
 
     def __init__(self, app: Quart) -> None:
         self.client = app.test_client()
@@ -82,7 +82,7 @@ class Visitor:
         return await self.client.get(path, scope_base=scope, headers=named)
 
     async def page(self, path: str) -> str:
-        """Return the text of a page that must be there."""
+        """Return the text of a page that must exist."""
         response = await self.get(path)
         assert response.status_code == 200
         return await response.get_data(as_text=True)
@@ -98,7 +98,7 @@ def visitor(app: Quart, catcher: Catcher) -> Visitor:
 def letter(
     *, subject: str = "A word", text: str | None = "Hello, Susan.\n", html: str | None = None
 ) -> EmailMessage:
-    """A mail as a mail program makes one."""
+    """A mail such as a mail program sends."""
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = f"Microblog <{SENDER}>"

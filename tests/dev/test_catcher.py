@@ -1,4 +1,4 @@
-"""The catcher is a real SMTP server: it takes what it is sent, whole, and goes away cleanly."""
+"""The catcher is a real SMTP server: it keeps mails unchanged and shuts down cleanly."""
 
 from __future__ import annotations
 

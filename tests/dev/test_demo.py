@@ -1,4 +1,4 @@
-"""The demo: a living place, for a newcomer and in a site's own tests."""
+"""The demo data: accounts, posts and follows."""
 
 from __future__ import annotations
 

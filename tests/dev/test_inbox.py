@@ -1,4 +1,4 @@
-"""The inbox shows what was caught, to this machine only, and a stranger's HTML without its teeth."""
+"""The inbox shows caught mails, to this machine only, and makes untrusted HTML harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails are taken apart for people, whatever anybody sent."""
+"""Mails are parsed for display, however malformed."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.web.test_fuzz import watched
 
 @pytest.fixture
 async def susan(app: Quart) -> AsyncIterator[Visitor]:
-    """Susan's browser, logged in; no error goes unhandled until the test is over."""
+    """Susan's browser, logged in; the test fails if an error is unhandled."""
     async with watched(app) as errors:
         yield (await logged_in(app, "susan"))[0]
     assert not errors

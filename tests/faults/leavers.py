@@ -72,7 +72,7 @@ class People:
         return visitor, (await visitor.get("/index")).token, user_id
 
     async def parting(self, rule: str, number: int) -> Parting:
-        """Return leaver `number` of the route `rule`."""
+        """Return client number `number` for the route `rule`."""
         return await PARTINGS[rule](self, number)
 
 

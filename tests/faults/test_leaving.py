@@ -1,6 +1,6 @@
-"""Clients that leave after 0 to 200 ms: all or nothing is done, and nothing is used up by them.
+"""Clients that disconnect after 0 to 200 ms: a request is processed completely or not at all, and leaks nothing.
 
-`LEAVERS=100 pytest tests/faults/test_leaving.py` sends so many of each form away.
+`LEAVERS=100 pytest tests/faults/test_leaving.py` disconnects that many clients per form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PostgreSQL down, restarted or hanging: 503 in time with the site's page, and back by itself."""
+"""PostgreSQL down, restarted or hanging: a 503 page in time, and recovery without a restart."""
 
 from __future__ import annotations
 

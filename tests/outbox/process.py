@@ -1,7 +1,7 @@
 """A process that posts mails and delivers them, and can kill itself at a named point.
 
 Its plan holds the `config` of the site; `post`: the number of mails to post; `kill_at`: a point, and
-`kill_after`: the process kills itself with SIGKILL when it reaches the point for that time. It prints `ready`,
+`kill_after`: the process kills itself with SIGKILL when it reaches the point that many times. It prints `ready`,
 then `posted <id>` after the commit of each mail.
 """
 

@@ -1,4 +1,4 @@
-"""Claims: taken once, lost with their lease, and of no use to who lost them."""
+"""Claims: each row is claimed once, and a lost claim changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The courier: what it delivers, in which order, how often, and what it leaves alone."""
+"""The courier: what it delivers, in which order and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding what is due among very many: by the indexes, and few rows of them."""
+"""Finding due rows among very many uses the indexes and reads few rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that cannot be written for a while delays mail, and neither loses nor doubles it."""
+"""A database that cannot be written temporarily delays mail, but neither loses nor duplicates it."""
 
 from __future__ import annotations
 

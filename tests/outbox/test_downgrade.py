@@ -1,4 +1,4 @@
-"""Going back to a version without an outbox: not while mail waits in it."""
+"""Downgrading below the outbox is refused while mail is waiting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEFORE_THE_OUTBOX = "ae346256b650"
 async def test_waiting_mail_is_not_thrown_away(app: Quart, server: SmtpServer) -> None:
     database = database_of(app)
     await post()
-    with pytest.raises(CommandError, match="1 mails wait in the outbox"):
+    with pytest.raises(CommandError, match="1 mail is waiting in the outbox"):
         await migrations.downgrade(database, BEFORE_THE_OUTBOX)
     await migrations.upgrade(database)
     assert await rows("state") == ["queued"]

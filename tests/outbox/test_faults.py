@@ -1,4 +1,4 @@
-"""The whole matrix: every stage of the dialogue x every fault, and what becomes of the mail.
+"""Every fault at every stage of the SMTP dialogue, and the resulting state of the mail.
 
 Written beside each: the state after the first attempt, the attempts it spent, whether it is in doubt, and how
 often the mail arrived when the server was well again.

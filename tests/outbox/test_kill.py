@@ -1,4 +1,4 @@
-"""kill -9 at every point: nothing that was promised is lost, and only what is in doubt arrives twice."""
+"""kill -9 at every point: no committed mail is lost, and only mails in doubt can arrive twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases: renewed while a delivery goes on, whatever error meets the renewal."""
+"""Leases are renewed during a delivery, whatever error a renewal raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one mail suffers is no other's: bad codes, bad values, and big messages."""
+"""A problem of one mail does not affect others: bad codes, bad values, and big messages."""
 
 from __future__ import annotations
 

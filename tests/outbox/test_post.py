@@ -1,4 +1,4 @@
-"""Posting: what is stored, with what, and when it is not."""
+"""Posting: what is stored, in which transaction, and what is refused."""
 
 from __future__ import annotations
 

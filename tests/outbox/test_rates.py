@@ -1,4 +1,4 @@
-"""How many mails about somebody went out lately, and what a renderer is told of it."""
+"""Rate limits for renderers: how many mails about somebody were sent recently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules, exhaustively: every event x attempts x doubt x priority against the table."""
+"""The delivery policy, exhaustively: every event, attempt, doubt and priority against the table."""
 
 from __future__ import annotations
 

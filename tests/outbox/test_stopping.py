@@ -1,4 +1,4 @@
-"""A courier that stops, or whose drain breaks off, leaves nothing claimed and nothing under way."""
+"""A courier that stops, or whose drain is cancelled, leaves no claims and no deliveries behind."""
 
 from __future__ import annotations
 

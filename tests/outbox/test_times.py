@@ -1,4 +1,4 @@
-"""Time and the outbox: what is late while it stands in line, a clock that is set back, how long mail waits."""
+"""Times in the outbox: expiry while waiting, a clock that is set back, and retry times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking after the outbox: what operators see, try again and purge."""
+"""Managing the outbox: listing, retrying and purging mails."""
 
 from __future__ import annotations
 

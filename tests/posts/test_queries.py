@@ -1,4 +1,4 @@
-"""The timeline's query equals a plain one, and a page view runs few statements."""
+"""The timeline's query returns the same rows as a plain one, and a page view runs few statements."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def expected_ids(reader: int) -> list[int]:
         return list((await connection.execute(statement)).scalars())
 
 
-def cursor(entry: queries.Entry, *, newer: bool = False) -> PageCursor:
+def cursor(entry: queries.PostEntry, *, newer: bool = False) -> PageCursor:
     return PageCursor(entry.stamp, entry.id, newer)
 
 

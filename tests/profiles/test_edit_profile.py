@@ -1,4 +1,4 @@
-"""Editing one's profile."""
+"""Editing a profile."""
 
 from __future__ import annotations
 

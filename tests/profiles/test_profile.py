@@ -1,4 +1,4 @@
-"""A person's page and avatar, for every name that a database may hold."""
+"""Profile pages and avatars, for every name that a database may contain."""
 
 from __future__ import annotations
 

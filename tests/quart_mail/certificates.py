@@ -1,4 +1,4 @@
-"""A test certificate authority, and certificates that are wrong in one way each."""
+"""A test certificate authority, and certificates with one fault each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "localhost"
 
 
 class Authority:
-    """A trustme CA whose certificate lies in a file, and server contexts signed by it."""
+    """A trustme CA with its certificate in a file, and server contexts signed by it."""
 
     def __init__(self, folder: Path) -> None:
         self.ca = trustme.CA()

@@ -25,7 +25,7 @@ def make_app(**config: Any) -> Quart:
 
 @pytest.fixture
 async def make_mail() -> AsyncIterator[MakeMail]:
-    """Return a maker of Mails with an app of their own, closed at the end."""
+    """Return a function that creates a Mail with its own app; all are closed at the end."""
     async with AsyncExitStack() as stack:
 
         def make(port: int = 0, **config: Any) -> Mail:
@@ -38,7 +38,7 @@ async def make_mail() -> AsyncIterator[MakeMail]:
 
 @pytest.fixture
 async def app() -> AsyncIterator[Quart]:
-    """Return an app under test, in its context, as Flask-Mail's own tests have it."""
+    """Return an app under test, in its context, as in Flask-Mail's own tests."""
     app = make_app(TESTING=True)
     async with app.app_context():
         yield app

@@ -1,4 +1,4 @@
-"""benchmarks.mail runs; a test does not judge the speed."""
+"""benchmarks.mail runs; its speed is not tested."""
 
 from __future__ import annotations
 

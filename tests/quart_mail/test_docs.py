@@ -1,4 +1,4 @@
-"""Every snippet of docs/mail.md runs, and the mails it speaks of arrive."""
+"""Every snippet in docs/mail.md runs, and its mails arrive."""
 
 from __future__ import annotations
 

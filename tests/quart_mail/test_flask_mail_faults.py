@@ -1,4 +1,4 @@
-"""Faults of Flask-Mail: that it has them, and that quart_mail does not."""
+"""Bugs that Flask-Mail has and quart_mail does not."""
 
 from __future__ import annotations
 

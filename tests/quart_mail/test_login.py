@@ -1,4 +1,4 @@
-"""Logging in: the mechanisms, the token, and never in clear text to another machine."""
+"""Logging in: mechanisms, tokens, and no clear-text password to another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package imports nothing of the site."""
+"""The package imports nothing from the site."""
 
 from __future__ import annotations
 

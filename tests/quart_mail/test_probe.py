@@ -1,4 +1,4 @@
-"""Trying the settings out: what is told to the operator."""
+"""Testing the settings: the report for the operator."""
 
 from __future__ import annotations
 

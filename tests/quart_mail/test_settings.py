@@ -1,4 +1,4 @@
-"""Every MAIL_* setting: its default, its notations, and what a wrong one says."""
+"""Every MAIL_* setting: its default, accepted values, and the error for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STARTTLS and implicit TLS against a test authority: good passes, the rest says why not."""
+"""STARTTLS and implicit TLS against a test authority: valid certificates pass, others fail with the reason."""
 
 from __future__ import annotations
 

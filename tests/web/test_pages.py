@@ -1,4 +1,4 @@
-"""What holds for every page: its errors, static files and form fields."""
+"""All pages: errors, static files and form fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts, headers, cookies and client addresses: what the site trusts, and what browsers are allowed."""
+"""Hosts, headers, cookies and client addresses."""
 
 from __future__ import annotations
 

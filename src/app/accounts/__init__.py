@@ -25,4 +25,4 @@ def init_app(app: Quart) -> None:
     emails.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(account_routes.blueprint)
-    app.register_error_handler(passwords.Busy, errors.unavailable)
+    app.register_error_handler(passwords.Busy, errors.service_unavailable)

@@ -18,7 +18,7 @@ AppFactory = Callable[[], Quart]
 Command = Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]]
 
 DRIVER_SECONDS = 0.1
-"""How long aiosqlite's thread may take to report its end to the loop after a failed connection."""
+"""How long to wait for aiosqlite's thread to end after a failed connection."""
 
 
 def inside_app(command: Command[P]) -> Callable[P, None]:

@@ -1,4 +1,4 @@
-"""The base of tables, and what their columns hold: times, and text that every database stores."""
+"""The base class of tables, and types and rules for columns: times, and text that every database stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return `value` as naive UTC; a naive value is a ValueError."""
+        """Return `value` as naive UTC; raise ValueError if it is naive already."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a datetime for the database must be aware")
         return value and value.astimezone(UTC).replace(tzinfo=None)
@@ -37,10 +37,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class StoredTime(TypeDecorator[str]):
-    """A timestamp as text, exactly as the database holds it: what a position in a timeline is made of.
+    """A timestamp as text, exactly as stored, for page cursors.
 
-    SQLite compares timestamps as the text that was stored, which rows of other programs write with or
-    without fractions of a second; turned into a datetime and back they would not find themselves.
+    SQLite compares timestamps as text, and other programs store them with or without fractions of a second.
+    A cursor that was converted to a datetime and back might not match its own row.
     """
 
     impl = String
@@ -51,7 +51,7 @@ class StoredTime(TypeDecorator[str]):
         return dialect.type_descriptor(String() if dialect.name == "sqlite" else DateTime())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """Return what the driver takes; ValueError for text that is no ISO 8601 time."""
+        """Return the driver's value; raise ValueError for text that is not an ISO 8601 time."""
         if value is None or dialect.name == "sqlite":
             return value
         return datetime.fromisoformat(value).replace(tzinfo=None)

@@ -21,7 +21,7 @@ from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, tra
 from app.database.reads import Query, RawReadPool
 
 COMMIT_SECONDS = WAIT_SECONDS + 0.5
-"""How long after its beginning a page's transaction may still commit."""
+"""How long after its start a page's transaction may still commit."""
 
 RETRY_SECONDS = WAIT_SECONDS / 4
 """A raw read that fails sooner is retried."""
@@ -41,7 +41,7 @@ class Database:
         options: dict[str, Any] = {
             "pool_timeout": WAIT_SECONDS,
             "pool_size": pool_size,
-            "hide_parameters": True,  # errors are logged; what people typed must not be
+            "hide_parameters": True,  # errors are logged, and must not contain what people typed
             "connect_args": sqlite.CONNECT_ARGS
             if self.is_sqlite
             else postgresql.connect_args(self.url),
@@ -74,11 +74,11 @@ class Database:
                 yield connection
 
     async def fetch(self, query: Query, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of `query`, read on the driver (see `app.database.reads`).
+        """Return the rows of `query`, read by the driver (see `app.database.reads`).
 
         A read that fails at once, as on a connection whose server was restarted, is repeated through
-        SQLAlchemy, which reconnects and knows every driver's errors. Raises TypeError for wrong names of
-        parameters and DatabaseUnavailable when there is no answer in time.
+        SQLAlchemy, which reconnects and knows every driver's errors. Raises TypeError for wrong parameter
+        names and DatabaseUnavailable when there is no answer in time.
         """
         compiled = query.compile(self.reader.dialect)
         arguments = compiled.arguments(parameters)

@@ -23,7 +23,7 @@ UNDEFINED = ("42P01", "42703")
 
 
 class DatabaseUnavailable(Exception):
-    """The database does not answer, or not in time; a later try may succeed."""
+    """The database does not answer in time; a later attempt may succeed."""
 
 
 @contextmanager

@@ -73,7 +73,7 @@ POSTS = (
 
 
 async def fill() -> bool:
-    """Add the sample data unless it is there; return whether it is there now.
+    """Add the sample data unless it exists; return whether it exists now.
 
     Sample accounts that were deleted or renamed since an earlier start are not restored.
     """

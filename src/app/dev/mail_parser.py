@@ -1,4 +1,4 @@
-"""Parse mails for display. Nothing that is sent makes the parser raise.
+"""Parse mails for display. No input makes the parser raise.
 
 It uses the `compat32` policy because the newer one raises on some malformed headers.
 """

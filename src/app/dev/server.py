@@ -67,7 +67,7 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
 
 def _config(given: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
-    """Return the settings that differ from production, unless given. Local avatars need no Internet."""
+    """Return the settings that differ from production, unless given. Local avatars work offline."""
     own = {"DEBUG": True, "IS_DEVELOPMENT_SERVER": True, "AVATARS": "local", "BASE_URL": address}
     if with_demo:  # keep sample accounts apart from a developer's own
         own["DATABASE_URL"] = DEMO_DATABASE

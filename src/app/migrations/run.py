@@ -123,7 +123,7 @@ async def _run(
 
 @contextmanager
 def _explained(database: Database) -> Iterator[None]:
-    """Add to errors which `database` it is, and that nothing was changed."""
+    """Say in errors which `database` it is, and that nothing was changed."""
     try:
         yield
     except (OperationalError, InterfaceError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Claims: taking rows that are due, each by one process for the length of a lease.
+"""Claims: one process takes rows that are due, for the duration of a lease.
 
 A claim is a `claim_id` that is used once, with `due_at` as the end of its lease. Everything written for a
 claim requires that the row is still owned (OWNED_BY_US), so that a process that lost a claim changes nothing.

@@ -40,7 +40,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, value: Numbers) -> Numbers:
-    """Return the number or numbers of mails; one that no database could hold is like an unknown one."""
+    """Return the number or numbers of mails; one too large for the database is treated as unknown."""
     for number in (value,) if isinstance(value, int) else value:
         if not 0 < number <= MOST_NUMBER:
             raise click.ClickException(f"There is no mail {number}.")
@@ -50,7 +50,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: Number
 def _days(
     _context: click.Context, _parameter: click.Parameter, value: float | None
 ) -> float | None:
-    """Return a number of days that dates can go back by; NaN is rejected."""
+    """Return a number of days that a date can go back by; NaN is rejected."""
     if value is not None and not 0 <= value <= MOST_DAYS:
         raise click.BadParameter(f"{value:g} is not a number of days from 0 to {MOST_DAYS}.")
     return value
@@ -68,7 +68,7 @@ def outbox() -> None:
     type=click.IntRange(1, MOST_LISTED),
     default=50,
     show_default=True,
-    help="The most mails to list.",
+    help="Maximum number of mails to list.",
 )
 @click.option("--oldest", is_flag=True, help="List the oldest first.")
 @as_json
@@ -134,11 +134,11 @@ async def retry(app: Quart, mails: tuple[int, ...]) -> None:
 
 @outbox.command()
 @click.option(
-    "--days", type=float, callback=_days, help="Days since they were done; default OUTBOX_KEEP."
+    "--days", type=float, callback=_days, help="Minimum age in days; default OUTBOX_KEEP."
 )
 @inside_app
 async def purge(app: Quart, days: float | None) -> None:
-    """Delete mails that were done long ago. Waiting mail is kept."""
+    """Delete old mails that are sent, failed, skipped or expired. Waiting mail is kept."""
     keep = None if days is None else days * 86400
     count = await maintenance.purge(app.extensions["outbox"], keep)
     click.echo(f"Deleted {count} mail{'' if count == 1 else 's'}.")
@@ -159,7 +159,7 @@ async def stats(app: Quart, as_json: bool) -> None:
     if overview.oldest_due is not None:
         click.echo(f"Oldest mail due: {overview.oldest_due:.0f} s ago.")
     if overview.oldest_waiting is not None:
-        click.echo(f"Oldest mail not done: posted {overview.oldest_waiting:.0f} s ago.")
+        click.echo(f"Oldest waiting mail: posted {overview.oldest_waiting:.0f} s ago.")
 
 
 @click.command()

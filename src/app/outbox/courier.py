@@ -62,7 +62,7 @@ class Courier:
         self.claimers: set[Claimer] = set()
 
     async def run(self) -> None:
-        """Deliver until `stop`, through database outages; purge now and then."""
+        """Deliver until `stop`, through database outages; purge regularly."""
         claimer = Claimer(self)
         problem = DatabaseProblem()
         while not claimer.is_stopping:
@@ -78,13 +78,13 @@ class Courier:
             except Exception:
                 _log.exception("Unexpected error in the mail courier; continuing")
                 rest = self.outbox.poll
-            await self._rest(rest)
+            await self._wait_until_woken(rest)
         await claimer.close()
 
     async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
         """Deliver all mail that is due and return; claim for no longer than `seconds`.
 
-        Tries a mail server that was down at once; if `is_patient`, not before its next probe. Raises
+        A mail server that was down is tried at once, or if `is_patient`, when its next probe is due. Raises
         DatabaseUnavailable.
         """
         until = math.inf if seconds is None else time.monotonic() + seconds
@@ -117,7 +117,7 @@ class Courier:
     def _count(claimers: list[Claimer]) -> int:
         return sum(len(claimer.claims) for claimer in claimers)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait_until_woken(self, seconds: float) -> None:
         """Wait until woken, for `seconds` at most; while the breaker is open, until the next probe."""
         if self.breaker.is_open:
             seconds = min(seconds, self.breaker.remaining() or seconds)
@@ -142,7 +142,7 @@ class Claimer:
         courier.claimers.add(self)
 
     async def claim_next(self) -> float:
-        """Start as many deliveries as there is capacity for; return the seconds until the next look."""
+        """Start as many deliveries as there is capacity for; return the seconds until the next claim."""
         limit = self._limit()
         if not limit.total:
             return self._outbox.poll
@@ -199,7 +199,7 @@ class Claimer:
         self._courier.claimers.discard(self)
 
     async def _seconds_until_due(self) -> float:
-        """Return how long no mail is due, at most the poll interval; expire mails meanwhile."""
+        """Expire mails; return the seconds until one is due, at most the poll interval."""
         now = self._outbox.clock()
         maintenance = self._courier.maintenance
         due_at, last_due_at, expires_at = await next_times(self._outbox.database)
@@ -234,7 +234,7 @@ class Claimer:
                 self._outbox.database.writing() as session,
             ):
                 connection = await session.connection()
-                now = self._outbox.clock()  # after the wait for the connection and its lock
+                now = self._outbox.clock()  # read after waiting for the connection and its lock
                 claims = await claim_due(connection, limit, now=now, lease=self._outbox.lease)
             for claim in claims:
                 claim.is_probe = is_probe

@@ -26,7 +26,7 @@ _LEVELS = {
     State.SKIPPED: logging.DEBUG,
     State.FAILED: logging.WARNING,
 }
-"""Sent mails are logged at DEBUG because a line for each would cost a tenth of the time of sending it."""
+"""Sent mails are logged at DEBUG, because writing the line takes a tenth as long as sending the mail."""
 
 
 class NotOurs(Exception):
@@ -134,7 +134,7 @@ class Deliverer:
         return may_send and not (claim.is_stopping or is_paused)
 
     def _report(self, claim: Claim, settlement: policy.Settlement) -> None:
-        """Log the outcome, and wake whoever awaits it."""
+        """Log the outcome, and wake the tasks that await it."""
         level = _LEVELS.get(settlement.state, logging.INFO if settlement.text else logging.DEBUG)
         reason = f" ({settlement.text})" if settlement.text else ""
         if settlement.in_doubt:
@@ -240,7 +240,7 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
 
 
 def of_error(error: MailError) -> Outcome:
-    """Return the outcome that `error` stands for."""
+    """Return the outcome for `error`."""
     if error.scope == "server":
         is_connecting = error.stage is None or error.stage in CONNECTION_STAGES
         is_every_mail = is_connecting or isinstance(error, SenderRefused)

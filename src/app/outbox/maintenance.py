@@ -118,10 +118,10 @@ class Maintenance:
 async def retry(outbox: Outbox, id_: int) -> bool:
     """Queue a failed or expired delivery again, with its Message-ID; return False if it is neither.
 
-    A mail of a transient kind, or of somebody who has left, has no content any longer: False, too.
+    A mail of a transient kind, or of a deleted account, no longer has content: False, too.
 
-    A kind with its own expiry keeps it, counted from the request, because its link would be dead anyway: then
-    False means that it is too late. Raises NoSuchMail.
+    A kind with its own expiry keeps it, counted from the request, because its link would be invalid anyway:
+    then False means that it is too late. Raises NoSuchMail.
     """
     now = outbox.clock()
     async with outbox.database.writing() as session:

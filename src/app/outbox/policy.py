@@ -6,8 +6,8 @@
 | the renderer returned nothing                 | skipped | none                    | + 0      |         |
 | the renderer postponed the mail               | queued  | at the time it returned | + 0      |         |
 | rendering failed, or the row is unreadable    | failed  | none                    | + 1      |         |
-| refused for good (5xx, or cannot be sent)     | failed  | none                    | + 1      | closes  |
-| refused for now, timed out, connection lost   | queued  | after a growing wait    | + 1      | closes  |
+| refused permanently (5xx, or cannot be sent)  | failed  | none                    | + 1      | closes  |
+| refused temporarily, timed out, disconnected  | queued  | after a growing wait    | + 1      | closes  |
 | no connection, TLS or login failed, 421       | queued  | when the breaker probes | + 0      | opens   |
 | MAIL_DEFAULT_SENDER refused for good          | queued  | when the breaker probes | + 0      | opens   |
 | 421 or "login required" during this mail      | queued  | after other mails' probes | + 0    | opens   |
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from app.outbox.models import Priority, State
 
 RESET_RETRY_MAX = 60.0
-"""The longest wait of a reset mail, for which someone is waiting at the keyboard."""
+"""The longest wait before a reset mail is retried; somebody is waiting for it."""
 
 JITTER = 0.2
 PROBE_GROWTH = 1.5
@@ -204,13 +204,13 @@ class Capacity:
         return CLAIMS_PER_CONNECTION * self.connections
 
     def free(self, priorities: Collection[int]) -> ClaimLimit:
-        """Return how many more rows to claim beside those of `priorities`, one being reserved for a reset."""
+        """Return how many rows to claim in addition to those of `priorities`; one is reserved for a reset."""
         total = self.claims - len(priorities)
         bulk = self.claims - 1 - sum(priority != Priority.RESET for priority in priorities)
         return ClaimLimit(max(0, total), max(0, min(total, bulk)))
 
     def is_low(self, claims: int) -> bool:
-        """Return whether it is time to claim more: many at once, and before none is left to send."""
+        """Return whether to claim more: many rows at once, but before none is left to send."""
         return claims <= self.claims // 2
 
 

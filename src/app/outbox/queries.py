@@ -1,4 +1,4 @@
-"""What operators, couriers and renderers read. Never a body, a token, or the parameters of a secret mail."""
+"""Queries for operators, couriers and renderers; none returns a body, a token or secret parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.outbox.models import Priority, State, contents, table
 from app.outbox.state import MailRequest, Outbox, outbox_of
 
 RateLimits = Sequence[tuple[timedelta, int]]
-"""Periods, and the most mails in each."""
+"""Periods, and the maximum number of mails in each."""
 
 
 class NextTimes(NamedTuple):
@@ -30,7 +30,7 @@ class Overview:
     """Rows by state, and ages in seconds.
 
     `oldest_due`: how long the first mail that could be claimed has been due. `oldest_waiting`: the time since
-    the oldest mail that is not done was posted, whatever it waits for.
+    the oldest waiting mail was posted, whatever it is waiting for.
     """
 
     states: dict[str, int]

@@ -120,7 +120,7 @@ class Outbox:
         self.posted.set()
 
     def notify_done(self, ids: Iterable[int]) -> None:
-        """Wake whoever awaits a handle of these deliveries."""
+        """Wake the tasks that await a handle of these deliveries."""
         for id_ in ids:
             for event in self._waiters.get(id_, ()):
                 event.set()

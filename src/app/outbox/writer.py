@@ -159,7 +159,7 @@ class BatchWriter:
         """Write a batch in one transaction, then resolve its futures."""
         async with self.lock, self._outbox.database.writing() as session:
             connection = await session.connection()
-            now = self._outbox.clock()  # after the wait for the connection and its lock
+            now = self._outbox.clock()  # read after waiting for the connection and its lock
             owned = await claims.still_owned(connection, [r.claim for r in batch], now=now)
             ours = [request for request in batch if request.claim.id in owned]
             settled = [(r.claim, r.settlement) for r in ours if r.settlement is not None]

@@ -61,7 +61,7 @@ COLUMNS = (
 MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
 
 
-class Entry(NamedTuple):
+class PostEntry(NamedTuple):
     """A post as a page shows it, ready for the template: each call there costs as much as a column.
 
     `rest` holds the lines of a long post that do not fit into `body`. `moment` is its time in ISO 8601,
@@ -81,7 +81,7 @@ class Entry(NamedTuple):
     @classmethod
     def of(
         cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str
-    ) -> Entry:
+    ) -> PostEntry:
         """Return the entry for a row of `COLUMNS`."""
         return cls(
             number,
@@ -95,17 +95,17 @@ class Entry(NamedTuple):
         )
 
 
-async def everybody(cursor: PageCursor | None, size: int) -> Page[Entry]:
+async def everybody(cursor: PageCursor | None, size: int) -> Page[PostEntry]:
     """Return a page of `size` posts by anybody."""
     return await _read_page(EVERYBODY, cursor, size)
 
 
-async def by_author(author_id: int, cursor: PageCursor | None, size: int) -> Page[Entry]:
+async def by_author(author_id: int, cursor: PageCursor | None, size: int) -> Page[PostEntry]:
     """Return a page of `size` posts by one author."""
     return await _read_page(BY_AUTHOR, cursor, size, author=author_id)
 
 
-async def timeline(reader_id: int, cursor: PageCursor | None, size: int) -> Page[Entry]:
+async def timeline(reader_id: int, cursor: PageCursor | None, size: int) -> Page[PostEntry]:
     """Return a page of `size` posts by the reader and the people they follow."""
     return await _read_page(TIMELINE, cursor, size, reader=reader_id)
 
@@ -123,7 +123,7 @@ Queries = dict[Direction, Query]
 
 async def _read_page(
     queries: Queries, cursor: PageCursor | None, size: int, **parameters: int
-) -> Page[Entry]:
+) -> Page[PostEntry]:
     """Read the page next to `cursor`, or the first page if there is none."""
     if cursor is None:
         rows = await fetch(queries[Direction.FIRST], rows=size + 1, **parameters)
@@ -131,7 +131,7 @@ async def _read_page(
         query = queries[Direction.NEWER if cursor.newer else Direction.OLDER]
         position = {"stamp": cursor.stamp, "id": cursor.id}
         rows = await fetch(query, rows=size + 1, **position, **parameters)
-    page = build_page([Entry.of(*row) for row in rows], cursor, size)
+    page = build_page([PostEntry.of(*row) for row in rows], cursor, size)
     return page or await _read_page(queries, None, size, **parameters)
 
 

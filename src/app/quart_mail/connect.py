@@ -210,7 +210,7 @@ async def _authenticate(session: Session, step: Awaitable[SMTPResponse], timeout
 def _not_offered(offered: set[str], supported: str) -> LoginError:
     names = ", ".join(sorted(offered)).upper() or "none"
     return LoginError(
-        f"The mail server offers no usable login mechanism: needed is {supported}, offered is "
-        f"{names}. It may offer more over TLS (MAIL_USE_TLS).",
+        f"The mail server offers no usable login mechanism (needed: {supported}; offered: {names}). "
+        f"It may offer more over TLS (MAIL_USE_TLS).",
         stage="auth",
     )

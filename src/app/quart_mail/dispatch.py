@@ -1,4 +1,4 @@
-"""What happens to every message: it is checked, rendered, sent and announced by a signal."""
+"""Dispatch a message: check it, render it, send it, and announce it by a signal."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Mail:
 class Connection:
     """A connection of its own, outside the pool, opened by ``async with mail.connect()``.
 
-    Messages are sent one at a time, in request. After ``MAIL_MAX_EMAILS`` messages it reconnects.
+    Messages are sent one at a time, in order. After ``MAIL_MAX_EMAILS`` messages it reconnects.
     """
 
     def __init__(self, app: Quart, state: MailSettings) -> None:

@@ -115,7 +115,9 @@ class Session:
         self.state = state
         self.client = client
         self.progress = progress
-        self.secrets = state.secrets()  # never stored, shown or logged, even if the server says it
+        self.secrets = (
+            state.secrets()
+        )  # never stored, shown or logged, even if the server repeats them
         self.messages = 0
         self.greeting = ""
         self.mechanism: str | None = None

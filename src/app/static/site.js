@@ -1,16 +1,16 @@
-// Small comforts. Every page works without them.
+// Enhancements. Every page works without them.
 "use strict";
 
-// Screen readers announce what changes in a live region, not what a page arrives with.
+// Screen readers announce changes in a live region, but not its initial content.
 for (const region of document.querySelectorAll(".flashes")) {
   const flashes = [...region.children];
   setTimeout(() => region.replaceChildren(...flashes), 150);
 }
 
-// After a refused form: straight to the first field that needs a look.
+// After an invalid form, focus the first field with an error.
 document.querySelector("[aria-invalid=true]")?.focus();
 
-// Times in the reader's own zone and language.
+// Show times in the reader's time zone and language.
 const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localise(part) {
   for (const time of part.querySelectorAll("time[datetime]")) {
@@ -22,8 +22,8 @@ function localise(part) {
 }
 localise(document);
 
-// How many characters are left, counted as the server counts them: by code point.
-const NEAR = 20; // from here on what is left is read out
+// Show how many characters are left, counted by code point as on the server.
+const NEAR = 20; // from here on, screen readers announce how many are left
 for (const box of document.querySelectorAll("textarea[data-limit]")) {
   const limit = Number(box.dataset.limit);
   const counter = document.createElement("p");

@@ -49,7 +49,7 @@ def init_app(app: Quart) -> None:
     """Answer every error with a page, in DEBUG and TESTING too."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, show)
-    app.register_error_handler(DatabaseUnavailable, unavailable)
+    app.register_error_handler(DatabaseUnavailable, service_unavailable)
     app.register_error_handler(DBAPIError, database_error)
 
 
@@ -72,7 +72,7 @@ async def show(error: HTTPException) -> Response:
     return response
 
 
-async def unavailable(error: Exception) -> Response:
+async def service_unavailable(error: Exception) -> Response:
     """Return the 503 page for a temporary failure, such as a database that is restarting."""
     log.warning("answered 503: %s", str(error) or type(error).__name__)
     return await show(ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS))
@@ -81,7 +81,7 @@ async def unavailable(error: Exception) -> Response:
 async def database_error(error: DBAPIError) -> Response:
     """Return the 503 page if the schema is out of date; otherwise raise `error` again."""
     if is_schema_outdated(error) and not await health.is_migrated():
-        return await unavailable(DatabaseUnavailable(NOT_MIGRATED))
+        return await service_unavailable(DatabaseUnavailable(NOT_MIGRATED))
     raise error
 
 

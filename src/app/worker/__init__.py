@@ -29,7 +29,7 @@ from app.worker.runner import AppRunner
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
 DRAIN_SECONDS = 10.0
-"""How long one task goes on claiming mail."""
+"""How long one task keeps claiming mail."""
 BROKER_SECONDS = 5
 """How long to wait for an unresponsive broker."""
 STOP = signal.SIGUSR2

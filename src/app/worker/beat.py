@@ -19,13 +19,13 @@ from app.worker.runner import AppRunner, deferring
 
 MAILS_PER_TASK = 50
 MAX_TASKS = 16
-"""Most tasks to leave waiting in the broker. More would not help, and would pile up while no worker runs."""
+"""Maximum number of tasks waiting in the broker; more would only pile up while no worker runs."""
 
 _log = logging.getLogger(__name__)
 
 
 class BacklogScheduler(Scheduler):  # type: ignore[misc]
-    """Send as many drain tasks as the backlog needs, and none when no mail is due. Keeps no schedule file."""
+    """Send as many drain tasks as the backlog needs: none when no mail is due. Uses no schedule file."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._runner = AppRunner()

@@ -1,4 +1,4 @@
-"""Run the app's coroutines in a process of Celery's, and keep its signals from interrupting them."""
+"""Run the app's coroutines in a Celery process, and keep signals from interrupting them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class AppRunner:
     """The app and event loop of one process, created at first use.
 
-    All tasks of a process share one loop, so connections to mail server and database are kept between them.
+    All tasks of a process share one loop, so connections to mail server and database stay open between them.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class AppRunner:
             self.run(lambda app: self._deliver(app, seconds))
 
     def stop(self) -> None:
-        """Finish the mails under way within OUTBOX_GRACE and start no others. Safe in signal handlers."""
+        """Finish the mails in progress within OUTBOX_GRACE and start no others. Safe in signal handlers."""
         if self._runner is None:
             self._stopping.set()
         else:

@@ -1,4 +1,4 @@
-"""About me and last seen, of Microblog v0.10."""
+"""The columns about_me and last_seen of Microblog v0.10."""
 
 import sqlalchemy as sa
 from alembic import op

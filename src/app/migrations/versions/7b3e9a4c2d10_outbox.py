@@ -56,8 +56,9 @@ def downgrade() -> None:
     waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM outbox WHERE due_at IS NOT NULL"))
     if waiting:
         raise CommandError(
-            f"{waiting} mails wait in the outbox, which is not there before revision {revision}, "
-            "where the tables are now: deliver the mails after `microblog db upgrade`, or delete them."
+            f"{waiting} mail{' is' if waiting == 1 else 's are'} waiting in the outbox, which earlier "
+            f"revisions do not have; the schema stays at {revision}. Deliver waiting mail after "
+            "`microblog db upgrade`, or delete it."
         )
     op.drop_table("outbox")
     op.drop_table("outbox_content")

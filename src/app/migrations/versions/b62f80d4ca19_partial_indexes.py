@@ -1,4 +1,4 @@
-"""Drop rows without a value from the outbox's indexes: each mail is written three times."""
+"""Leave NULLs out of the outbox's indexes, because each mail is written three times."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Indexes that timelines and profiles are read by, and the greeting page's names."""
+"""Indexes for timelines and profiles, and the table of the greeting page's names."""
 
 import sqlalchemy as sa
 from alembic import op

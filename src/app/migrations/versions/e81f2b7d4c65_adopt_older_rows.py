@@ -1,8 +1,8 @@
-"""What older editions of Microblog left: loose columns, posts without an author, names not yet folded.
+"""Repair rows of older Microblog editions: nullable columns, posts without authors, canonical names.
 
-The 2018 edition lets names, addresses, bodies, times and authors be missing, keeps hashes in 128
-characters and gives `followers` no primary key. On both editions SQLite lets an account be deleted whose
-posts and follows stay.
+In the 2018 edition names, addresses, bodies, times and authors are nullable, hashes have 128 characters and
+`followers` has no primary key. In both editions SQLite allows deleting an account that still has posts and
+follows.
 """
 
 import unicodedata
@@ -18,7 +18,8 @@ down_revision = "c3d81f6b2a07"
 CANONICAL_LENGTH = 255
 NOBODY = "left-behind"
 NOWHERE = "@unknown.invalid"
-EXPLANATION = "Posts whose author was not known any more."
+EXPLANATION = "Posts whose author is no longer known."
+EXPLANATION_BEFORE = "Posts whose author was not known any more."  # of version 0.1.0
 BATCH = 1000
 
 TEXTS = ("username", "email", "password_hash", "about_me", "username_canonical", "email_canonical")
@@ -38,15 +39,15 @@ followers = sa.table(
 
 
 def upgrade() -> None:
-    loose = _is_loose()
-    if loose:
-        _name_the_nameless()
-        _complete_posts()
-    _keep_orphans()
-    op.execute(followers.delete().where(sa.not_(_among_known())))
-    if loose:
-        _tighten_user_and_post()
-        _key_followers()
+    is_2018 = _is_2018_edition()
+    if is_2018:
+        _fill_missing_names()
+        _fill_missing_post_columns()
+    _adopt_orphaned_posts()
+    op.execute(followers.delete().where(sa.not_(_has_both_accounts())))
+    if is_2018:
+        _add_not_null()
+        _add_followers_key()
     _fold("username")
     _fold("email")
 
@@ -55,7 +56,7 @@ def downgrade() -> None:
     """Leave the rows: older revisions, and Microblog itself, work with them."""
 
 
-def _is_loose() -> bool:
+def _is_2018_edition() -> bool:
     """Return whether the tables are those of the 2018 edition."""
     inspector = sa.inspect(op.get_bind())
     columns = [column for table in ("user", "post") for column in inspector.get_columns(table)]
@@ -67,8 +68,8 @@ def _is_loose() -> bool:
     )
 
 
-def _name_the_nameless() -> None:
-    """Give accounts without a name or address one that nobody else has and no mail reaches (RFC 2606)."""
+def _fill_missing_names() -> None:
+    """Give accounts without a name or address a unique one that no mail reaches (RFC 2606)."""
     for column, stem, ending in (
         (user.c.username, "unnamed", ""),
         (user.c.email, "unknown", NOWHERE),
@@ -82,17 +83,17 @@ def _name_the_nameless() -> None:
 
 
 def _taken(column: sa.ColumnClause[str]) -> set[str]:
-    """Return what accounts have in `column`, folded: who is named here gets nobody's form of a name."""
+    """Return the folded values of `column`, so that a new name does not equal an existing one."""
     return {_folded(text) for text in op.get_bind().scalars(sa.select(column)) if text is not None}
 
 
 def _variants(name: str) -> Iterator[str]:
-    """Return `name`, and then `name` with one number after the other."""
+    """Return `name`, then `name-2`, `name-3` and so on."""
     return chain([name], (f"{name}-{number}" for number in count(2)))
 
 
-def _complete_posts() -> None:
-    """Give posts what they lack: no words, the time of the post before."""
+def _fill_missing_post_columns() -> None:
+    """Give posts without a body an empty one, and posts without a time that of the previous post."""
     before = post.alias()
     earlier = sa.select(sa.func.max(before.c.timestamp)).where(before.c.id < post.c.id)
     op.execute(post.update().where(post.c.body.is_(None)).values(body=""))
@@ -108,19 +109,19 @@ def _complete_posts() -> None:
     )
 
 
-def _keep_orphans() -> None:
-    """Give posts of nobody, or of an account that is gone, the author `left-behind`."""
+def _adopt_orphaned_posts() -> None:
+    """Give posts without an author, or whose author was deleted, the author `left-behind`."""
     known = sa.select(user.c.id)
     orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
     connection = op.get_bind()
     if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
-        op.execute(post.update().where(orphaned).values(user_id=_keeper(connection)))
+        op.execute(post.update().where(orphaned).values(user_id=_placeholder_author(connection)))
 
 
-def _keeper(connection: sa.Connection) -> int:
-    """Return the id of the account that keeps what was left behind: an earlier upgrade's, or a new one."""
+def _placeholder_author(connection: sa.Connection) -> int:
+    """Return the id of the account for orphaned posts: that of an earlier upgrade, or a new one."""
     earlier = sa.select(user.c.id).where(
-        user.c.about_me == EXPLANATION,
+        user.c.about_me.in_([EXPLANATION, EXPLANATION_BEFORE]),
         user.c.email.endswith(NOWHERE),
         user.c.password_hash.is_(None),
     )
@@ -141,14 +142,14 @@ def _keeper(connection: sa.Connection) -> int:
     return found
 
 
-def _among_known() -> sa.ColumnElement[bool]:
-    """Return whether both ends of a follow are accounts (a missing end is none)."""
+def _has_both_accounts() -> sa.ColumnElement[bool]:
+    """Return the condition that both accounts of a follow exist."""
     known = sa.select(user.c.id)
     ends = (followers.c.follower_id, followers.c.followed_id)
     return sa.and_(*(sa.and_(end.is_not(None), end.in_(known)) for end in ends))
 
 
-def _tighten_user_and_post() -> None:
+def _add_not_null() -> None:
     with op.batch_alter_table("user") as batch:
         batch.alter_column("username", existing_type=sa.String(64), nullable=False)
         batch.alter_column("email", existing_type=sa.String(120), nullable=False)
@@ -159,8 +160,8 @@ def _tighten_user_and_post() -> None:
         batch.alter_column("user_id", existing_type=sa.Integer(), nullable=False)
 
 
-def _key_followers() -> None:
-    """Make `followers` anew with its key, each follow once."""
+def _add_followers_key() -> None:
+    """Recreate `followers` with a primary key, without duplicates."""
     connection = op.get_bind()
     pairs = connection.execute(
         sa.select(followers.c.follower_id, followers.c.followed_id).distinct()
@@ -180,12 +181,12 @@ def _key_followers() -> None:
 
 
 def _folded(text: str) -> str:
-    """Return `text` folded as this version does it: a later one must not change what happened here."""
+    """Return `text` folded by today's rules, which stay the same here if the site's rules change."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.strip()).casefold())
 
 
 def _fold(field: str) -> None:
-    """Store the canonical form of every `field`; of those that coincide the oldest account gets it."""
+    """Store the canonical form of every `field`; if several are equal, the oldest account gets it."""
     connection = op.get_bind()
     column, folded = user.c[field], user.c[f"{field}_canonical"]
     rows = connection.execute(sa.select(user.c.id, column, folded).order_by(user.c.id)).all()

@@ -1,4 +1,4 @@
-# Every target makes what it needs; nothing but python3 (3.11-3.13), its venv module and make is assumed.
+# Every target installs what it needs. Only python3 (3.11-3.13), its venv module and make must be installed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ help: ## show this list
 run: $(VENV)/.run ## start the site and a mail catcher, and print their addresses
 	@DEBUG=$${DEBUG-1} exec $(BIN)/microblog dev
 
-# The suite starts the site's processes a hundred times; where Python may not keep bytecode, each would compile it.
+# The suite starts about a hundred processes; without compiled bytecode, each of them would compile the site.
 test: check ## lint, check types and run the whole test suite
 	@$(BIN)/python -m compileall -q src tests
 	@$(BIN)/pytest -n 4 --dist worksteal
@@ -21,27 +21,27 @@ test: check ## lint, check types and run the whole test suite
 check: $(VENV)/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary
 
-format: $(VENV)/.dev ## let ruff lay out the code
+format: $(VENV)/.dev ## format the code with ruff
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-lock: ## write the tested versions and their hashes anew (needs uv)
+lock: ## update the pinned versions and their hashes (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --python-version 3.11 --extra postgres --extra celery --extra redis pyproject.toml requirements/build.in -o requirements/run.txt
 	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --python-version 3.11 --all-extras -c requirements/run.txt pyproject.toml requirements/build.in -o requirements/dev.txt
 
-clean: ## remove the virtual environment and what tools left behind
+clean: ## remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 
 $(VENV)/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "Microblog needs Python 3.11, 3.12 or 3.13, and there is no '$(PYTHON)' here." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Microblog needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is another (try: make PYTHON=python3.12 run)." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Microblog needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' was not found." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Microblog needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is another version (try: make PYTHON=python3.12 run)." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Microblog needs Python's venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-# A stamp for each set, so that a second run needs no network.
+# A stamp file for each set of packages, so that later runs need no network.
 $(VENV)/.run $(VENV)/.dev: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what $(if $(filter %.run,$@),the site,the tests) need$(if $(filter %.run,$@),s,) (once) ..."
-	@$(PIP) install --require-hashes -r $< || { echo "The packages could not be installed; is there a connection to a Python package index?" >&2; exit 1; }
+	@$(PIP) install --require-hashes -r $< || { echo "The packages could not be installed; check the connection to the Python package index." >&2; exit 1; }
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

@@ -1,8 +1,8 @@
-"""Pages a second while the mail server hangs, beside a site whose mail server answers; one run, in turns.
+"""Pages per second while the mail server hangs, compared with a site whose mail server works.
 
     python -m benchmarks.hanging [--waiting 500] [--seconds 1.5] [--rounds 5] [--connections 16]
 
-Both sites have as many mails to deliver; the healthy one is done with them after the first round.
+Both sites have the same number of mails to deliver; the working one sends them in the first round.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATH = "/index"
 
 
 async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Take a connection and say nothing, until the client goes."""
+    """Accept a connection and send nothing until the client disconnects."""
     await reader.read()
     writer.close()
 
@@ -76,8 +76,8 @@ async def measure(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--waiting", type=int, default=500, help="mails of each site")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each turn")
+    parser.add_argument("--waiting", type=int, default=500, help="mails per site")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of each turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     asyncio.run(measure(parser.parse_args()))

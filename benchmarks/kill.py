@@ -1,4 +1,4 @@
-"""Kill a process that posts and delivers, again and again; count the mails promised, lost and sent twice.
+"""Kill a process that posts and delivers, again and again; count the mails committed, lost and sent twice.
 
 python -m benchmarks.kill [--kills 1000] [--database sqlite|postgresql] [--seed N]
 """
@@ -23,7 +23,7 @@ END_SECONDS = 300
 
 
 def plan(number: int) -> dict[str, Any]:
-    """Return where a process dies: every other one at a named point, the rest at a random moment."""
+    """Return where a process is killed: every other one at a named point, the others at a random time."""
     if number % 2:
         return {}
     point = random.choice([*POINTS, BEFORE_DATA])
@@ -31,7 +31,7 @@ def plan(number: int) -> dict[str, Any]:
 
 
 async def kill_one(config: dict[str, Any], number: int) -> list[int]:
-    """Run one process until it dies; return the mails it promised."""
+    """Run one process until it dies; return the mails it committed."""
     async with worker(config, post=MAILS, **plan(number)) as doomed:
         try:
             async with asyncio.timeout(random.uniform(0, LONGEST_LIFE)):
@@ -58,7 +58,7 @@ async def run(url: str, kills: int) -> bool:
         for number in range(kills):
             promised += await kill_one(config, number)
             if (number + 1) % 20 == 0:
-                print(f"{number + 1} kills, {len(promised)} promised", flush=True)
+                print(f"{number + 1} kills, {len(promised)} committed", flush=True)
         async with worker(config):
             await all_done()
         found = {row.id: row for row in await rows()}
@@ -67,13 +67,13 @@ async def run(url: str, kills: int) -> bool:
     doubled = [row for row in found.values() if server.arrivals[row.message_id] > 1]
     unflagged = [row.id for row in doubled if not row.in_doubt]
     flagged = sum(row.in_doubt for row in found.values())
-    print(f"{kills} kills: {len(promised)} mails promised, {len(lost)} lost, {flagged} in doubt,")
+    print(f"{kills} kills: {len(promised)} mails committed, {len(lost)} lost, {flagged} in doubt,")
     print(f"{len(doubled)} arrived twice, {len(unflagged)} of these without being in doubt")
     return not lost and not unflagged
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--database", choices=outbox_site.DATABASES, default="sqlite")

@@ -1,4 +1,4 @@
-"""How long a reset takes from commit to arrival, and how much memory waiting mails cost.
+"""The time from a reset request's commit to its delivery, and the memory that waiting mails use.
 
 python -m benchmarks.latency [--waiting 100000] [--resets 50] [--databases sqlite postgresql]
 """
@@ -17,7 +17,7 @@ from app import outbox
 from app.database import writing
 from benchmarks import outbox_site, sink
 
-WANTED_SECONDS = 5.0  # p99 of a reset behind the crowd
+WANTED_SECONDS = 5.0  # p99 of a reset behind the waiting mails
 WANTED_MIB = 50.0
 
 
@@ -47,7 +47,7 @@ async def measure(app: Any, resets: int) -> tuple[float, float, float]:
 
 
 async def run(url: str, port: int, waiting: int, resets: int) -> None:
-    """Measure idle, and behind a crowd that the courier delivers meanwhile."""
+    """Measure an idle courier, and one that is delivering `waiting` mails."""
     async with outbox_site.migrated(url, port) as app:
         p50, p99, idle = await measure(app, resets)
     print(f"  idle              p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {idle:6.1f} MiB")
@@ -62,7 +62,7 @@ async def run(url: str, port: int, waiting: int, resets: int) -> None:
 
 
 def main() -> None:
-    """Run it all."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--waiting", type=int, default=100_000)
     parser.add_argument("--resets", type=int, default=50)

@@ -1,4 +1,4 @@
-"""Messages a second into a local sink, by several ways; one run, so that the ratios hold.
+"""Messages per second to a local sink, sent in several ways in one run, so that ratios are comparable.
 
     python -m benchmarks.mail [--count 1000] [--rounds 3] [--base DIR]
 
@@ -37,7 +37,7 @@ CONTESTANTS: dict[str, mailers.Contestant] = {
 
 
 def send(port: int, count: int) -> tuple[float, float]:
-    """Send `count` mails by quart_mail; return the messages a second and the CPU seconds of one."""
+    """Send `count` mails by quart_mail; return messages per second and CPU seconds per message."""
     CONTESTANTS[OURS](port, 8)
     wall, cpu = time.perf_counter(), time.process_time()
     CONTESTANTS[OURS](port, count)
@@ -85,7 +85,7 @@ def report(results: dict[str, mailers.Result]) -> None:
 
 
 def report_cost(results: dict[str, mailers.Result]) -> None:
-    """Print what a message of ours consists of, and whether the floor is reached."""
+    """Print where the CPU time of our messages goes, and whether the floor is reached."""
     ours, bare = results[OURS], results[BARE]
     given = mailers.arguments(0)
     building = mailers.microseconds(lambda: Message(**given).as_bytes())
@@ -108,7 +108,7 @@ def report_cost(results: dict[str, mailers.Result]) -> None:
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=1000, help="messages a round")
+    parser.add_argument("--count", type=int, default=1000, help="messages per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--base", type=Path, metavar="DIR", help="another checkout to compare with")
     parser.add_argument("--send", nargs=2, type=int, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Ways to send mails to a sink, from Flask-Mail to the least that asyncio can cost, and how they are timed.
+"""Ways to send mails to a sink, from Flask-Mail to bare asyncio, and how they are timed.
 
 A contestant is a function of the sink's port and a count; it returns when all mails have been sent. The mail
 has a text and an HTML body, about as long as those of a reset mail.
@@ -41,7 +41,7 @@ HTML += "</body></html>"
 
 
 def arguments(number: int) -> dict[str, Any]:
-    """Return what both libraries' Message takes."""
+    """Return the arguments of both libraries' Message."""
     return {
         "subject": "[Microblog] Reset Your Password",
         "sender": SENDER,
@@ -59,7 +59,7 @@ def flask_app(port: int) -> tuple[flask.Flask, flask_mail.Mail]:
 
 
 def flask_mail_thread_per_mail(port: int, count: int) -> None:
-    """Do as the tutorials do: a thread and a connection for each mail."""
+    """Send as the tutorials do: a thread and a connection for each mail."""
     app, mail = flask_app(port)
 
     def send(message: flask_mail.Message) -> None:
@@ -85,7 +85,7 @@ def flask_mail_connect(port: int, count: int) -> None:
 
 
 def aiosmtplib_each(port: int, count: int) -> None:
-    """Open a new aiosmtplib connection for each mail, four at once; messages by the stdlib."""
+    """Open an aiosmtplib connection for each mail, four at once; the standard library builds the messages."""
 
     async def send(number: int, slots: asyncio.Semaphore) -> None:
         given = arguments(number)
@@ -131,13 +131,13 @@ def quart_mail(port: int, count: int, *, connections: int) -> None:
 
 
 def bare_protocol(port: int, count: int, *, connections: int) -> None:
-    """Send the same bytes, made beforehand, by the barest asyncio protocol: the limit."""
+    """Send the same prepared bytes by a minimal asyncio protocol: the upper limit."""
     data = Message(**arguments(0)).as_bytes()
     asyncio.run(send_bare(port, data, count, connections))
 
 
 class Bare(asyncio.Protocol):
-    """Sends ``count`` times the same bytes, in step with the server and without any check."""
+    """Sends the same bytes ``count`` times, waiting for each reply but checking none."""
 
     def __init__(self, data: bytes, count: int) -> None:
         self.steps = (
@@ -157,7 +157,7 @@ class Bare(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take any answer as good and say the next line."""
+        """Accept any reply and send the next line."""
         if not self.greeted:
             self.greeted = 1
             self.transport.write(b"HELO bare\r\n")
@@ -169,7 +169,7 @@ class Bare(asyncio.Protocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say that all is sent."""
+        """Report that everything was sent."""
         self.done.set_result(None)
 
 
@@ -202,7 +202,7 @@ class Result:
 def run(contestants: dict[str, Contestant], sink: Sink, count: int, rounds: int) -> list[Result]:
     """Let every contestant send ``count`` messages, ``rounds`` times in turn."""
     results = {name: Result(name) for name in contestants}
-    for send in contestants.values():  # imports, caches and the sink get warm
+    for send in contestants.values():  # warm up imports, caches and the sink
         send(sink.port, 8)
     for _ in range(rounds):
         for name, send in contestants.items():

@@ -69,7 +69,7 @@ def report(title: str, times: Times) -> bool:
 
 
 async def people(method: str, rounds: int) -> None:
-    """Store accounts whose names say what hash they have."""
+    """Store accounts named after the kind of their hash."""
     hashes = {
         "current": generate_password_hash("correct horse", method),
         "older": generate_password_hash("correct horse", OLDER_METHOD),
@@ -83,10 +83,10 @@ async def people(method: str, rounds: int) -> None:
 
 
 async def measure(rounds: int, folder: str) -> bool:
-    """Measure both forms, and return whether they keep their secret."""
+    """Measure both forms, and return whether they are within the bound."""
     site = create_app(
         {
-            "TESTING": True,  # mails are made, and not sent
+            "TESTING": True,  # mails are rendered but not sent
             "DATABASE_URL": f"sqlite:///{folder}/microblog.db",
             "RATELIMIT_ENABLED": False,
         }

@@ -1,8 +1,8 @@
-"""Durable mails a second, from commit to `sent`, beside Flask-Mail's thread per mail in the same rounds.
+"""Durable mails per second, from commit to `sent`, compared with Flask-Mail's thread per mail.
 
     python -m benchmarks.outbox [--count 1000] [--rounds 9] [--databases sqlite postgresql] [--base DIR]
 
-Each round of ours runs in a process of its own; only the delivery is timed. `--base` measures the checkout in
+Each of our rounds runs in its own process; only the delivery is timed. `--base` measures the checkout in
 DIR in the same rounds, with its own DIR/.venv/bin/python.
 """
 
@@ -24,7 +24,7 @@ FLOOR = 3.0  # times Flask-Mail's thread per mail
 
 
 async def deliver(database_url: str, port: int, count: int) -> tuple[float, float]:
-    """Return the mails a second of one round, and the CPU seconds of this process for a mail."""
+    """Return mails per second and CPU seconds per mail of one round."""
     async with outbox_site.migrated(database_url, port):
         await outbox_site.fill(8)
         await outbox.drain()
@@ -88,7 +88,7 @@ def measure(given: argparse.Namespace) -> None:
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=1000, help="mails a round")
+    parser.add_argument("--count", type=int, default=1000, help="mails per round")
     parser.add_argument("--rounds", type=int, default=9)
     databases = outbox_site.DATABASES
     parser.add_argument("--databases", nargs="+", default=list(databases), choices=databases)

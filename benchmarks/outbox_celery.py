@@ -1,4 +1,4 @@
-"""Durable mails a second, from commit to `sent`, by Celery with a real Redis, beside Flask-Mail's in one run.
+"""Durable mails per second, from commit to `sent`, with Celery and Redis, compared with Flask-Mail.
 
     python -m benchmarks.outbox_celery [--count 1000] [--rounds 3] [--workers 1 2] [--databases sqlite]
 
@@ -83,8 +83,10 @@ async def all_sent() -> None:
 
 
 async def deliver(running: sink.Sink, count: int) -> tuple[float, float]:
-    """Return the mails a second of one round: from commit, and from the first mail."""
-    await asyncio.sleep(random.uniform(0, current_app.config["OUTBOX_POLL"]))  # any phase of beat's
+    """Return the mails per second of one round: from commit, and from the first mail."""
+    await asyncio.sleep(
+        random.uniform(0, current_app.config["OUTBOX_POLL"])
+    )  # a random phase of beat
     (accepted, _), at = running.usage(), datetime.now(UTC)
     await fill(count)
     committed = datetime.now(UTC)
@@ -102,7 +104,7 @@ async def deliver(running: sink.Sink, count: int) -> tuple[float, float]:
 
 
 async def run(url: str, running: sink.Sink, workers: int, count: int, rounds: int) -> list[float]:
-    """Return the medians of what `deliver` tells, with `workers` processes."""
+    """Return the medians of the results of `deliver`, with `workers` processes."""
     async with RedisServer() as redis, AsyncExitStack() as stack:
         config = {"MAIL_COURIER": "celery", "CELERY_BROKER_URL": redis.url}
         await stack.enter_async_context(outbox_site.migrated(url, running.port, **config))
@@ -116,9 +118,9 @@ async def run(url: str, running: sink.Sink, workers: int, count: int, rounds: in
 
 
 def main() -> None:
-    """Run it all."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="mails a round")
+    parser.add_argument("--count", type=int, default=1000, help="mails per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument(

@@ -21,11 +21,11 @@ from benchmarks.mailers import arguments
 from tests.database_servers import PostgresServer, find_postgres
 
 EXPIRY = timedelta(days=5)
-AT_ONCE = 500  # rows an INSERT
+AT_ONCE = 500  # rows per INSERT
 
 
 async def render(request: outbox.MailRequest) -> Message:
-    """Render a letter as long as a reset mail."""
+    """Render a mail as long as a reset mail."""
     return Message(**arguments(request.params["number"]))
 
 
@@ -41,7 +41,7 @@ def make_site(database_url: str, port: int, **config: Any) -> Quart:
 
 @asynccontextmanager
 async def migrated(database_url: str, port: int, **config: Any) -> AsyncIterator[Quart]:
-    """Give a migrated site in its app context; take it down at the end."""
+    """Yield a migrated site in its app context, and close it at the end."""
     site = make_site(database_url, port, **config)
     await migrations.upgrade(site.extensions["database"])
     async with site.app_context():
@@ -52,14 +52,14 @@ async def migrated(database_url: str, port: int, **config: Any) -> AsyncIterator
 
 @contextmanager
 def sqlite() -> Iterator[str]:
-    """Give the address of a new SQLite file."""
+    """Yield the URL of a new SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
         yield f"sqlite:///{folder}/microblog.db"
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Give the address of a new PostgreSQL server's database."""
+    """Yield the URL of a database on a new PostgreSQL server."""
     binaries = find_postgres()
     if binaries is None:
         raise SystemExit("PostgreSQL is not installed.")

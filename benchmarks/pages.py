@@ -1,9 +1,9 @@
-"""How many pages a second the site serves, beside a one-line Quart app under the same hypercorn.
+"""Pages per second of the site, compared with a one-line Quart app under the same hypercorn.
 
     python -m benchmarks.pages [--seconds 1.5] [--rounds 5] [--connections 16] [--database URL] [--base DIR]
 
-Both run in processes of their own. Rounds take turns over all addresses, so that other load on the machine
-affects each alike; the ratio to the one-line app counts, and on a busy machine the CPU time says more. The
+Each runs in its own process. Rounds alternate over all URLs, so that other load on the machine affects them
+alike. Compare the ratio to the one-line app; on a busy machine, compare the CPU time. The
 site has 200 people, 5000 posts and 30 follows each. `--base` serves the checkout in DIR in the same rounds,
 with its own DIR/.venv. The last table shows where the time of a page goes.
 """
@@ -45,7 +45,7 @@ HOST = {"Host": "127.0.0.1"}
 
 @dataclass
 class Result:
-    """What one address did: pages a second and processor time of each round, seconds of each answer."""
+    """The results of one URL: pages per second and CPU time of each round, and the time of each response."""
 
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Result:
 
 
 async def load(server: Server, path: str, cookie: str, connections: int, seconds: float) -> Result:
-    """Ask for `path` over `connections` kept-alive connections for `seconds`."""
+    """Request `path` over `connections` kept-alive connections for `seconds`."""
     request = f"GET {path} HTTP/1.1\r\nHost: {server.host}\r\nCookie: {cookie}\r\n\r\n".encode()
     result = Result()
     end = time.perf_counter() + seconds
@@ -184,7 +184,7 @@ async def show_parts(settings: dict[str, str]) -> None:
 
 
 async def _ask(app: Quart, path: str, cookie: str) -> None:
-    """Ask `app` for `path` as a server does, without one."""
+    """Call `app` for `path` as a server does, without a server."""
     headers = [(b"host", b"127.0.0.1"), (b"cookie", cookie.encode())]
     scope = {
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
@@ -197,7 +197,7 @@ async def _ask(app: Quart, path: str, cookie: str) -> None:
 
     async def receive() -> dict[str, Any]:
         if not messages:
-            await asyncio.Event().wait()  # the client stays
+            await asyncio.Event().wait()  # the client stays connected
         return messages.pop()
 
     async def send(message: dict[str, Any]) -> None:
@@ -222,7 +222,7 @@ async def _log_in(app: Quart) -> str:
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each turn")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of each turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--database", help="an empty database to fill instead of an SQLite file")

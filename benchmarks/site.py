@@ -1,4 +1,4 @@
-"""A site to measure: filled with people, posts and follows, served by hypercorn in its own process."""
+"""A site to measure, filled with people, posts and follows, and served by hypercorn in its own process."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The Host that it answers to."""
+        """The Host header to send."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def cpu(self) -> float:
-        """The seconds of processor time it has used."""
+        """The CPU seconds it has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -61,7 +61,7 @@ async def fill(url: str) -> dict[str, str]:
     """Migrate the database at `url`, fill it, and return the settings of a site on it."""
     settings = {
         "DATABASE_URL": url,
-        "SECRET_KEY": "a key for measuring, of no worth at all",
+        "SECRET_KEY": "a key for benchmarks only, not a secret",
         "BASE_URL": "http://127.0.0.1",
         "TRUSTED_HOSTS": "127.0.0.1",
         "MAIL_DEFAULT_SENDER": "measured@example.com",
@@ -108,7 +108,7 @@ def _rows() -> list[tuple[Any, list[dict[str, Any]]]]:
 async def start(
     folder: Path, target: str, settings: dict[str, str], checkout: Path | None = None
 ) -> AsyncIterator[Server]:
-    """Serve the app `target` by Hypercorn until the block ends, perhaps that of another checkout."""
+    """Serve the app `target` by Hypercorn until the block ends; it may be that of another checkout."""
     hypercorn = (
         checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent
     ) / "hypercorn"

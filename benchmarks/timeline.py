@@ -1,4 +1,4 @@
-"""How long the database takes for a timeline among 1 000 000 posts by 20 000 people.
+"""The database's time for a timeline among 1,000,000 posts by 20,000 people.
 
     python -m benchmarks.timeline [--database postgresql://...] [--plan]
 
@@ -47,7 +47,7 @@ LIMIT_MS = 5.0
 
 
 def readers(chance: random.Random) -> dict[str, tuple[int, list[int]]]:
-    """Return the readers: what they are called here, their ids, and whom they follow."""
+    """Return the readers' labels, their ids, and whom they follow."""
     anybody = range(1, 19_901)
     follows = {
         "nobody": [],
@@ -91,7 +91,7 @@ async def fill(session: AsyncSession) -> None:
 
 
 async def _fill_and_settle(database: Database) -> None:
-    """Fill the database, without the pages' short timeouts, and do what autovacuum does by and by."""
+    """Fill the database, without the pages' short timeouts, and vacuum it."""
     engine = create_async_engine(database.url)
     async with AsyncSession(engine) as session, session.begin():
         await fill(session)

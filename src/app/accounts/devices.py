@@ -88,13 +88,13 @@ async def record_login(session: AsyncSession, user_id: int, token: str, user_age
     """
     now = datetime.now(UTC)
     is_own = KnownDevice.user_id == user_id
-    known = await session.scalar(
+    device_id = await session.scalar(
         update(KnownDevice)
         .where(is_own, KnownDevice.digest == digest(token))
         .values(seen_at=now)
         .returning(KnownDevice.id)
     )
-    if known is not None:
+    if device_id is not None:
         return
     has_others = await session.scalar(select(exists().where(is_own)))
     session.add(KnownDevice(user_id=user_id, digest=digest(token), seen_at=now))

@@ -61,7 +61,7 @@ def init_app(app: Quart) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ResetPassword(Email):
-    """The link that lets whoever has `address` choose a new password.
+    """The link that lets the owner of `address` choose a new password.
 
     The account is looked up when the mail is rendered, so that a request takes as long for every address.
     The link is valid for RESET_TOKEN_SECONDS from the request, however long the mail waited.
@@ -150,7 +150,7 @@ class NewLogin(Email):
     more: int = 0
 
     def unique_key(self) -> str:
-        """Let one notice of an account wait at a time."""
+        """Allow one waiting notice per account."""
         return f"{self.kind}:{self.user_id}"
 
     def merge(self, newer: Self) -> Self:
@@ -425,7 +425,7 @@ async def _render_within_limits(
 
 
 def _mailbox(address: str) -> str:
-    """Return the key by which mails to `address` are counted. It outlives the account, but names nobody."""
+    """Return the key by which mails to `address` are counted. It outlives the account, anonymously."""
     key = current_app.config["SECRET_KEY"].encode()
     return f"address:{hmac.digest(key, canonical(address).encode(), 'sha256').hex()}"
 

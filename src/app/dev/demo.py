@@ -79,7 +79,7 @@ async def fill() -> bool:
     """
     rng = random.Random(1)  # noqa: S311 -- a fixed seed
     async with writing() as session:
-        found = await session.execute(
+        rows = await session.execute(
             select(User.username, User.email).where(
                 or_(
                     User.username_canonical.in_([canonical(name) for name in PEOPLE]),
@@ -87,7 +87,7 @@ async def fill() -> bool:
                 )
             )
         )
-        if existing := [tuple(row) for row in found]:
+        if existing := [tuple(row) for row in rows]:
             return (USERNAME, _address(USERNAME)) in existing
         now = datetime.now(UTC)
         ids = await _add_accounts(session, rng, now)

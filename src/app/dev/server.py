@@ -43,13 +43,13 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
     Mail is caught unless MAIL_SERVER is set. Raises SettingsError for wrong settings, and PortTaken.
     """
-    given = settings.from_environment()
+    environment = settings.from_environment()
     with listen(host, port) as listener:
-        config = _config(given, _address(host, listener), with_demo=with_demo)
+        config = _config(environment, _address(host, listener), with_demo=with_demo)
         settings.load(config)  # checks also the mail settings that the catcher replaces
         async with AsyncExitStack() as stack:
             catcher = None
-            if not (given.get("MAIL_SERVER") or given.get("MAIL_HOSTNAME")):
+            if not (environment.get("MAIL_SERVER") or environment.get("MAIL_HOSTNAME")):
                 catcher = await stack.enter_async_context(Catcher(port=0))
                 caught = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": catcher.port}
                 config |= CATCHER_SETTINGS | caught
@@ -60,18 +60,25 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
             lines = _greeting(app, catcher)
             if with_demo:
                 lines.insert(-1, DEMO if is_filled else NO_DEMO)
-            if host in WILDCARDS and not (given.get("BASE_URL") or given.get("TRUSTED_HOSTS")):
+            if host in WILDCARDS and not (
+                environment.get("BASE_URL") or environment.get("TRUSTED_HOSTS")
+            ):
                 lines.insert(1, OTHER_MACHINES)
             _announce_when_serving(app, lines)
             await _serve(app, listener)
 
 
-def _config(given: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
-    """Return the settings that differ from production, unless given. Local avatars work offline."""
-    own = {"DEBUG": True, "IS_DEVELOPMENT_SERVER": True, "AVATARS": "local", "BASE_URL": address}
-    if with_demo:  # keep sample accounts apart from a developer's own
-        own["DATABASE_URL"] = DEMO_DATABASE
-    return {key: given.get(key) or value for key, value in own.items()}
+def _config(environment: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
+    """Return settings for development, unless set in `environment`. Local avatars work offline."""
+    defaults = {
+        "DEBUG": True,
+        "IS_DEVELOPMENT_SERVER": True,
+        "AVATARS": "local",
+        "BASE_URL": address,
+    }
+    if with_demo:  # keep sample accounts apart from a developer's data
+        defaults["DATABASE_URL"] = DEMO_DATABASE
+    return {key: environment.get(key) or value for key, value in defaults.items()}
 
 
 async def _fill(app: Quart, *, with_demo: bool) -> bool:

@@ -102,7 +102,7 @@ async def list_(
 @as_json
 @inside_app
 async def show(app: Quart, mail: int, as_json: bool) -> None:
-    """Show the mail with the number MAIL; never its body or secret parameters."""
+    """Show one mail, without its body and secret parameters."""
     details = await queries.show(app.extensions["outbox"], mail)
     if details is None:
         raise click.ClickException(f"There is no mail {mail}.")
@@ -119,7 +119,7 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
 @click.argument("mails", nargs=-1, type=int, required=True, callback=_numbers)
 @inside_app
 async def retry(app: Quart, mails: tuple[int, ...]) -> None:
-    """Queue failed or expired mails again. MAILS: their numbers."""
+    """Queue failed or expired mails again, by number."""
     for mail in mails:
         try:
             is_queued = await maintenance.retry(app.extensions["outbox"], mail)
@@ -134,7 +134,7 @@ async def retry(app: Quart, mails: tuple[int, ...]) -> None:
 
 @outbox.command()
 @click.option(
-    "--days", type=float, callback=_days, help="Minimum age in days; default OUTBOX_KEEP."
+    "--days", type=float, callback=_days, help="Days since then, at least; default OUTBOX_KEEP."
 )
 @inside_app
 async def purge(app: Quart, days: float | None) -> None:

@@ -192,7 +192,7 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
 
 
 def _fixed(message: Message, claim: Claim) -> Message | None:
-    """Give `message` what its copies and attempts share; return None if its recipient no longer is one."""
+    """Set what all copies and attempts of `message` share; return None if its recipient was removed."""
     message.msgId = claim.message_id
     message.boundary = f"=_{sha256(claim.message_id.encode()).hexdigest()[:24]}"
     if message.date is None:

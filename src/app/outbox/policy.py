@@ -9,7 +9,7 @@
 | refused permanently (5xx, or cannot be sent)  | failed  | none                    | + 1      | closes  |
 | refused temporarily, timed out, disconnected  | queued  | after a growing wait    | + 1      | closes  |
 | no connection, TLS or login failed, 421       | queued  | when the breaker probes | + 0      | opens   |
-| MAIL_DEFAULT_SENDER refused for good          | queued  | when the breaker probes | + 0      | opens   |
+| MAIL_DEFAULT_SENDER refused permanently       | queued  | when the breaker probes | + 0      | opens   |
 | 421 or "login required" during this mail      | queued  | after other mails' probes | + 0    | opens   |
 | released: shutdown or database unavailable    | queued  | at once                 | + 0      |         |
 

@@ -58,7 +58,7 @@ class Handle:
                     continue
 
     async def states(self) -> dict[int, State]:
-        """Return the committed state of each delivery by its id, those that were split off included."""
+        """Return the committed state of each delivery by its id, including copies for further recipients."""
         columns = select(
             table.c.id, table.c.message_id, table.c.state, table.c.kind, table.c.recipient
         )

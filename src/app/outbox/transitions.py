@@ -151,11 +151,11 @@ async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:
 async def split(
     connection: AsyncConnection, claim: Claim, recipients: Sequence[str], *, now: datetime
 ) -> None:
-    """Leave the first of `recipients` to the row, and queue a copy of it for each other one.
+    """Keep the first of `recipients` in the row, and queue a copy of it for each of the others.
 
     Each copy is then sent, retried and settled on its own, with the same Message-ID.
     """
-    claim.recipient, claim.unique_key = recipients[0], None  # a newer request is a mail of its own
+    claim.recipient, claim.unique_key = recipients[0], None  # a newer request becomes another mail
     row = {"recipient": claim.recipient, "unique_key": None}
     await connection.execute(update(table).where(table.c.id == claim.id).values(row))
     copy = {name: getattr(claim, name) for name in COPIED_COLUMNS}

@@ -187,11 +187,11 @@ def _candidates(direction: Direction, *, is_postgresql: bool) -> Statement:
     )
     if is_postgresql:
         each = posts.lateral()
-        found = select(each.c.id, each.c.timestamp).join_from(firsts, each, true())
+        candidates = select(each.c.id, each.c.timestamp).join_from(firsts, each, true())
     else:  # SQLite has no LATERAL; PostgreSQL would read every post for this form
         ids = posts.with_only_columns(theirs.id).correlate(firsts)
-        found = select(Post.id, Post.timestamp).join_from(firsts, Post, Post.id.in_(ids))
-    return found.where(_reaches(direction, firsts.c.time, cutoff_time))
+        candidates = select(Post.id, Post.timestamp).join_from(firsts, Post, Post.id.in_(ids))
+    return candidates.where(_reaches(direction, firsts.c.time, cutoff_time))
 
 
 def _cutoff(direction: Direction, firsts: CTE) -> ColumnElement[Any]:

@@ -18,7 +18,7 @@ from app.web.templating import Blueprint
 
 POSTED = "Your post is now live!"
 POSTED_CLASS = "posted"
-"""The class of that message, by which site.js knows that the draft it keeps is not needed any longer."""
+"""The class of that message; it tells site.js to discard the saved draft."""
 
 POSTS_PER_ACCOUNT = "30 per 5 minutes"
 TOO_MANY_POSTS = (

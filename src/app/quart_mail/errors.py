@@ -133,7 +133,7 @@ class RefusedError(MailError):
 
 
 class SenderRefused(RefusedError):
-    """MAIL FROM was refused; ``scope`` is "server" if that was ``MAIL_DEFAULT_SENDER``, for good."""
+    """MAIL FROM was refused; ``scope`` is "server" if ``MAIL_DEFAULT_SENDER`` was refused permanently."""
 
 
 class RecipientsRefused(RefusedError):

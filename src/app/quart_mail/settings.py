@@ -80,9 +80,9 @@ class MailSetting:
             try:
                 value = None if raw is None else self.parse(raw)
             except (TypeError, ValueError) as error:
-                shown = "the value given" if self.is_secret else repr(raw)
+                value = "the value given" if self.is_secret else repr(raw)
                 raise ConfigurationError(
-                    f"{key}: {shown} is not accepted; give {self.accepts}."
+                    f"{key}: {value} is not accepted; give {self.accepts}."
                 ) from error
             if value is not None:
                 return value

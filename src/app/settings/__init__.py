@@ -68,8 +68,8 @@ def _value(setting: Setting, given: Mapping[str, Any], sources: Sequence[Mapping
     keys = (setting.key, *setting.aliases)
     named = [given[key] for key in keys if key in given]
     if not named:
-        found = (source[key] for key in keys for source in sources if key in source)
-        named = [raw for raw in found if raw or setting.may_be_empty]
+        values = (source[key] for key in keys for source in sources if key in source)
+        named = [raw for raw in values if raw or setting.may_be_empty]
     return setting.parse(next((raw for raw in named if raw is not None), setting.default))
 
 

@@ -39,9 +39,9 @@ class Setting:
         try:
             return self.parser(raw)
         except (ValueError, TypeError):
-            shown = "the value given" if self.secret else repr(raw)
+            value = "the value given" if self.secret else repr(raw)
             raise SettingsError(
-                f"{self.key}: {shown} is not accepted; give {self.parser.accepts}."
+                f"{self.key}: {value} is not accepted; give {self.parser.accepts}."
             ) from None
 
 

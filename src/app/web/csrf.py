@@ -1,8 +1,8 @@
 """CSRF: a token in every form, and no unsafe request from a page of another site.
 
 The token is an HMAC-SHA-256 over a secret in the session cookie, the login session and an expiry time.
-Without the login session, whoever can plant a session cookie of their own in a browser, for example from a
-subdomain, would know a token that is valid for the login there. WTForms' own class uses SHA-1.
+Without the login session, an attacker who can set a session cookie in somebody's browser, for example from a
+subdomain, would know a token that is valid for that person's login. WTForms' own class uses SHA-1.
 
 OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadata headers".
 """

@@ -23,7 +23,7 @@ SENTENCES = {
     400: ("Bad Request", "Your browser sent a request that this site cannot process."),
     403: (
         "Forbidden",
-        "Your browser says that another site sent this request, so nothing was done. If you sent it from a"
+        "Your browser reports that another site sent this request, so it was refused. If you sent it from a"
         " page of this site, go back, reload that page and try again.",
     ),
     404: ("Not Found", "This page does not exist."),

@@ -72,7 +72,7 @@ async def hit(rule: str, key: str) -> int:
 
 
 def duration(seconds: int) -> str:
-    """Return the time to wait in words: seconds, from 100 of them on minutes, from 100 of those on hours."""
+    """Return the time to wait in words: in seconds below 100 s, in minutes below 100 min, else in hours."""
     if seconds < UNIT_SHOWN_BELOW:
         return f"{seconds} second{'s' if seconds > 1 else ''}"
     if seconds < 60 * UNIT_SHOWN_BELOW:

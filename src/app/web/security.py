@@ -118,8 +118,8 @@ def _configure_cookies(app: Quart) -> None:
 def _allowed_hosts(app: Quart) -> frozenset[str]:
     """Return the hosts of BASE_URL and TRUSTED_HOSTS. Quart accepts TRUSTED_HOSTS but never checks it."""
     base = urlsplit(app.config["BASE_URL"])
-    own = base.netloc.lower().removesuffix(DEFAULT_PORTS[base.scheme])
-    return frozenset({own, *(host.lower() for host in app.config["TRUSTED_HOSTS"])})
+    host = base.netloc.lower().removesuffix(DEFAULT_PORTS[base.scheme])
+    return frozenset({host, *(name.lower() for name in app.config["TRUSTED_HOSTS"])})
 
 
 def is_allowed_host(host: str) -> bool:

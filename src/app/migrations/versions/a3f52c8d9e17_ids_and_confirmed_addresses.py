@@ -13,7 +13,7 @@ down_revision = "b62f80d4ca19"
 HIGHEST_COUNTED_ID = (
     "SELECT max(CAST(substr(about, 6) AS INTEGER)) FROM outbox WHERE about LIKE 'user:%'"
 )
-"""Mails name deleted accounts, too."""
+"""Includes accounts that were deleted since."""
 
 
 def upgrade() -> None:
@@ -42,7 +42,7 @@ def _recreate_user(*, autoincrement: bool) -> None:
 
 
 def _raise_next_id(connection: sa.Connection) -> None:
-    """Let ids begin above those of deleted accounts whose mails were counted."""
+    """Start new ids above those of deleted accounts whose mails were counted."""
     highest = connection.scalar(sa.text(HIGHEST_COUNTED_ID))
     if highest is None:
         return

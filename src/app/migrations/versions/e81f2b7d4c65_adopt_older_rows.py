@@ -77,9 +77,9 @@ def _fill_missing_names() -> None:
         taken = _taken(column)
         for user_id in op.get_bind().scalars(sa.select(user.c.id).where(column.is_(None))).all():
             texts = (name + ending for name in _variants(f"{stem}-{user_id}"))
-            own = next(text for text in texts if text not in taken)
-            taken.add(own)
-            op.execute(user.update().where(user.c.id == user_id).values({column.name: own}))
+            unique = next(text for text in texts if text not in taken)
+            taken.add(unique)
+            op.execute(user.update().where(user.c.id == user_id).values({column.name: unique}))
 
 
 def _taken(column: sa.ColumnClause[str]) -> set[str]:
@@ -111,8 +111,8 @@ def _fill_missing_post_columns() -> None:
 
 def _adopt_orphaned_posts() -> None:
     """Give posts without an author, or whose author was deleted, the author `left-behind`."""
-    known = sa.select(user.c.id)
-    orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(known))
+    accounts = sa.select(user.c.id)
+    orphaned = sa.or_(post.c.user_id.is_(None), post.c.user_id.not_in(accounts))
     connection = op.get_bind()
     if connection.scalar(sa.select(sa.func.count()).select_from(post).where(orphaned)):
         op.execute(post.update().where(orphaned).values(user_id=_placeholder_author(connection)))
@@ -126,27 +126,27 @@ def _placeholder_author(connection: sa.Connection) -> int:
         user.c.password_hash.is_(None),
     )
     earlier = earlier.order_by(user.c.id).limit(1)
-    found = connection.scalar(earlier)
-    if found is None:
+    account_id = connection.scalar(earlier)
+    if account_id is None:
         names, addresses = _taken(user.c.username), _taken(user.c.email)
         free = (
             name
             for name in _variants(NOBODY)
             if name not in names and name + NOWHERE not in addresses
         )
-        own = {"username": next(free), "about_me": EXPLANATION}
-        own["email"] = own["username"] + NOWHERE
-        connection.execute(user.insert().values(own))
-        found = connection.scalar(earlier)
-    assert isinstance(found, int)  # noqa: S101
-    return found
+        values = {"username": next(free), "about_me": EXPLANATION}
+        values["email"] = values["username"] + NOWHERE
+        connection.execute(user.insert().values(values))
+        account_id = connection.scalar(earlier)
+    assert isinstance(account_id, int)  # noqa: S101
+    return account_id
 
 
 def _has_both_accounts() -> sa.ColumnElement[bool]:
     """Return the condition that both accounts of a follow exist."""
-    known = sa.select(user.c.id)
+    accounts = sa.select(user.c.id)
     ends = (followers.c.follower_id, followers.c.followed_id)
-    return sa.and_(*(sa.and_(end.is_not(None), end.in_(known)) for end in ends))
+    return sa.and_(*(sa.and_(end.is_not(None), end.in_(accounts)) for end in ends))
 
 
 def _add_not_null() -> None:
@@ -193,10 +193,10 @@ def _fold(field: str) -> None:
     taken = {form for _, _, form in rows if form is not None}
     changes = []
     for user_id, text, form in rows:
-        own = _folded(text)
-        if form is None and own not in taken and len(own) <= CANONICAL_LENGTH:
-            taken.add(own)
-            changes.append({"which": user_id, "form": own})
+        canonical = _folded(text)
+        if form is None and canonical not in taken and len(canonical) <= CANONICAL_LENGTH:
+            taken.add(canonical)
+            changes.append({"which": user_id, "form": canonical})
     statement = (
         user.update()
         .where(user.c.id == sa.bindparam("which"))

@@ -148,7 +148,7 @@ class Hasher:
                 try:
                     result = await worker.call(function, *arguments)
                 except WorkerEnded:
-                    log.warning("A password worker ended unexpectedly and is replaced")
+                    log.warning("A password worker ended unexpectedly and is being replaced")
                     self._end(worker)
                 except ValueError:
                     self.idle.append(worker)

@@ -269,7 +269,7 @@ async def withdraw(
     address: str,
     is_same_address: Callable[[str], bool],
 ) -> None:
-    """Erase everything that identifies a person from the mails to or about them; do not send what waits.
+    """Erase everything that identifies a person from the mails to or about them; cancel waiting mails.
 
     Joins the transaction of `session`. These are the mails with the parameter `user_id` or `username`, and
     those to `address`, in any case, or to one with other characters than ASCII for which `is_same_address` is
@@ -317,7 +317,7 @@ async def withdraw(
 async def _other_addresses(session: AsyncSession) -> list[tuple[int, str]]:
     """Return the ids of rows and their addresses with other characters than ASCII.
 
-    Which of these differ only by case, SQLite's lower() cannot tell.
+    SQLite's lower() cannot tell which of these differ only by case.
     """
     text = cast(table.c.params, Text)
     is_escaped = and_(text.contains('"address": '), text.contains("\\u", autoescape=True))

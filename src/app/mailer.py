@@ -55,6 +55,11 @@ class Email:
         """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
         return None
 
+    @classmethod
+    def delay(cls, config: Mapping[str, Any]) -> float:
+        """Return the longest random time in seconds before the mail becomes due."""
+        return 0.0
+
     def unique_key(self) -> str | None:
         """Return a key that only one waiting mail may have; posting again renews or merges that mail."""
         return None
@@ -100,6 +105,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
             secret=email.secret,
             transient=email.transient,
             merge=email.merge_stored if email.is_digest else None,
+            delay=email.delay(app.config),
         )
 
 

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from quart import Quart, current_app
 from sqlalchemy import Row
@@ -43,6 +43,18 @@ NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
 NAMES_IN_DIGEST = 50
 
 
+class Nobody(NamedTuple):
+    """The account for which a reset is rendered that is not sent."""
+
+    id: int = 0
+    username: str = "nobody"
+    email: str = "nobody@example.com"
+    credentials_version: int = 0
+
+
+NOBODY = Nobody()
+
+
 def init_app(app: Quart) -> None:
     """Register these mails with the outbox of `app`."""
     mailer.register(
@@ -64,6 +76,8 @@ class ResetPassword(Email):
     """The link that lets the owner of `address` choose a new password.
 
     The account is looked up when the mail is rendered, so that a request takes as long for every address.
+    That happens after a random delay and takes the same work for an address without an account, so that the
+    next request does not tell either.
     The link is valid for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
 
@@ -77,16 +91,20 @@ class ResetPassword(Email):
         """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
         return _link_expiry(config, config["RESET_TOKEN_SECONDS"])
 
+    @classmethod
+    def delay(cls, config: Mapping[str, Any]) -> float:
+        """Return OUTBOX_RESET_DELAY."""
+        return float(config["OUTBOX_RESET_DELAY"])
+
     def unique_key(self) -> str:
         """Allow one waiting mail per address, ignoring case."""
         return f"reset_password:{canonical(self.address)}"
 
     async def render(self, request: MailRequest) -> Rendered | None:
-        """Render the mail to the address stored for the account, if there is one."""
-        user = await queries.find_by_address(self.address)
-        if user is None:
-            return None
-        about = _mailbox(user.email)
+        """Render the mail to the address stored for the account; a decoy if there is none."""
+        account = await queries.find_by_address(self.address)
+        user = account or NOBODY
+        about = _mailbox(user.email) if account else f"unknown:{_mailbox(self.address)}"
         if not await outbox.within_rate_limit(request, about, RESET_LIMITS):
             return None
         seconds = current_app.config["RESET_TOKEN_SECONDS"]
@@ -105,7 +123,7 @@ class ResetPassword(Email):
             link=site_url(f"/reset_password/{token}"),
             minutes=round(seconds / 60),
         )
-        return Rendered(message, about=about)
+        return Rendered(message, about=about, is_decoy=account is None)
 
 
 @dataclass(frozen=True, slots=True)

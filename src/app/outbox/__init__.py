@@ -91,14 +91,18 @@ def register(
     secret: bool = False,
     transient: bool = False,
     merge: Merge | None = None,
+    delay: float = 0.0,
 ) -> None:
     """Register the renderer of a kind of mail, its priority, and after how many seconds it expires.
 
     The renderer runs in the app's context, once per attempt. `secret`: never show the parameters.
     `transient`: erase them when the mail is done, even if it failed. `merge`: how a waiting mail and a newer
-    one with its unique key become one (see `post`).
+    one with its unique key become one (see `post`). `delay`: a mail becomes due after a random time of up to
+    so many seconds, so that it is not delivered beside the next request.
     """
-    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, transient, merge)
+    outbox_of(app).kinds[kind] = Kind(
+        kind, renderer, priority, expiry, secret, transient, merge, delay
+    )
 
 
 async def drain() -> None:

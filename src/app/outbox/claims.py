@@ -59,6 +59,8 @@ class Claim:
     """A newer mail with the same unique key says all that this one says."""
     is_transient: bool = False
     """The parameters are erased when the row is done."""
+    is_decoy: bool = False
+    """The mail is not sent (see `Rendered`)."""
     is_probe: bool = False
     is_sending: bool = False
     """The row is in `sending`."""

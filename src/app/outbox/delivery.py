@@ -93,6 +93,9 @@ class Deliverer:
             except DBAPIError as error:
                 text = f"The database refused the write: {type(error).__name__}."
                 return Outcome(Event.DEFERRED, text=text)
+            if claim.is_decoy and message is not None:
+                message.as_bytes()
+                return Outcome(Event.NOT_NEEDED)
             message = message or await compose(self.outbox, claim)
             return message if isinstance(message, Outcome) else await self._send(claim, message)
 
@@ -186,7 +189,7 @@ async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
     if isinstance(rendered, Postponed):
         return rendered
     if isinstance(rendered, Rendered):
-        claim.about = rendered.about
+        claim.about, claim.is_decoy = rendered.about, rendered.is_decoy
         rendered = rendered.message
     return None if rendered is None else _fixed(rendered, claim)
 

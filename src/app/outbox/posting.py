@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Text, and_, case, cast, event, insert, select, update
+from sqlalchemy import Row, Text, and_, case, cast, event, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,10 @@ from app.outbox.state import READY_MADE, Merge, Outbox, outbox_of
 from app.quart_mail import Message
 
 _HANDLE = (Delivery.id, Delivery.message_id)
+LEAST_DELAY_SECONDS = 0.3
+"""The shortest delay of a kind that has one."""
+
+_RANDOM = random.SystemRandom()  # one that nobody can predict
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
@@ -90,7 +95,7 @@ async def post(
     outbox = outbox_of()
     if (registered := outbox.kinds.get(kind)) is None:
         raise LookupError(f"No mail of the kind {kind!r} is registered; see outbox.register.")
-    row = _new_row(outbox, registered.expiry) | {
+    row = _new_row(outbox, registered.expiry, registered.delay) | {
         "kind": kind,
         "params": params,
         "unique_key": unique,
@@ -165,28 +170,30 @@ async def _insert_or_merge(
 
 
 def _renewed(new: Any) -> dict[str, Any]:
-    """Return what a waiting mail gets from a newer request.
+    """Return what a waiting mail gets from a newer request, which never makes it wait longer.
 
     A courier that has claimed it loses the claim if the parameters have changed.
     """
     stays_claimed = and_(
         Delivery.claim_id.is_not(None), cast(Delivery.params, Text) == cast(new.params, Text)
     )
+    is_due_first = and_(Delivery.claim_id.is_(None), Delivery.due_at < new.due_at)
     return {name: new[name] for name in ("params", "created_at", "expires_at")} | {
-        "due_at": case((stays_claimed, Delivery.due_at), else_=new.due_at),
+        "due_at": case((or_(stays_claimed, is_due_first), Delivery.due_at), else_=new.due_at),
         "claim_id": case((stays_claimed, Delivery.claim_id), else_=None),
     }
 
 
-def _new_row(outbox: Outbox, expiry: float | None) -> dict[str, Any]:
+def _new_row(outbox: Outbox, expiry: float | None, delay: float = 0.0) -> dict[str, Any]:
     now: datetime = outbox.clock()
+    wait = _RANDOM.uniform(min(LEAST_DELAY_SECONDS, delay), delay)
     seconds = outbox.default_expiry if expiry is None else expiry
     return {
         "state": State.QUEUED,
         "attempts": 0,
         "in_doubt": False,
         "created_at": now,
-        "due_at": now,
+        "due_at": now + timedelta(seconds=wait),
         "expires_at": now + timedelta(seconds=seconds),
     }
 

@@ -39,10 +39,14 @@ class MailRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A message and its subject, such as `user:7`, by which `within_rate_limit` counts."""
+    """A message and its subject, such as `user:7`, by which `within_rate_limit` counts.
+
+    `is_decoy`: do everything that is done for a mail except sending it, so that an observer cannot tell.
+    """
 
     message: Message
     about: str | None = None
+    is_decoy: bool = False
 
     def __post_init__(self) -> None:
         if len(self.about or "") > LONGEST_ABOUT:
@@ -68,7 +72,7 @@ class Kind:
     """A registered kind of mail. `expiry`: seconds from the request, None for OUTBOX_EXPIRY.
 
     `secret`: operators must not see its parameters. `transient`: they are erased when the mail is done, even
-    if it failed, so that it cannot be retried. `merge`: see `outbox.post`.
+    if it failed, so that it cannot be retried. `merge`: see `outbox.post`. `delay`: see `outbox.register`.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Kind:
     secret: bool = False
     transient: bool = False
     merge: Merge | None = None
+    delay: float = 0.0
 
 
 class Outbox:

@@ -205,7 +205,8 @@ def _values_of(
         values |= {"params": None, "content_id": None}
     if is_done and claim.is_transient:
         values["last_text"] = None  # servers quote the address that they refuse
-    if settlement.state is not State.SENT and not settlement.in_doubt:
+    is_counted = settlement.state is State.SENT or settlement.in_doubt
+    if not (is_counted or (claim.is_decoy and is_done)):
         values["handed_at"] = None  # the server did not accept it
     return values
 

@@ -28,6 +28,7 @@ MIN_DIFFERENT_CHARACTERS = 8
 VAR = Path("var")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EXPIRY_MARGIN_SECONDS = 60
+RESET_DELAY_SECONDS = 2.0
 WELL_KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
 
 
@@ -78,6 +79,8 @@ def _fill_in(values: dict[str, Any]) -> None:
     values["LOG_FORMAT"] = values["LOG_FORMAT"] or ("tall" if values["DEBUG"] else "text")
     if values["ACCESS_LOG"] is None:
         values["ACCESS_LOG"] = not (values["DEBUG"] or values["TESTING"])
+    if values["OUTBOX_RESET_DELAY"] is None:
+        values["OUTBOX_RESET_DELAY"] = 0.0 if values["TESTING"] else RESET_DELAY_SECONDS
     if values["OUTBOX_EXPIRY_MARGIN"] is None:
         margin = min(EXPIRY_MARGIN_SECONDS, values["RESET_TOKEN_SECONDS"] / 2)
         values["OUTBOX_EXPIRY_MARGIN"] = margin

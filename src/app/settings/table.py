@@ -107,6 +107,7 @@ SETTINGS = (
     Setting("OUTBOX_PROBE_MAX", seconds(0.01, DAY / 2), 15),
     Setting("OUTBOX_DEADLINE", seconds(0.1), 60),
     Setting("OUTBOX_REPLY_TIMEOUT", seconds(0.1, HOUR), 300),
+    Setting("OUTBOX_RESET_DELAY", seconds(0, HOUR / 60)),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
     Setting(
         "OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)

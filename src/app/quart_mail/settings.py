@@ -1,4 +1,4 @@
-"""The MAIL_* settings: one table of keys, and the values that an app runs with."""
+"""The MAIL_* settings: their keys, defaults and parsers."""
 
 from __future__ import annotations
 
@@ -6,68 +6,25 @@ import ipaddress
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .address import Address, ascii_domain, domain_of, mailbox
 from .errors import ConfigurationError
-from .tls import build_context
 
 TokenSource = str | Callable[[], Awaitable[str]]
 """An OAuth2 access token, or an async callable that returns a fresh one."""
 
 
-@dataclass
-class MailSettings:
-    """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
-
-    server: str = "localhost"
-    port: int = 25
-    use_tls: bool = False
-    use_ssl: bool = False
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    oauth2_token: TokenSource | None = field(default=None, repr=False)
-    allow_cleartext_auth: bool = False
-    default_sender: Address | None = None
-    debug: bool = False
-    max_emails: int | None = None
-    suppress: bool = False
-    ascii_attachments: bool = False
-    timeout: float = 60.0
-    data_timeout: float = 600.0
-    deadline: float | None = 600.0
-    validate_certs: bool = True
-    ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    local_hostname: str | None = None
-    message_id_domain: str | None = None
-    pool_size: int = 4
-    pool_idle: float = 10.0
-    tls_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def helo_name(self) -> str:
-        """The name sent with EHLO: ``MAIL_LOCAL_HOSTNAME``, else the default sender's domain."""
-        return self.local_hostname or domain_of(self.default_sender) or "localhost"
-
-    def secrets(self) -> list[str]:
-        """Return the values that must never be logged or shown."""
-        token = self.oauth2_token if isinstance(self.oauth2_token, str) else None
-        return [secret for secret in (self.password, token) if secret]
-
-
 @dataclass(frozen=True, slots=True)
-class MailSetting:
-    """A key of the config: the MailSettings field it sets and how its value is parsed.
+class Setting:
+    """A key of the config and how its value is parsed.
 
     ``parse`` takes text from the environment or a ready value, returns the typed value (None for the
     default) and raises ValueError; ``accepts`` completes "give ..." in the error message.
     """
 
     key: str
-    field: str
     parse: Callable[[Any], Any]
     accepts: str
     aliases: tuple[str, ...] = ()
@@ -87,6 +44,12 @@ class MailSetting:
             if value is not None:
                 return value
         return None
+
+
+def _setting(key: str, default: Any, *parser: Any, **options: Any) -> Any:
+    """Return the field of MailSettings that ``key`` sets."""
+    setting = Setting(key, *parser, **options)
+    return field(default=default, repr=not setting.is_secret, metadata={"setting": setting})
 
 
 def _one_line(raw: Any) -> str | None:
@@ -166,35 +129,67 @@ _BOOLEAN = (_boolean, "1, true, yes or on, or 0, false, no or off")
 _SECONDS = (_seconds, "a number of seconds above 0")
 _TEXT = (_text, "one line of text")
 _DOMAIN = (_domain, "a domain name")
+_PORT = (_whole(1, 65535), "a whole number from 1 to 65535")
+_MAX_EMAILS = (_limit, "a whole number from 0 (no limit)")
 
-SETTINGS = (
-    MailSetting("MAIL_SERVER", "server", _host, "a host name or an IP address", ("MAIL_HOSTNAME",)),
-    MailSetting("MAIL_PORT", "port", _whole(1, 65535), "a whole number from 1 to 65535"),
-    MailSetting("MAIL_USE_TLS", "use_tls", *_BOOLEAN),
-    MailSetting("MAIL_USE_SSL", "use_ssl", *_BOOLEAN),
-    MailSetting("MAIL_USERNAME", "username", *_TEXT),
-    MailSetting("MAIL_PASSWORD", "password", _one_line, "one line of text", is_secret=True),
-    MailSetting(
-        "MAIL_OAUTH2_TOKEN", "oauth2_token", _token, "a token, or an async callable", is_secret=True
-    ),
-    MailSetting("MAIL_ALLOW_CLEARTEXT_AUTH", "allow_cleartext_auth", *_BOOLEAN),
-    MailSetting("MAIL_DEFAULT_SENDER", "default_sender", _sender, "an email address"),
-    MailSetting("MAIL_DEBUG", "debug", *_BOOLEAN),
-    MailSetting("MAIL_MAX_EMAILS", "max_emails", _limit, "a whole number from 0 (no limit)"),
-    MailSetting("MAIL_SUPPRESS_SEND", "suppress", *_BOOLEAN),
-    MailSetting("MAIL_ASCII_ATTACHMENTS", "ascii_attachments", *_BOOLEAN),
-    MailSetting("MAIL_TIMEOUT", "timeout", *_SECONDS),
-    MailSetting("MAIL_DATA_TIMEOUT", "data_timeout", *_SECONDS),
-    MailSetting("MAIL_DEADLINE", "deadline", *_SECONDS),
-    MailSetting("MAIL_VALIDATE_CERTS", "validate_certs", *_BOOLEAN),
-    MailSetting("MAIL_CA_FILE", "ca_file", *_TEXT),
-    MailSetting("MAIL_CLIENT_CERT", "client_cert", *_TEXT),
-    MailSetting("MAIL_CLIENT_KEY", "client_key", *_TEXT),
-    MailSetting("MAIL_LOCAL_HOSTNAME", "local_hostname", *_DOMAIN),
-    MailSetting("MAIL_MESSAGE_ID_DOMAIN", "message_id_domain", *_DOMAIN),
-    MailSetting("MAIL_POOL_SIZE", "pool_size", _whole(1), "a whole number from 1"),
-    MailSetting("MAIL_POOL_IDLE", "pool_idle", *_SECONDS),
-)
+
+@dataclass
+class MailSettings:
+    """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
+
+    server: str = _setting(
+        "MAIL_SERVER", "localhost", _host, "a host name or an IP address", aliases=("MAIL_HOSTNAME",)
+    )
+    port: int = _setting("MAIL_PORT", 25, *_PORT)
+    use_tls: bool = _setting("MAIL_USE_TLS", False, *_BOOLEAN)
+    use_ssl: bool = _setting("MAIL_USE_SSL", False, *_BOOLEAN)
+    username: str | None = _setting("MAIL_USERNAME", None, *_TEXT)
+    password: str | None = _setting(
+        "MAIL_PASSWORD", None, _one_line, "one line of text", is_secret=True
+    )
+    oauth2_token: TokenSource | None = _setting(
+        "MAIL_OAUTH2_TOKEN", None, _token, "a token, or an async callable", is_secret=True
+    )
+    allow_cleartext_auth: bool = _setting("MAIL_ALLOW_CLEARTEXT_AUTH", False, *_BOOLEAN)
+    default_sender: Address | None = _setting(
+        "MAIL_DEFAULT_SENDER", None, _sender, "an email address"
+    )
+    debug: bool = _setting("MAIL_DEBUG", False, *_BOOLEAN)
+    max_emails: int | None = _setting("MAIL_MAX_EMAILS", None, *_MAX_EMAILS)
+    suppress: bool = _setting("MAIL_SUPPRESS_SEND", False, *_BOOLEAN)
+    ascii_attachments: bool = _setting("MAIL_ASCII_ATTACHMENTS", False, *_BOOLEAN)
+    timeout: float = _setting("MAIL_TIMEOUT", 60.0, *_SECONDS)
+    data_timeout: float = _setting("MAIL_DATA_TIMEOUT", 600.0, *_SECONDS)
+    deadline: float | None = _setting("MAIL_DEADLINE", 600.0, *_SECONDS)
+    validate_certs: bool = _setting("MAIL_VALIDATE_CERTS", True, *_BOOLEAN)
+    ca_file: str | None = _setting("MAIL_CA_FILE", None, *_TEXT)
+    client_cert: str | None = _setting("MAIL_CLIENT_CERT", None, *_TEXT)
+    client_key: str | None = _setting("MAIL_CLIENT_KEY", None, *_TEXT)
+    local_hostname: str | None = _setting("MAIL_LOCAL_HOSTNAME", None, *_DOMAIN)
+    message_id_domain: str | None = _setting("MAIL_MESSAGE_ID_DOMAIN", None, *_DOMAIN)
+    pool_size: int = _setting("MAIL_POOL_SIZE", 4, _whole(1), "a whole number from 1")
+    pool_idle: float = _setting("MAIL_POOL_IDLE", 10.0, *_SECONDS)
+    tls_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def helo_name(self) -> str:
+        """The name sent with EHLO: ``MAIL_LOCAL_HOSTNAME``, else the default sender's domain."""
+        return self.local_hostname or domain_of(self.default_sender) or "localhost"
+
+    @property
+    def has_login(self) -> bool:
+        """Whether to log in: there is a user name and a password or token."""
+        return bool(self.username and (self.password or self.oauth2_token))
+
+    def secrets(self) -> list[str]:
+        """Return the values that must never be logged or shown."""
+        return [text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)]
+
+
+SETTINGS: dict[str, Setting] = {
+    each.name: each.metadata["setting"] for each in fields(MailSettings) if each.metadata
+}
+"""The settings by the name of their field in MailSettings."""
 
 
 def read_settings(
@@ -205,40 +200,54 @@ def read_settings(
     Raises ConfigurationError with a line that names the key, its value (never a secret) and what is
     accepted; also for settings that contradict each other and files that cannot be read.
     """
-    values = {setting.field: setting.read(config) for setting in SETTINGS}
+    values = {name: setting.read(config) for name, setting in SETTINGS.items()}
     given = {name: value for name, value in values.items() if value is not None}
-    state = MailSettings(**{"debug": debug, "suppress": testing, **given})
-    _check(state)
-    state.tls_context = _tls_context(state)
-    return state
+    settings = MailSettings(**{"debug": debug, "suppress": testing, **given})
+    _check(settings)
+    settings.tls_context = _tls_context(settings)
+    return settings
 
 
-def _check(state: MailSettings) -> None:
-    if state.use_tls and state.use_ssl:
+def _check(settings: MailSettings) -> None:
+    if settings.use_tls and settings.use_ssl:
         raise ConfigurationError(
             "MAIL_USE_TLS and MAIL_USE_SSL are both on; turn one of them off (MAIL_USE_TLS is "
             "STARTTLS, usually port 587; MAIL_USE_SSL is TLS from the start, usually port 465)."
         )
-    if state.oauth2_token and not state.username:
+    if settings.oauth2_token and not settings.username:
         raise ConfigurationError(
             "MAIL_OAUTH2_TOKEN: the value given is not accepted without MAIL_USERNAME; give both."
         )
-    if state.client_key and not state.client_cert:
+    if settings.client_key and not settings.client_cert:
         raise ConfigurationError(
-            f"MAIL_CLIENT_KEY: {state.client_key!r} is not accepted without MAIL_CLIENT_CERT; "
+            f"MAIL_CLIENT_KEY: {settings.client_key!r} is not accepted without MAIL_CLIENT_CERT; "
             "give both."
         )
 
 
-def _tls_context(state: MailSettings) -> ssl.SSLContext | None:
+def _tls_context(settings: MailSettings) -> ssl.SSLContext | None:
     """Return the TLS context, or None without encryption; certificate files are read either way."""
-    is_encrypted = state.use_tls or state.use_ssl
-    if not (is_encrypted or state.ca_file or state.client_cert):
+    is_encrypted = settings.use_tls or settings.use_ssl
+    cert, key = settings.client_cert, settings.client_key
+    if not (is_encrypted or settings.ca_file or cert):
         return None
-    context = build_context(
-        validate=state.validate_certs,
-        ca_file=state.ca_file,
-        client_cert=state.client_cert,
-        client_key=state.client_key,
-    )
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"MAIL_CA_FILE: {settings.ca_file!r} is not accepted; give a readable file of "
+            f"certificates in PEM ({error.strerror or error})."
+        ) from error
+    if not settings.validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        if cert:
+            context.load_cert_chain(cert, key)
+    except OSError as error:
+        with_key = f" with MAIL_CLIENT_KEY {key!r}" if key else ""
+        raise ConfigurationError(
+            f"MAIL_CLIENT_CERT: {cert!r} is not accepted{with_key}; give readable files "
+            f"in PEM that belong together ({error.strerror or error})."
+        ) from error
     return context if is_encrypted else None

@@ -104,10 +104,10 @@ def _fill_in(values: dict[str, Any]) -> None:
 def _parse_mail_settings(values: dict[str, Any]) -> None:
     """Replace the raw `MAIL_*` values by those that the mail extension will use."""
     try:
-        state = read_settings(values, debug=values["DEBUG"], testing=values["TESTING"])
+        mail = read_settings(values, debug=values["DEBUG"], testing=values["TESTING"])
     except ConfigurationError as error:
         raise SettingsError(error.text) from None
-    values |= {setting.key: getattr(state, setting.field) for setting in MAIL_SETTINGS}
+    values |= {setting.key: getattr(mail, name) for name, setting in MAIL_SETTINGS.items()}
 
 
 def _stored_secret_key() -> str:
@@ -160,19 +160,13 @@ def _check_together(values: Mapping[str, Any]) -> None:
             "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
-    for key, whole in (
-        ("OUTBOX_RENEW", "OUTBOX_LEASE"),
-        ("OUTBOX_EXPIRY_MARGIN", "RESET_TOKEN_SECONDS"),
-    ):
-        _check_half(values, key, whole)
-
-
-def _check_half(values: Mapping[str, Any], key: str, whole: str) -> None:
-    if 2 * values[key] > values[whole]:
-        raise SettingsError(
-            f"{key}: {values[key]:g} is not accepted; give at most half of {whole}, "
-            f"which is {values[whole]:g}."
-        )
+    limits = {"OUTBOX_RENEW": "OUTBOX_LEASE", "OUTBOX_EXPIRY_MARGIN": "RESET_TOKEN_SECONDS"}
+    for key, whole in limits.items():
+        if 2 * values[key] > values[whole]:
+            raise SettingsError(
+                f"{key}: {values[key]:g} is not accepted; give at most half of {whole}, "
+                f"which is {values[whole]:g}."
+            )
 
 
 def _check_secrets(values: Mapping[str, Any]) -> None:

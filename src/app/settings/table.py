@@ -51,7 +51,7 @@ def _mail_settings() -> Iterator[Setting]:
     Only the sender is checked here, because quart_mail also accepts local user names such as "root".
     """
     unparsed = Parser(lambda raw: raw, "")
-    for setting in MAIL_SETTINGS:
+    for setting in MAIL_SETTINGS.values():
         if setting.key == "MAIL_DEFAULT_SENDER":
             yield Setting(setting.key, parsing.sender, aliases=("FLASKY_MAIL_SENDER",))
         else:

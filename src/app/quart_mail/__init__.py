@@ -3,113 +3,51 @@
     mail = Mail(app)                                  # or Mail(); mail.init_app(app)
     result = await mail.send(Message("Hello", recipients=["ann@example.com"], body="Hi!"))
 
-What a queue needs to know:
-
-- ``await mail.send(message, envelope_from=None, *, before_data=None, timeout=None, deadline=None,
-  reply_timeout=None)`` returns a SendResult: ``code`` and ``text`` of the server's reply (None and ""
-  if sending is suppressed), and ``refused``: {address: Reply(code, text)} if only some recipients
-  were accepted.
-  If all were refused, it raises RecipientsRefused.
-- Every MailError has ``retry`` (the same message may succeed later), ``scope`` ("message" or
-  "server"), ``code`` (int or None), ``text`` (one printable sentence without secrets), ``stage``
-  and ``in_doubt`` (the final dot may have been sent). ``errors`` shows the tree.
-- ``before_data`` is awaited just before DATA. If it raises, the message is not sent, the connection
-  stays usable, and the exception is raised unchanged.
-- Cancelling ``send`` closes its connection. A Message keeps its ``msgId`` when it is sent again; it
-  can be set by ``Message(..., msg_id="<...@...>")``.
-- ``mail.pool`` has ``size``, ``idle`` and ``in_use``. ``await mail.close()`` closes idle connections
-  now and those in use after their message; so does the app's ``after_serving``. On another event
-  loop the pool starts empty.
-
-``await mail.probe(address)`` tests the settings and returns a Probe: ``ok``, ``error``, and
-``sentences`` that report the settings used and the server's replies.
-
-No threads are started, except asyncio's resolver if the server is a host name other than localhost.
+``Mail.send``, ``SendResult`` and ``MailError`` say what a queue needs to know. A Message keeps its
+``msgId`` when it is sent again. No threads are started, except asyncio's resolver if the server is a
+host name other than localhost.
 """
 
-from .address import Address
-from .dispatch import email_dispatched, signals
-from .errors import (
-    BadAddressError,
-    BadHeaderError,
-    BrokenError,
-    CertificateError,
-    CleartextLoginError,
-    ConfigurationError,
-    ConnectError,
-    ConnectionLost,
-    DataRefused,
-    DeadlineExceeded,
-    GreetingRefused,
-    LoginError,
-    MailError,
-    MessageError,
-    NonsenseReply,
-    NoRecipientsError,
-    NoSenderError,
-    RecipientsRefused,
-    RefusedError,
-    Reply,
-    ReplyTimeout,
-    SenderRefused,
-    ServerError,
-    ServiceUnavailable,
-    Smtputf8Error,
-    TlsError,
-    TlsNotOffered,
-    UnknownHost,
-)
-from .headers import force_text, sanitize_address, sanitize_addresses, sanitize_subject
-from .mail import Connection, Mail
-from .message import Message
-from .mime import Attachment
-from .pool import Pool
-from .probe import Probe
-from .session import SendResult
-from .settings import MailSettings
-
-__all__ = [
-    "Address",
-    "Attachment",
-    "BadAddressError",
-    "BadHeaderError",
-    "BrokenError",
-    "CertificateError",
-    "CleartextLoginError",
-    "ConfigurationError",
-    "ConnectError",
-    "Connection",
-    "ConnectionLost",
-    "DataRefused",
-    "DeadlineExceeded",
-    "GreetingRefused",
-    "LoginError",
-    "Mail",
-    "MailError",
-    "MailSettings",
-    "Message",
-    "MessageError",
-    "NoRecipientsError",
-    "NoSenderError",
-    "NonsenseReply",
-    "Pool",
-    "Probe",
-    "RecipientsRefused",
-    "RefusedError",
-    "Reply",
-    "ReplyTimeout",
-    "SendResult",
-    "SenderRefused",
-    "ServerError",
-    "ServiceUnavailable",
-    "Smtputf8Error",
-    "TlsError",
-    "TlsNotOffered",
-    "UnknownHost",
-    "email_dispatched",
-    "force_text",
-    "sanitize_address",
-    "sanitize_addresses",
-    "sanitize_subject",
-    "signals",
-]
+from .address import Address as Address
+from .errors import BadAddressError as BadAddressError
+from .errors import BadHeaderError as BadHeaderError
+from .errors import BrokenError as BrokenError
+from .errors import CertificateError as CertificateError
+from .errors import CleartextLoginError as CleartextLoginError
+from .errors import ConfigurationError as ConfigurationError
+from .errors import ConnectError as ConnectError
+from .errors import ConnectionLost as ConnectionLost
+from .errors import DataRefused as DataRefused
+from .errors import DeadlineExceeded as DeadlineExceeded
+from .errors import GreetingRefused as GreetingRefused
+from .errors import LoginError as LoginError
+from .errors import MailError as MailError
+from .errors import MessageError as MessageError
+from .errors import NonsenseReply as NonsenseReply
+from .errors import NoRecipientsError as NoRecipientsError
+from .errors import NoSenderError as NoSenderError
+from .errors import RecipientsRefused as RecipientsRefused
+from .errors import RefusedError as RefusedError
+from .errors import Reply as Reply
+from .errors import ReplyTimeout as ReplyTimeout
+from .errors import SenderRefused as SenderRefused
+from .errors import ServerError as ServerError
+from .errors import ServiceUnavailable as ServiceUnavailable
+from .errors import Smtputf8Error as Smtputf8Error
+from .errors import TlsError as TlsError
+from .errors import TlsNotOffered as TlsNotOffered
+from .errors import UnknownHost as UnknownHost
+from .headers import force_text as force_text
+from .headers import sanitize_address as sanitize_address
+from .headers import sanitize_addresses as sanitize_addresses
+from .headers import sanitize_subject as sanitize_subject
+from .mail import Connection as Connection
+from .mail import Mail as Mail
+from .mail import email_dispatched as email_dispatched
+from .mail import signals as signals
+from .message import Message as Message
+from .mime import Attachment as Attachment
+from .pool import Pool as Pool
+from .probe import Probe as Probe
+from .session import SendResult as SendResult
+from .settings import MailSettings as MailSettings

@@ -1,4 +1,4 @@
-"""Opening a session: connect, read the greeting, EHLO, STARTTLS, log in."""
+"""Opening a connection: connect, read the greeting, EHLO, STARTTLS, log in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import inspect
 import ipaddress
 import socket
 from collections.abc import Awaitable
+from typing import Any
 
 from aiosmtplib import SMTPAuthenticationError, SMTPHeloError, SMTPResponse
 
 from .classify import reply_error
+from .dialogue import Client, Dialogue
 from .errors import (
     CleartextLoginError,
     ConnectionLost,
@@ -19,8 +21,7 @@ from .errors import (
     Reply,
     TlsNotOffered,
 )
-from .session import Client, Progress, Session
-from .settings import MailSettings, TokenSource
+from .settings import MailSettings
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _AUTHENTICATED = 235
@@ -28,66 +29,59 @@ _TRY_NEXT_MECHANISM = frozenset({504, 534, 535})
 """RFC 4954 4 and 6; 535 too, as in smtplib: some servers offer mechanisms that they do not support."""
 
 
-async def open_session(state: MailSettings, progress: Progress, timeout: float) -> Session:
-    """Open a session that is ready for a message; ``timeout``: seconds for each reply.
+async def connect(dialogue: Dialogue, timeout: float) -> None:
+    """Make a dialogue ready for a message; ``timeout``: seconds for each reply.
 
     Raises MailError. After an error or a cancellation nothing is left open.
     """
-    session = Session(state, _client(state), progress)
-    try:
-        greeting = await session.wait_for("connect", _connect(session.client, state), timeout)
-        session.greeting = session.redact(f"{greeting.code} {greeting.message}")
-        await session.wait_for("ehlo", _hello(session.client), timeout)
-        if state.use_tls:
-            await _start_tls(session, timeout)
-        session.mechanism = await _log_in(session, timeout)
-    except BaseException:
-        session.abort()
-        raise
-    return session
-
-
-def _client(state: MailSettings) -> Client:
-    # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Session.wait_for has it.
-    return Client(
-        hostname=state.server,
-        local_hostname=state.helo_name,
+    settings = dialogue.settings
+    dialogue.secrets = settings.secrets()
+    # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Dialogue.wait_for has it.
+    dialogue.client = client = Client(
+        hostname=settings.server,
+        local_hostname=settings.helo_name,
         timeout=None,
-        use_tls=state.use_ssl,
+        use_tls=settings.use_ssl,
         start_tls=False,
-        tls_context=state.tls_context,
+        tls_context=settings.tls_context,
     )
+    try:
+        greeting = await dialogue.wait_for("connect", _connect(client, settings), timeout)
+        dialogue.greeting = dialogue.redact(f"{greeting.code} {greeting.message}")
+        await dialogue.wait_for("ehlo", _hello(client), timeout)
+        if settings.use_tls:
+            await _start_tls(dialogue, timeout)
+        dialogue.mechanism = await _log_in(dialogue, timeout)
+    except BaseException:
+        dialogue.abort()
+        raise
 
 
-async def _connect(client: Client, state: MailSettings) -> SMTPResponse:
-    if _is_loopback_name(state.server):
-        return await client.connect(sock=await _loopback_socket(state.port))
-    return await client.connect(port=state.port)
-
-
-def _is_loopback_name(server: str) -> bool:
-    """Whether a server's name means this machine (RFC 6761 6.3)."""
-    name = server.lower().rstrip(".")
-    return name == "localhost" or name.endswith(".localhost")
+async def _connect(client: Client, settings: MailSettings) -> SMTPResponse:
+    name = settings.server.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 6.3
+        return await client.connect(sock=await _loopback_socket(settings.port))
+    return await client.connect(port=settings.port)
 
 
 async def _loopback_socket(port: int) -> socket.socket:
     """Connect to this machine by address: a name would start asyncio's resolver thread."""
     first_error: OSError | None = None
     for family, host in _LOOPBACK:
-        sock = None
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            first_error = first_error or error
+            continue
+        try:
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            return sock
         except BaseException as error:
-            if sock is not None:
-                sock.close()
+            sock.close()
             if not isinstance(error, OSError):
                 raise
             first_error = first_error or error
-        else:
-            return sock
     raise first_error or OSError("no loopback address")
 
 
@@ -101,49 +95,47 @@ async def _hello(client: Client) -> SMTPResponse:
         return await client.helo(timeout=None)
 
 
-async def _start_tls(session: Session, timeout: float) -> None:
-    if not session.client.supports_extension("starttls"):
+async def _start_tls(dialogue: Dialogue, timeout: float) -> None:
+    if not dialogue.client.supports_extension("starttls"):
         raise TlsNotOffered(
             "The mail server does not offer STARTTLS, which MAIL_USE_TLS requires.",
             stage="starttls",
         )
-    await session.wait_for("starttls", session.client.starttls(timeout=None), timeout)
-    await session.wait_for("ehlo", _hello(session.client), timeout)
+    await dialogue.wait_for("starttls", dialogue.client.starttls(timeout=None), timeout)
+    await dialogue.wait_for("ehlo", _hello(dialogue.client), timeout)
 
 
-async def _log_in(session: Session, timeout: float) -> str | None:
+async def _log_in(dialogue: Dialogue, timeout: float) -> str | None:
     """Log in if the settings contain a login; return the mechanism used, or None.
 
     Raises LoginError when the server refuses it or offers no mechanism that is supported here, and
     when others could read it (RFC 4954 9) and ``MAIL_ALLOW_CLEARTEXT_AUTH`` is off.
     """
-    state = session.state
-    if not state.username or not (state.oauth2_token or state.password):
+    settings = dialogue.settings
+    if not settings.has_login:
         return None
-    if not (state.allow_cleartext_auth or _is_private(session)):
+    if not (settings.allow_cleartext_auth or _is_private(dialogue)):
         raise CleartextLoginError(
-            f"The login was not sent, because the connection to {state.server} is not encrypted. "
+            f"The login was not sent, because the connection to {settings.server} is not encrypted. "
             "Turn on MAIL_USE_TLS or MAIL_USE_SSL (or MAIL_ALLOW_CLEARTEXT_AUTH, if you accept the "
             "risk).",
             stage="auth",
         )
-    offered = set(session.client.server_auth_methods)
-    if state.oauth2_token:
-        return await _log_in_with_token(session, state.oauth2_token, offered, timeout)
-    return await _log_in_with_password(session, offered, timeout)
+    log_in = _log_in_with_token if settings.oauth2_token else _log_in_with_password
+    return await log_in(dialogue, set(dialogue.client.server_auth_methods), timeout)
 
 
-def _is_private(session: Session) -> bool:
+def _is_private(dialogue: Dialogue) -> bool:
     """Whether nobody else can read the connection: it uses TLS or stays on this machine."""
-    if session.client.get_transport_info("sslcontext") is not None:
+    if dialogue.client.get_transport_info("sslcontext") is not None:
         return True
-    peer = session.client.get_transport_info("peername")
+    peer = dialogue.client.get_transport_info("peername")
     return ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
 
 
-async def _log_in_with_password(session: Session, offered: set[str], timeout: float) -> str:
-    client = session.client
-    username, password = str(session.state.username), str(session.state.password)
+async def _log_in_with_password(dialogue: Dialogue, offered: set[str], timeout: float) -> str:
+    client = dialogue.client
+    username, password = str(dialogue.settings.username), str(dialogue.settings.password)
     mechanisms = {
         "plain": client.auth_plain,
         "login": client.auth_login,
@@ -153,7 +145,7 @@ async def _log_in_with_password(session: Session, offered: set[str], timeout: fl
     for name in [name for name in mechanisms if name in offered]:
         step = mechanisms[name](username, password, timeout=None)
         try:
-            reply = await _authenticate(session, step, timeout)
+            reply = await _authenticate(dialogue, step, timeout)
         except ConnectionLost as error:
             if last_error.code is None:
                 raise
@@ -166,36 +158,29 @@ async def _log_in_with_password(session: Session, offered: set[str], timeout: fl
     raise last_error
 
 
-async def _log_in_with_token(
-    session: Session, source: TokenSource, offered: set[str], timeout: float
-) -> str:
+async def _log_in_with_token(dialogue: Dialogue, offered: set[str], timeout: float) -> str:
     if "xoauth2" not in offered:
         raise _not_offered(offered, "XOAUTH2 (because MAIL_OAUTH2_TOKEN is set)")
-    token = await _token(source)
-    session.secrets.append(token)
-    step = session.client.auth_xoauth2(str(session.state.username), token, timeout=None)
-    reply = await _authenticate(session, step, timeout)
-    if reply.code != _AUTHENTICATED:
-        raise reply_error("auth", reply)
-    return "XOAUTH2"
-
-
-async def _token(source: TokenSource) -> str:
-    """Return the access token; turn an error of its callable into a LoginError."""
-    if isinstance(source, str):
-        return source
+    token: Any = dialogue.settings.oauth2_token
     try:
-        token: object = source()
+        if callable(token):
+            token = token()
         if inspect.isawaitable(token):
             token = await token
     except Exception as error:
         raise LoginError(
             f"MAIL_OAUTH2_TOKEN failed to return a token: {type(error).__name__}.", stage="auth"
         ) from error
-    return str(token)
+    token = str(token)
+    dialogue.secrets.append(token)
+    step = dialogue.client.auth_xoauth2(str(dialogue.settings.username), token, timeout=None)
+    reply = await _authenticate(dialogue, step, timeout)
+    if reply.code != _AUTHENTICATED:
+        raise reply_error("auth", reply)
+    return "XOAUTH2"
 
 
-async def _authenticate(session: Session, step: Awaitable[SMTPResponse], timeout: float) -> Reply:
+async def _authenticate(dialogue: Dialogue, step: Awaitable[SMTPResponse], timeout: float) -> Reply:
     """Run one AUTH exchange; return a refusal as a reply, because another mechanism may work."""
 
     async def response() -> tuple[int, str]:
@@ -204,7 +189,7 @@ async def _authenticate(session: Session, step: Awaitable[SMTPResponse], timeout
         except SMTPAuthenticationError as error:
             return error.code, error.message
 
-    return session.parse_reply("auth", await session.wait_for("auth", response(), timeout))
+    return dialogue.parse_reply("auth", await dialogue.wait_for("auth", response(), timeout))
 
 
 def _not_offered(offered: set[str], supported: str) -> LoginError:

@@ -1,40 +1,9 @@
-"""The errors of quart_mail, as one tree.
-
-    MailError
-    ├── ConfigurationError (ValueError)      a setting is wrong
-    ├── MessageError                         this message can never be sent
-    │   ├── NoRecipientsError (AssertionError)
-    │   ├── NoSenderError (AssertionError)
-    │   ├── BadHeaderError (ValueError)      a control character in a header
-    │   ├── BadAddressError (ValueError)
-    │   └── Smtputf8Error                    the server does not support this non-ASCII address
-    ├── RefusedError                         the server refused this message
-    │   ├── SenderRefused                with ``scope`` "server" if no message can be sent
-    │   ├── RecipientsRefused                all recipients; see ``refused``
-    │   └── DataRefused
-    ├── BrokenError                          no reply, or none that makes sense
-    │   ├── ConnectionLost (ConnectionError)
-    │   ├── ReplyTimeout (TimeoutError)
-    │   ├── DeadlineExceeded (TimeoutError)
-    │   └── NonsenseReply
-    └── ServerError                          no message can be sent at present
-        ├── ConnectError (ConnectionError)
-        ├── UnknownHost (ConnectionError)    the server's name does not resolve
-        ├── GreetingRefused
-        ├── ServiceUnavailable               421 at any stage
-        ├── TlsError
-        │   ├── TlsNotOffered
-        │   └── CertificateError
-        └── LoginError
-            └── CleartextLoginError
-
-MailError lists the attributes by which a queue can decide what to do.
-"""
+"""The errors of quart_mail: one tree under MailError, which says by which attributes a queue can decide."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Scope = Literal["message", "server"]
 
@@ -139,8 +108,10 @@ class SenderRefused(RefusedError):
 class RecipientsRefused(RefusedError):
     """Every recipient was refused; ``refused`` maps each address to its reply."""
 
-    def __init__(self, text: str, *, code: int, refused: Mapping[str, Reply] | None = None) -> None:
-        super().__init__(text, code=code, stage="rcpt")
+    def __init__(
+        self, text: str, *, code: int, stage: str, refused: Mapping[str, Reply] | None = None
+    ) -> None:
+        super().__init__(text, code=code, stage=stage)
         self.refused = dict(refused or {})
         if self.refused:
             self.retry = any(is_transient(reply.code) for reply in self.refused.values())
@@ -155,11 +126,9 @@ class BrokenError(MailError):
 
     retry = True
 
-    def __init__(
-        self, text: str, *, stage: str | None, code: int | None = None, in_doubt: bool = False
-    ) -> None:
-        super().__init__(text, code=code, stage=stage, in_doubt=in_doubt)
-        self.scope = "server" if stage in CONNECTION_STAGES else "message"
+    def __init__(self, text: str, **details: Any) -> None:
+        super().__init__(text, **details)
+        self.scope = "server" if self.stage in CONNECTION_STAGES else "message"
 
 
 class ConnectionLost(BrokenError, ConnectionError):

@@ -1,30 +1,41 @@
-"""The Message class."""
+"""The Message class, and how its parts make up a mail.
+
+text                                  text/plain
+text, html                            alternative(text, html, ...)
+html with inline images               alternative(text, related(html, image, ...))
+any of these with attachments         mixed(the above, attachment, ...)
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Iterable, KeysView
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from email.charset import Charset
+from email.utils import formatdate
+from typing import Any, TypeVar
 
 from quart import current_app, has_app_context
 
 from .address import Address, as_text, domain_of
-from .headers import is_bad_address, is_bad_field, is_bad_line, is_bad_text
-from .mime import Attachment, render
-
-if TYPE_CHECKING:
-    from .session import SendResult
-    from .settings import MailSettings
+from .headers import (
+    address_field,
+    clean,
+    is_bad_address,
+    is_bad_field,
+    is_bad_line,
+    is_bad_text,
+    text_field,
+)
+from .headers import charset as find_charset
+from .mime import Attachment, multipart, text_part
+from .settings import MailSettings
 
 _T = TypeVar("_T")
-
-
-class Sender(Protocol):
-    """An object that can send a message: a Connection or a Mail."""
-
-    async def send(self, message: Message) -> SendResult:
-        """Send a message."""
+# The first three describe the body as it is rendered here; Bcc must not be sent.
+_RESERVED_FIELDS = frozenset(
+    {"content-type", "content-transfer-encoding", "mime-version", "bcc", "resent-bcc"}
+)
 
 
 class Message:
@@ -166,14 +177,14 @@ class Message:
         if self.date is None:
             self.date = time.time()
 
-    async def send(self, connection: Sender) -> SendResult:
-        """Send this message over an open connection."""
+    async def send(self, connection: Any) -> Any:
+        """Send this message over a Connection (or a Mail); return its SendResult."""
         return await connection.send(self)
 
     def as_bytes(self) -> bytes:
         """Return the message as it is sent (CRLF lines, before dot-stuffing)."""
         state = _current_state()
-        return render(self, ascii_attachments=bool(state and state.ascii_attachments))
+        return self.render(ascii_attachments=bool(state and state.ascii_attachments))
 
     def as_string(self) -> str:
         """Return the message as text."""
@@ -184,6 +195,59 @@ class Message:
 
     def __str__(self) -> str:
         return self.as_string()
+
+    def render(self, *, ascii_attachments: bool = False) -> bytes:
+        """Return the message as 7-bit CRLF lines of at most 998 bytes, not dot-stuffed.
+
+        Only addresses that need SMTPUTF8 put UTF-8 into header fields. Raises MessageError.
+        """
+        codec = find_charset(self.charset)
+        fields = self._fields(codec)
+        for name, value in (self.extra_headers or {}).items():
+            key = name.lower()
+            if key in _RESERVED_FIELDS:
+                continue
+            fields.pop(key, None)
+            if value is not None and not is_bad_field(name, ""):
+                fields[key] = text_field(name, str(value), codec)
+        head = "\r\n".join((*fields.values(), "MIME-Version: 1.0\r\n")).encode("utf-8", "replace")
+        return head + self._render_body(codec, ascii_attachments)
+
+    def _fields(self, codec: Charset) -> dict[str, str]:
+        """Return the header fields, without ``extra_headers``, by their names in lower case."""
+        fields: dict[str, str] = {}
+        if self.subject:
+            fields["subject"] = text_field("Subject", str(self.subject), codec)
+        if self.sender:
+            fields["from"] = address_field("From", [self.sender], codec)
+        if self.recipients:
+            fields["to"] = address_field("To", self.recipients, codec)
+        elif not self.cc:
+            fields["to"] = "To: undisclosed-recipients:;"
+        fields["date"] = f"Date: {formatdate(self.date, localtime=True)}"
+        fields["message-id"] = f"Message-ID: {clean(self.msgId)}"
+        if self.cc:
+            fields["cc"] = address_field("Cc", self.cc, codec)
+        if self.reply_to_list:
+            fields["reply-to"] = address_field("Reply-To", self.reply_to_list, codec)
+        fields["auto-submitted"] = "Auto-Submitted: auto-generated"
+        return fields
+
+    def _render_body(self, codec: Charset, ascii_attachments: bool) -> bytes:
+        def with_files(part: bytes, kind: str, files: list[Attachment]) -> bytes:
+            parts = [part, *(file.part(ascii_filename=ascii_attachments) for file in files)]
+            return multipart(kind, f"{self.boundary}_{kind[0]}", parts) if files else part
+
+        inline = [file for file in self.attachments if file.is_inline and "html" in self.alts]
+        others = [file for file in self.attachments if file not in inline]
+        body = text_part(self.body, "text/plain", codec)
+        if self.alts:
+            texts = [body]
+            for kind, content in self.alts.items():
+                part = text_part(content, kind if "/" in kind else f"text/{kind}", codec)
+                texts.append(with_files(part, "related", inline) if kind == "html" else part)
+            body = multipart("alternative", f"{self.boundary}_a", texts)
+        return with_files(body, "mixed", others)
 
 
 def _as_list(given: Iterable[_T] | None) -> list[Any]:

@@ -1,14 +1,9 @@
-"""Messages and attachments as MIME bytes, assembled directly.
+"""Attachments and other MIME parts as bytes, assembled directly.
 
 This renders a mail about 30 times as fast as the standard library's message objects and generator,
 which would take longer than sending it (``benchmarks/mail.py`` prints the times). The price is that
 this module and ``headers`` encode, fold and nest by themselves; tests parse the output with the
 standard library and compare.
-
-    text                                  text/plain
-    text, html                            alternative(text, html, ...)
-    html with inline images               alternative(text, related(html, image, ...))
-    any of these with attachments         mixed(the above, attachment, ...)
 """
 
 from __future__ import annotations
@@ -18,21 +13,10 @@ import unicodedata
 from binascii import b2a_base64, b2a_qp
 from collections.abc import Sequence
 from email.charset import Charset
-from email.utils import formatdate
 from mimetypes import guess_type
-from typing import Protocol
 from urllib.parse import quote
 
-from .address import Address
-from .headers import (
-    MAX_LINE,
-    address_field,
-    charset,
-    clean,
-    is_bad_field,
-    is_bad_line,
-    text_field,
-)
+from .headers import MAX_LINE, charset, clean, is_bad_field, is_bad_line, text_field
 
 BASE64_LINE = 76  # characters, RFC 2045 6.8
 MAX_PARAMETER = 500  # characters of a file name in one parameter; longer ones are continued
@@ -43,10 +27,6 @@ _CONTENT_TYPE = re.compile(
 _SPACES = re.compile(r"\s+")
 _HIGH = bytes(range(128, 256))
 _QP_LIMIT = 6  # quoted-printable is shorter than base64 up to one non-ASCII byte in six
-# The first three describe the body as it is rendered here; Bcc must not be sent.
-_RESERVED_FIELDS = frozenset(
-    {"content-type", "content-transfer-encoding", "mime-version", "bcc", "resent-bcc"}
-)
 
 
 class Attachment:
@@ -130,98 +110,7 @@ class Attachment:
         return f"{clean(self.disposition)}{_filename_parameter(clean(name))}"
 
 
-class MessageLike(Protocol):
-    """The attributes of a Message that are rendered."""
-
-    subject: str
-    sender: Address | None
-    recipients: list[Address]
-    cc: list[Address]
-    date: float | None
-    body: str | None
-    alts: dict[str, str]
-    attachments: list[Attachment]
-    charset: str | None
-    extra_headers: dict[str, str] | None
-    boundary: str
-
-    @property
-    def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
-        """The Message-ID."""
-
-    @property
-    def reply_to_list(self) -> list[Address]:
-        """The addresses of Reply-To."""
-
-
-def render(message: MessageLike, *, ascii_attachments: bool = False) -> bytes:
-    """Return the message as 7-bit CRLF lines of at most 998 bytes, not dot-stuffed.
-
-    Only addresses that need SMTPUTF8 put UTF-8 into header fields. Raises MessageError.
-    """
-    codec = charset(message.charset)
-    head = "\r\n".join(_fields(message, codec)).encode("utf-8", "replace")
-    return head + b"\r\n" + _body(message, codec, ascii_attachments)
-
-
-def _fields(message: MessageLike, codec: Charset) -> list[str]:
-    """Return the header fields in order; those in ``extra_headers`` replace the generated ones."""
-    generated = _generated_fields(message, codec)
-    extra: dict[str, str] = {}
-    for name, value in (message.extra_headers or {}).items():
-        key = name.lower()
-        if key in _RESERVED_FIELDS:
-            continue
-        generated.pop(key, None)
-        if value is not None and not is_bad_field(name, ""):
-            extra[key] = text_field(name, str(value), codec)
-    return [*generated.values(), *extra.values(), "MIME-Version: 1.0"]
-
-
-def _generated_fields(message: MessageLike, codec: Charset) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    if message.subject:
-        fields["subject"] = text_field("Subject", str(message.subject), codec)
-    if message.sender:
-        fields["from"] = address_field("From", [message.sender], codec)
-    if message.recipients:
-        fields["to"] = address_field("To", message.recipients, codec)
-    elif not message.cc:
-        fields["to"] = "To: undisclosed-recipients:;"
-    fields["date"] = f"Date: {formatdate(message.date, localtime=True)}"
-    fields["message-id"] = f"Message-ID: {clean(message.msgId)}"
-    if message.cc:
-        fields["cc"] = address_field("Cc", message.cc, codec)
-    if message.reply_to_list:
-        fields["reply-to"] = address_field("Reply-To", message.reply_to_list, codec)
-    fields["auto-submitted"] = "Auto-Submitted: auto-generated"
-    return fields
-
-
-def _body(message: MessageLike, codec: Charset, ascii_attachments: bool) -> bytes:
-    inline = [a for a in message.attachments if a.is_inline and "html" in message.alts]
-    others = [a for a in message.attachments if a not in inline]
-    text = _text_part(_as_str(message.body), "text/plain", codec)
-    if message.alts:
-        texts = [text]
-        for kind, content in message.alts.items():
-            part = _text_part(_as_str(content), kind if "/" in kind else f"text/{kind}", codec)
-            related = inline if kind == "html" else []
-            texts.append(_with(part, "related", related, message, ascii_attachments))
-        text = _multipart("alternative", f"{message.boundary}_a", texts)
-    return _with(text, "mixed", others, message, ascii_attachments)
-
-
-def _with(
-    part: bytes, kind: str, files: Sequence[Attachment], message: MessageLike, ascii_filenames: bool
-) -> bytes:
-    if not files:
-        return part
-    parts = [part, *(file.part(ascii_filename=ascii_filenames) for file in files)]
-    return _multipart(kind, f"{message.boundary}_{kind[0]}", parts)
-
-
-def _multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
+def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
     """Return a multipart: its Content-Type, an empty line, the parts between boundaries."""
     mark = f"--{boundary}".encode("ascii")
     head = f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n\r\n'.encode("ascii")
@@ -229,32 +118,25 @@ def _multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
     return b"".join((head, mark, b"\r\n", inner, b"\r\n", mark, b"--\r\n"))
 
 
-def _as_str(text: object) -> str:
-    """Return a body as text; it may be None, text, UTF-8 bytes or a lazy string."""
-    if text is None:
-        return ""
-    if isinstance(text, bytes):
-        return text.decode("utf-8", "replace")
-    return str(text)
+def text_part(content: object, content_type: str, codec: Charset) -> bytes:
+    """Return a text part: Content-Type, Content-Transfer-Encoding, an empty line, the body.
 
-
-def _text_part(text: str, content_type: str, codec: Charset) -> bytes:
-    """Return a text part: Content-Type, Content-Transfer-Encoding, an empty line, the body."""
-    raw, charset_name = _bytes(text, codec)
+    ``content``: None, text, UTF-8 bytes or a lazy string.
+    """
+    if isinstance(content, bytes):
+        content = content.decode("utf-8", "replace")
+    text = "" if content is None else str(content)
+    charset_name = str(codec.get_output_charset())
+    try:
+        raw = text.encode(codec.output_codec or charset_name)
+    except UnicodeEncodeError:
+        raw, charset_name = text.encode("utf-8", "replace"), "utf-8"
     encoding, payload = transfer(raw)
     head = (
         f'Content-Type: {content_type}; charset="{charset_name}"\r\n'
         f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
     )
     return head.encode("ascii") + payload
-
-
-def _bytes(text: str, codec: Charset) -> tuple[bytes, str]:
-    name = str(codec.get_output_charset())
-    try:
-        return text.encode(codec.output_codec or name), name
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace"), "utf-8"
 
 
 def transfer(raw: bytes) -> tuple[str, bytes]:

@@ -138,7 +138,11 @@ class MailSettings:
     """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
 
     server: str = _setting(
-        "MAIL_SERVER", "localhost", _host, "a host name or an IP address", aliases=("MAIL_HOSTNAME",)
+        "MAIL_SERVER",
+        "localhost",
+        _host,
+        "a host name or an IP address",
+        aliases=("MAIL_HOSTNAME",),
     )
     port: int = _setting("MAIL_PORT", 25, *_PORT)
     use_tls: bool = _setting("MAIL_USE_TLS", False, *_BOOLEAN)
@@ -147,11 +151,11 @@ class MailSettings:
     password: str | None = _setting(
         "MAIL_PASSWORD", None, _one_line, "one line of text", is_secret=True
     )
-    oauth2_token: TokenSource | None = _setting(
+    oauth2_token: TokenSource | None = _setting(  # noqa: RUF009 - a field
         "MAIL_OAUTH2_TOKEN", None, _token, "a token, or an async callable", is_secret=True
     )
     allow_cleartext_auth: bool = _setting("MAIL_ALLOW_CLEARTEXT_AUTH", False, *_BOOLEAN)
-    default_sender: Address | None = _setting(
+    default_sender: Address | None = _setting(  # noqa: RUF009 - a field
         "MAIL_DEFAULT_SENDER", None, _sender, "an email address"
     )
     debug: bool = _setting("MAIL_DEBUG", False, *_BOOLEAN)
@@ -183,7 +187,9 @@ class MailSettings:
 
     def secrets(self) -> list[str]:
         """Return the values that must never be logged or shown."""
-        return [text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)]
+        return [
+            text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)
+        ]
 
 
 SETTINGS: dict[str, Setting] = {

@@ -18,7 +18,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ANGLE = re.compile(r"^(?P<name>.*?)\s*<(?P<spec>[^<>]*)>[\s>]*(?:\([^()]*\))?$", re.DOTALL)
 _COMMENT = re.compile(r"^(?P<spec>\S+@\S+)\s+\((?P<name>[^()]*)\)$")
 _QUOTED = re.compile(r'^"(?P<inner>(?:[^"\\]|\\.)*)"$', re.DOTALL)
-_SPECIALS = re.compile(r'[][\\()<>@,:;".]')
+SPECIALS = re.compile(r'[][\\()<>@,:;".]')
 _AMBIGUOUS = re.compile(r'[<>@,;:"\\()]')
 _LOCAL_QUOTED = re.compile(r'^"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"$')
 _LOCAL_PLAIN = re.compile(r'^[^\s()<>\[\]:;@\\,"\x00-\x1f\x7f]+$')
@@ -65,9 +65,7 @@ def mailbox(address: Address) -> Mailbox:
     Raises BadAddressError if it is not valid in an SMTP command (RFC 5321 4.1.2).
     """
     name, spec = split(address)
-    local, at, domain = spec.rpartition("@")
-    if not at:
-        local, domain = spec, ""
+    local, at, domain = spec.rpartition("@") if "@" in spec else (spec, "", "")
     if not (_LOCAL_PLAIN.match(local) or _LOCAL_QUOTED.match(local)):
         raise BadAddressError(f"{spec!r} is not a mail address.")
     return Mailbox(name, f"{local}@{ascii_domain(domain)}" if at else local)
@@ -90,32 +88,24 @@ def ascii_domain(domain: str) -> str:
 
 def domain_of(address: Address | None) -> str | None:
     """Return the ASCII domain of an address, or None if there is no valid one."""
-    if not address:
-        return None
     try:
-        return mailbox(address).spec.rpartition("@")[2] if "@" in mailbox(address).spec else None
+        spec = mailbox(address).spec if address else ""
     except BadAddressError:
         return None
+    return spec.rpartition("@")[2] if "@" in spec else None
 
 
 def as_text(address: Address) -> str:
-    """Return an address as text; the name of a pair is quoted if necessary."""
+    """Return an address as text; the name of a pair is quoted if it could not be parsed otherwise."""
     if isinstance(address, str):
         return address
     name, spec = address
-    return f"{quoted_name(str(name))} <{spec}>" if name else str(spec)
+    return f"{quoted(str(name), _AMBIGUOUS)} <{spec}>" if name else str(spec)
 
 
-def quoted_name(name: str) -> str:
-    """Return a display name for people, quoted only if it could not be parsed otherwise."""
-    if _AMBIGUOUS.search(name):
-        return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
-    return name
-
-
-def phrase(name: str) -> str:
-    """Return an ASCII display name for a header, quoted if necessary (RFC 5322 3.2.5)."""
-    if _SPECIALS.search(name):
+def quoted(name: str, special: re.Pattern[str] = SPECIALS) -> str:
+    """Return a display name, quoted if it has ``special`` characters (RFC 5322 3.2.5)."""
+    if special.search(name):
         return '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
     return name
 

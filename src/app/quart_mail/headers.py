@@ -10,7 +10,7 @@ from email.header import Header
 from functools import lru_cache
 from typing import Any
 
-from .address import Address, mailbox, phrase, split
+from .address import Address, mailbox, quoted, split
 from .errors import BadHeaderError, MessageError
 
 PREFERRED_LINE = 78  # characters, RFC 5322 2.1.1
@@ -85,13 +85,13 @@ def clean(value: str) -> str:
     return _BREAKS.sub("", value) if is_bad_text(value) else value
 
 
-def words(text: str, codec: Charset, *, name: str = "") -> str:
+def words(text: str, codec: Charset, *, name: str = "", newline: str = "\r\n") -> str:
     """Return ``text`` as folded encoded words, in UTF-8 if ``codec`` cannot represent it."""
     text = _UNFOLD.sub("", _SURROGATE.sub("\ufffd", text))
     try:
-        return Header(text, codec, header_name=name).encode(linesep="\r\n")
+        return Header(text, codec, header_name=name).encode(linesep=newline)
     except UnicodeError:
-        return Header(text, charset("utf-8"), header_name=name).encode(linesep="\r\n")
+        return Header(text, charset("utf-8"), header_name=name).encode(linesep=newline)
 
 
 def text_field(name: str, value: str, codec: Charset) -> str:
@@ -162,7 +162,7 @@ def formatted(address: Address, codec: Charset) -> str:
     if not name:
         return spec
     if name.isascii() and len(name) <= PREFERRED_LINE * 2:
-        return f"{phrase(name)} <{spec}>"
+        return f"{quoted(name)} <{spec}>"
     return f"{words(name, codec if not name.isascii() else charset('utf-8'))} <{spec}>"
 
 
@@ -173,7 +173,8 @@ def sanitize_address(addr: Address, encoding: str = "utf-8") -> str:
     non-ASCII local part stays as it is (SMTPUTF8).
     """
     name, spec = mailbox(split(addr))
-    return f"{_encoded(name, encoding)} <{spec}>" if name else spec
+    encoded = words(name, charset(encoding), newline="\n")
+    return f"{encoded} <{spec}>" if name else spec
 
 
 def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") -> list[str]:
@@ -186,15 +187,7 @@ def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") ->
 def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:
     """Return a subject for a header, as Flask-Mail's function does, but without line breaks of its own."""
     subject = clean(subject)
-    return subject if subject.isascii() else _encoded(subject, encoding)
-
-
-def _encoded(text: str, encoding: str) -> str:
-    text = _SURROGATE.sub("\ufffd", text)
-    try:
-        return Header(text, charset(encoding)).encode()
-    except UnicodeError:
-        return Header(text, charset("utf-8")).encode()
+    return subject if subject.isascii() else words(subject, charset(encoding), newline="\n")
 
 
 def force_text(s: Any, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -1,9 +1,11 @@
-"""The Message class, and how its parts make up a mail.
+"""The Message class.
 
-text                                  text/plain
-text, html                            alternative(text, html, ...)
-html with inline images               alternative(text, related(html, image, ...))
-any of these with attachments         mixed(the above, attachment, ...)
+Parts are nested as in Flask-Mail, without a needless outer part:
+
+    text                                  text/plain
+    text, html                            alternative(text, html, ...)
+    html with inline images               alternative(text, related(html, image, ...))
+    any of these with attachments         mixed(the above, attachment, ...)
 """
 
 from __future__ import annotations

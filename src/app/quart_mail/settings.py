@@ -128,7 +128,11 @@ def _token(raw: Any) -> TokenSource | None:
 _BOOLEAN = (_boolean, "1, true, yes or on, or 0, false, no or off")
 _SECONDS = (_seconds, "a number of seconds above 0")
 _TEXT = (_text, "one line of text")
+_ONE_LINE = (_one_line, "one line of text")
 _DOMAIN = (_domain, "a domain name")
+_TOKEN = (_token, "a token, or an async callable")
+_SENDER = (_sender, "an email address")
+_HOST = (_host, "a host name or an IP address")
 _PORT = (_whole(1, 65535), "a whole number from 1 to 65535")
 _MAX_EMAILS = (_limit, "a whole number from 0 (no limit)")
 
@@ -137,27 +141,15 @@ _MAX_EMAILS = (_limit, "a whole number from 0 (no limit)")
 class MailSettings:
     """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
 
-    server: str = _setting(
-        "MAIL_SERVER",
-        "localhost",
-        _host,
-        "a host name or an IP address",
-        aliases=("MAIL_HOSTNAME",),
-    )
+    server: str = _setting("MAIL_SERVER", "localhost", *_HOST, aliases=("MAIL_HOSTNAME",))
     port: int = _setting("MAIL_PORT", 25, *_PORT)
     use_tls: bool = _setting("MAIL_USE_TLS", False, *_BOOLEAN)
     use_ssl: bool = _setting("MAIL_USE_SSL", False, *_BOOLEAN)
     username: str | None = _setting("MAIL_USERNAME", None, *_TEXT)
-    password: str | None = _setting(
-        "MAIL_PASSWORD", None, _one_line, "one line of text", is_secret=True
-    )
-    oauth2_token: TokenSource | None = _setting(  # noqa: RUF009 - a field
-        "MAIL_OAUTH2_TOKEN", None, _token, "a token, or an async callable", is_secret=True
-    )
+    password: str | None = _setting("MAIL_PASSWORD", None, *_ONE_LINE, is_secret=True)
+    oauth2_token: TokenSource | None = _setting("MAIL_OAUTH2_TOKEN", None, *_TOKEN, is_secret=True)  # noqa: RUF009
     allow_cleartext_auth: bool = _setting("MAIL_ALLOW_CLEARTEXT_AUTH", False, *_BOOLEAN)
-    default_sender: Address | None = _setting(  # noqa: RUF009 - a field
-        "MAIL_DEFAULT_SENDER", None, _sender, "an email address"
-    )
+    default_sender: Address | None = _setting("MAIL_DEFAULT_SENDER", None, *_SENDER)  # noqa: RUF009
     debug: bool = _setting("MAIL_DEBUG", False, *_BOOLEAN)
     max_emails: int | None = _setting("MAIL_MAX_EMAILS", None, *_MAX_EMAILS)
     suppress: bool = _setting("MAIL_SUPPRESS_SEND", False, *_BOOLEAN)

@@ -108,9 +108,9 @@ def default_sender_error(reply: Reply, sender: str, *, login: str | None) -> Mai
 
 def unexpected_reply(stage: str, reply: Reply) -> NonsenseReply:
     """Return the error for input that is not an SMTP reply or does not fit the command."""
-    shown = reply.text if reply.code < 0 else f"{reply.code} {reply.text}"
+    text = reply.text if reply.code < 0 else f"{reply.code} {reply.text}"
     return NonsenseReply(
-        f"The mail server sent an unexpected reply to {STAGES[stage][0]}: {shown}",
+        f"The mail server sent an unexpected reply to {STAGES[stage][0]}: {text}",
         code=reply.code if reply.code > 0 else None,
         stage=stage,
         in_doubt=stage == "dot",

@@ -67,7 +67,9 @@ class Dialogue:
         self.settings = settings
         self.client = Client()  # replaced by ``connect.connect``
         self.progress = Progress()
-        self.secrets: list[str] = []  # never stored, shown or logged, even if the server says it
+        self.secrets: list[
+            str
+        ] = []  # never stored, shown or logged, even if the server repeats them
         self.greeting = ""
         self.mechanism: str | None = None
 

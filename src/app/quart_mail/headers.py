@@ -87,7 +87,7 @@ def clean(value: str) -> str:
 
 def words(text: str, codec: Charset, *, name: str = "", newline: str = "\r\n") -> str:
     """Return ``text`` as folded encoded words, in UTF-8 if ``codec`` cannot represent it."""
-    text = _UNFOLD.sub("", _SURROGATE.sub("\ufffd", text))
+    text = _SURROGATE.sub("\ufffd", text)
     try:
         return Header(text, codec, header_name=name).encode(linesep=newline)
     except UnicodeError:
@@ -105,14 +105,14 @@ def text_field(name: str, value: str, codec: Charset) -> str:
     if len(line) <= PREFERRED_LINE and line.isascii():
         return line
     if not value.isascii():
-        return f"{name}: {words(value, codec, name=name)}"
+        return f"{name}: {words(_UNFOLD.sub('', value), codec, name=name)}"
     has_urls = name.lower().startswith("list-")
     folded = fold(name, _URL_COMMA.sub(", ", value) if has_urls else value)
     if all(len(part) <= MAX_LINE for part in folded.split("\r\n")):
         return folded
     if has_urls:
         raise BadHeaderError(f"{name} contains a URL of more than {MAX_LINE} characters.")
-    return f"{name}: {words(value, charset('utf-8'), name=name)}"
+    return f"{name}: {words(_UNFOLD.sub('', value), charset('utf-8'), name=name)}"
 
 
 def fold(name: str, value: str) -> str:

@@ -92,7 +92,7 @@ class Session(Dialogue):
             try:
                 return await self._transact(transaction)
             except MailError as error:
-                if not _closed_while_idle(error):
+                if not _closed_while_idle(error, transaction.progress.stage):
                     raise
                 self.abort()
         await self.open(transaction.progress, transaction.timeout)
@@ -188,8 +188,8 @@ class Session(Dialogue):
         return await self.client.protocol.read_response(timeout=None)
 
 
-def _closed_while_idle(error: MailError) -> bool:
+def _closed_while_idle(error: MailError, stage: str | None) -> bool:
     """Whether the server had closed an idle connection, so that no message was begun."""
-    if error.stage == "reset":
+    if stage == "reset":
         return not isinstance(error, ReplyTimeout)
-    return error.stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))
+    return stage == "mail" and isinstance(error, (ConnectionLost, ServiceUnavailable))

@@ -67,9 +67,8 @@ class Dialogue:
         self.settings = settings
         self.client = Client()  # replaced by ``connect.connect``
         self.progress = Progress()
-        self.secrets: list[
-            str
-        ] = []  # never stored, shown or logged, even if the server repeats them
+        # Never stored, shown or logged, even if the server repeats them
+        self.secrets: list[str] = []
         self.greeting = ""
         self.mechanism: str | None = None
 

@@ -85,7 +85,7 @@ def clean(value: str) -> str:
     return _BREAKS.sub("", value) if is_bad_text(value) else value
 
 
-def words(text: str, codec: Charset, *, name: str = "", newline: str = "\r\n") -> str:
+def words(text: str, codec: Charset, *, name: str | None = "", newline: str = "\r\n") -> str:
     """Return ``text`` as folded encoded words, in UTF-8 if ``codec`` cannot represent it."""
     text = _SURROGATE.sub("\ufffd", text)
     try:
@@ -173,7 +173,7 @@ def sanitize_address(addr: Address, encoding: str = "utf-8") -> str:
     non-ASCII local part stays as it is (SMTPUTF8).
     """
     name, spec = mailbox(split(addr))
-    encoded = words(name, charset(encoding), newline="\n")
+    encoded = words(name, charset(encoding), name=None, newline="\n")
     return f"{encoded} <{spec}>" if name else spec
 
 
@@ -187,7 +187,9 @@ def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") ->
 def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:
     """Return a subject for a header, as Flask-Mail's function does, but without line breaks of its own."""
     subject = clean(subject)
-    return subject if subject.isascii() else words(subject, charset(encoding), newline="\n")
+    return (
+        subject if subject.isascii() else words(subject, charset(encoding), name=None, newline="\n")
+    )
 
 
 def force_text(s: Any, encoding: str = "utf-8", errors: str = "strict") -> str:

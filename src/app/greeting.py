@@ -6,7 +6,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
-from quart import Quart, redirect, render_template, session
+from quart import Quart, redirect, session
 from quart.typing import ResponseReturnValue
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -84,14 +84,12 @@ async def hello() -> ResponseReturnValue:
         session["known"] = not await add_name(form.name.data)
         session["name"] = form.name.data
         return redirect("/hello")
-    html = await render_template(
+    return await form.render(
         "greeting/hello.html",
         title="Hello",
-        form=form,
         name=session.get("name"),
         known=session.get("known", False),
     )
-    return html, form.status
 
 
 async def add_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from quart import Quart, flash, redirect, render_template
+from quart import Quart, flash, redirect
 from quart.typing import ResponseReturnValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,8 +53,7 @@ async def download_data() -> ResponseReturnValue:
             await YourData(me.id).post(session)
         await flash(REQUESTED)
         return redirect("/account")
-    page = await render_template("accounts/download_data.html", title="Your Data", form=form)
-    return page, form.status
+    return await form.render("accounts/download_data.html", title="Your Data")
 
 
 @dataclass(frozen=True, slots=True)

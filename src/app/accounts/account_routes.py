@@ -70,11 +70,11 @@ async def end_session() -> ResponseReturnValue:
     form, me = await EndSessionForm.from_request(), await visitor()
     if not form.validate_on_submit():
         await flash(BUTTON_EXPIRED_TRY_AGAIN, "warning")
-    elif form.session.number == me.session_id:
+    elif (session_id := int(form.session.data or 0)) == me.session_id:
         await log_out()
         return redirect("/login")
     else:
-        await sessions.end_one(me.id, form.session.number)
+        await sessions.end_one(me.id, session_id)
         await flash(SESSION_ENDED, "success")
     return redirect("/sessions")
 
@@ -112,10 +112,7 @@ async def change_password() -> ResponseReturnValue:
                 await log_in(credentials, remember=me.remember)
             await flash(PASSWORD_CHANGED, "success")
             return redirect("/account")
-    page = await render_template(
-        "accounts/change_password.html", title="Change Password", form=form
-    )
-    return page, form.status
+    return await form.render("accounts/change_password.html", title="Change Password")
 
 
 @blueprint.route("/change_email", methods=["GET", "POST"])
@@ -137,8 +134,7 @@ async def change_email() -> ResponseReturnValue:
             log_event("email_change_requested", user=me.id)
             await flash(CHECK_NEW_ADDRESS)
             return redirect("/account")
-    page = await render_template("accounts/change_email.html", title="Change Email", form=form)
-    return page, form.status
+    return await form.render("accounts/change_email.html", title="Change Email")
 
 
 @blueprint.route("/delete_account", methods=["GET", "POST"])
@@ -157,8 +153,7 @@ async def delete_account() -> ResponseReturnValue:
             await log_out()
             await flash(DELETED)
             return redirect("/login")
-    page = await render_template("accounts/delete_account.html", title="Delete Account", form=form)
-    return page, form.status
+    return await form.render("accounts/delete_account.html", title="Delete Account")
 
 
 def _refuse_password(form: OwnerForm, user_id: int) -> None:

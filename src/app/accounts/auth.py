@@ -21,7 +21,8 @@ from quart import (
     url_for,
 )
 from quart.typing import ResponseReturnValue, ResponseTypes
-from quart_auth import Action, AuthUser, QuartAuth
+from quart_auth import AuthUser, QuartAuth, login_user, logout_user
+from quart_auth import current_user as cookie_user
 
 from app.accounts import devices, sessions
 from app.accounts.service import VerifiedCredentials, lock_if_current
@@ -51,17 +52,17 @@ class Authentication(QuartAuth):
 def init_app(app: Quart) -> None:
     """Give `app` its auth cookie, and bind CSRF tokens to it."""
     Authentication().init_app(app)
-    csrf.bind(app, lambda: _extension().load_user().auth_id or "")
+    csrf.bind(app, lambda: cookie_user.auth_id or "")
 
 
 async def visitor() -> Visitor:
     """Return the visitor who sent this request: one statement on the first call, none without a cookie."""
     if "visitor" not in g:
-        token = _extension().load_user().auth_id
+        token = cookie_user.auth_id
         g.visitor = UNKNOWN  # so that the 503 page does not query the database again
         g.visitor = await sessions.find(token) if token else NOBODY
         if token and not g.visitor.is_authenticated:
-            _extension().logout_user()
+            logout_user()
         elif sessions.is_stale(g.visitor):
             current_app.add_background_task(sessions.touch, g.visitor)
     me: Visitor = g.visitor
@@ -79,8 +80,7 @@ async def log_in(credentials: VerifiedCredentials, *, remember: bool) -> None:
         await lock_if_current(session, credentials)
         token = await sessions.start(credentials.user_id, remember=remember, user_agent=user_agent)
         await devices.record_login(session, credentials.user_id, device, user_agent)
-    action = Action.WRITE_PERMANENT if remember else Action.WRITE
-    _extension().login_user(AuthUser(token, action))
+    login_user(AuthUser(token), remember=remember)
     csrf.renew()
     _keep_device(device)
 
@@ -119,7 +119,7 @@ async def log_out() -> None:
     if me.is_authenticated:
         log_event("logout", user=me.id)
         await sessions.end_one(me.id, me.session_id)
-    _extension().logout_user()
+    logout_user()
     g.visitor = NOBODY
     csrf.renew()
 
@@ -169,8 +169,3 @@ def guests_only(view: View[P]) -> View[P]:
         return await view(*args, **kwargs)
 
     return guarded
-
-
-def _extension() -> Authentication:
-    extension: Authentication = current_app.extensions["QUART_AUTH"][0]
-    return extension

@@ -139,13 +139,12 @@ class PasswordChanged(Email):
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the account's address."""
-        return await _render_for(
+        return await _render_notice(
+            request,
             self.user_id,
             "Your password was changed",
             "email/password_changed",
             device=self.device,
-            at=request.created_at,
-            link=site_url("/reset_password_request"),
         )
 
 
@@ -300,14 +299,13 @@ class EmailChangeAsked(Email):
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the account's address."""
-        return await _render_for(
+        return await _render_notice(
+            request,
             self.user_id,
             "Email address change requested",
             "email/email_change_asked",
             address=self.address,
             device=self.device,
-            at=request.created_at,
-            reset=site_url("/reset_password_request"),
         )
 
 
@@ -323,13 +321,13 @@ class EmailChanged(Email):
 
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the old address."""
-        return await _render_for(
+        return await _render_notice(
+            request,
             self.user_id,
             "Your email address was changed",
             "email/email_changed",
             to=self.address,
             device=self.device,
-            at=request.created_at,
             contact=", ".join(current_app.config["ADMINS"]),
         )
 
@@ -420,16 +418,16 @@ async def _address_taken(
     )
 
 
-async def _render_for(
-    user_id: int, subject: str, template: str, *, to: str = "", **context: Any
+async def _render_notice(
+    request: MailRequest, user_id: int, subject: str, template: str, *, to: str = "", **context: Any
 ) -> Message | None:
-    """Render a mail to the account's address, or to `to`; None when the account is gone."""
+    """Render a notice to the account's address, or to `to`; None when the account is gone."""
     account = await queries.find(user_id)
     if account is None:
         return None
-    return await render(
-        to or account.email, subject, template, username=account.username, **context
-    )
+    facts = {"at": request.created_at, "reset": site_url("/reset_password_request")}
+    facts |= {"username": account.username} | context
+    return await render(to or account.email, subject, template, **facts)
 
 
 async def _render_within_limits(

@@ -86,11 +86,6 @@ def new_email_field() -> EmailField:
     return _email_field(Email(INVALID_ADDRESS), _validate_local_part)
 
 
-def known_email_field() -> EmailField:
-    """Return the field for the address of an account; in old databases it may break today's rules."""
-    return _email_field(Regexp(ADDRESS_PATTERN, message=INVALID_ADDRESS))
-
-
 def _email_field(rule: Email | Regexp, *more: Any) -> EmailField:
     validators = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule]
     return EmailField(
@@ -124,32 +119,14 @@ class NewPasswordField(PasswordField):
         super().__init__(label, validators, **kwargs)
 
 
-class RepeatedPasswordField(PasswordField):
-    """The same password once more."""
-
-    def __init__(self, label: str = "Repeat Password", **kwargs: Any) -> None:
-        validators = [InputRequired(REQUIRED), EqualTo("password", PASSWORDS_DIFFER)]
-        super().__init__(label, validators, **kwargs)
+def repeated_password_field(label: str = "Repeat Password") -> PasswordField:
+    """Return the field for the new password once more."""
+    return PasswordField(label, [InputRequired(REQUIRED), EqualTo("password", PASSWORDS_DIFFER)])
 
 
-class CurrentPasswordField(PasswordField):
-    """The account's password, required again for changes that a stolen session must not allow."""
-
-    def __init__(self, label: str = "Current Password", **kwargs: Any) -> None:
-        validators = [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)]
-        super().__init__(label, validators, **kwargs)
-
-
-class SessionIdField(HiddenField):
-    """The id of a session, written into the page by its template."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validators=[InputRequired(), Regexp(r"[1-9][0-9]{0,8}\Z")], **kwargs)
-
-    @property
-    def number(self) -> int:
-        """The id, once the form is valid."""
-        return int(self.data or 0)
+def known_password_field(label: str = "Current Password") -> PasswordField:
+    """Return the field for the account's present password."""
+    return PasswordField(label, [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)])
 
 
 class LoginForm(Form):
@@ -158,9 +135,7 @@ class LoginForm(Form):
     username = StringField(
         "Username", [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable]
     )
-    password = PasswordField(
-        "Password", [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)]
-    )
+    password = known_password_field("Password")
     remember_me = BooleanField("Remember Me")
     submit = SubmitField("Sign In")
 
@@ -171,7 +146,7 @@ class RegistrationForm(Form):
     username = UsernameField()
     email = new_email_field()
     password = NewPasswordField()
-    password2 = RepeatedPasswordField()
+    password2 = repeated_password_field()
     submit = SubmitField("Register")
 
     def refuse_taken(self, fields: frozenset[str]) -> None:
@@ -183,9 +158,9 @@ class RegistrationForm(Form):
 
 
 class ResetPasswordRequestForm(Form):
-    """Request a reset link."""
+    """Request a reset link, also for the address of an old account that today's rules refuse."""
 
-    email = known_email_field()
+    email = _email_field(Regexp(ADDRESS_PATTERN, message=INVALID_ADDRESS))
     submit = SubmitField("Request Password Reset")
 
 
@@ -203,14 +178,14 @@ class ResetPasswordForm(SetPasswordForm):
     """Choose a new password after following a reset link."""
 
     password = NewPasswordField()
-    password2 = RepeatedPasswordField()
+    password2 = repeated_password_field()
     submit = SubmitField("Reset Password")
 
 
 class OwnerForm(Form):
-    """A form that the owner of an account confirms with the current password."""
+    """A form for changes that a stolen session must not allow: confirmed with the current password."""
 
-    current: CurrentPasswordField
+    current: PasswordField
 
     def refuse_password(self) -> None:
         """Show that the current password is wrong."""
@@ -220,9 +195,9 @@ class OwnerForm(Form):
 class ChangePasswordForm(OwnerForm, SetPasswordForm):
     """Choose another password."""
 
-    current = CurrentPasswordField()
+    current = known_password_field()
     password = NewPasswordField("New Password")
-    password2 = RepeatedPasswordField("Repeat New Password")
+    password2 = repeated_password_field("Repeat New Password")
     submit = SubmitField("Change Password")
 
     def validate_password(self, field: NewPasswordField) -> None:
@@ -235,7 +210,7 @@ class ChangeEmailForm(OwnerForm):
     """Choose another address. `present`: the current one."""
 
     email = new_email_field()
-    current = CurrentPasswordField()
+    current = known_password_field()
     submit = SubmitField("Send Confirmation")
 
     def __init__(self, formdata: Any = None, *, present: str = "", **kwargs: Any) -> None:
@@ -252,12 +227,12 @@ class DeleteAccountForm(OwnerForm):
     """Delete the account."""
 
     sure = BooleanField("Delete my account and everything I wrote", [InputRequired(TICK_TO_DELETE)])
-    current = CurrentPasswordField()
+    current = known_password_field()
     submit = SubmitField("Delete My Account")
 
 
 class EndSessionForm(Form):
-    """The button that ends one session."""
+    """The button that ends one session; its template writes the session's id."""
 
-    session = SessionIdField()
+    session = HiddenField(validators=[InputRequired(), Regexp(r"[1-9][0-9]{0,8}\Z")])
     submit = SubmitField("End")

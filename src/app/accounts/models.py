@@ -50,10 +50,6 @@ followers = Table(
 )
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _random_version() -> int:
     return secrets.randbelow(MAX_INITIAL_VERSION)
 
@@ -74,7 +70,9 @@ class User(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), index=True, unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(256))
     about_me: Mapped[str | None] = mapped_column(String(ABOUT_ME_LENGTH))
-    last_seen: Mapped[datetime | None] = mapped_column(UtcDateTime, default=_now)
+    last_seen: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, default=lambda: datetime.now(UTC)
+    )
     username_canonical: Mapped[str | None] = mapped_column(
         String(CANONICAL_LENGTH), index=True, unique=True
     )

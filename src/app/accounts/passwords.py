@@ -219,21 +219,11 @@ async def matches(stored: str | None, password: str) -> bool:
     except (ValueError, TypeError):  # a notation that Werkzeug does not know
         await generate(password)
         return False
-    if not matched:
-        await _pad(password, seconds)
-    return bool(matched)
-
-
-async def _pad(password: str, seconds: float) -> None:
-    """Wait until a current hash would have been made, given the `seconds` that a cheaper one took.
-
-    Waiting does not occupy a worker. If no current hash has been timed yet, one is made and discarded.
-    """
-    durations = _hasher().durations
-    if durations:
-        await asyncio.sleep(max(0.0, median(durations) - seconds))
-    else:
+    if not matched and (durations := _hasher().durations):
+        await asyncio.sleep(max(0.0, median(durations) - seconds))  # occupies no worker
+    elif not matched:  # no current hash has been timed yet
         await generate(password)
+    return bool(matched)
 
 
 def is_current(stored: str | None) -> bool:

@@ -5,7 +5,7 @@ Only POST uses up a link, because mail scanners follow links by GET.
 
 from __future__ import annotations
 
-from quart import current_app, flash, redirect, render_template, request
+from quart import current_app, flash, redirect, request
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
@@ -65,8 +65,7 @@ async def login() -> ResponseReturnValue:
             log_event("login", user=credentials.user_id)
             await limits.clear(*counted)
             return redirect(target or "/index")
-    page = await render_template("accounts/login.html", title="Sign In", form=form, next=target)
-    return page, form.status
+    return await form.render("accounts/login.html", title="Sign In", next=target)
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])
@@ -78,8 +77,7 @@ async def logout() -> ResponseReturnValue:
     if form.validate_on_submit():
         await log_out()
         return redirect("/login")
-    page = await render_template("accounts/logout.html", title="Log Out", form=form)
-    return page, form.status
+    return await form.render("accounts/logout.html", title="Log Out")
 
 
 @blueprint.route("/register", methods=["GET", "POST"])
@@ -101,8 +99,7 @@ async def register() -> ResponseReturnValue:
             log_event("registration_requested" if confirm else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect("/login")
-    page = await render_template("accounts/register.html", title="Register", form=form)
-    return page, form.status
+    return await form.render("accounts/register.html", title="Register")
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])
@@ -124,13 +121,9 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
     except service.Taken:
         await flash(NAME_TAKEN, "warning")
         return redirect("/register")
-    page = await render_template(
-        "accounts/confirm_registration.html",
-        title="Confirm Your Address",
-        form=form,
-        username=username,
+    return await form.render(
+        "accounts/confirm_registration.html", title="Confirm Your Address", username=username
     )
-    return page, form.status
 
 
 @blueprint.route(REQUEST_PATH, methods=["GET", "POST"])
@@ -150,13 +143,11 @@ async def reset_password_request() -> ResponseReturnValue:
         await flash(CHECK_EMAIL)
         await flash(LINK_ON_ITS_WAY)
         return redirect("/login")
-    page = await render_template(
+    return await form.render(
         "accounts/reset_password_request.html",
         title="Reset Password",
-        form=form,
         action=REQUEST_AGAIN_PATH if again else REQUEST_PATH,
     )
-    return page, form.status
 
 
 @blueprint.route("/reset_password/<token>", methods=["GET", "POST"])
@@ -176,13 +167,9 @@ async def reset_password(token: str) -> ResponseReturnValue:
         await flash(RESET_LINK_NOT_VALID, "warning")
         is_guest = not (await visitor()).is_authenticated
         return redirect(REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH)
-    page = await render_template(
-        "accounts/reset_password.html",
-        title="Reset Your Password",
-        form=form,
-        username=user.username,
+    return await form.render(
+        "accounts/reset_password.html", title="Reset Your Password", username=user.username
     )
-    return page, form.status
 
 
 @blueprint.route("/change_email/<token>", methods=["GET", "POST"])
@@ -204,7 +191,6 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         log_event("email_link_refused")
         await flash(LINK_NOT_VALID, "warning")
         return redirect(home)
-    page = await render_template(
-        "accounts/confirm_email.html", title="Confirm Your Address", form=form, address=address
+    return await form.render(
+        "accounts/confirm_email.html", title="Confirm Your Address", address=address
     )
-    return page, form.status

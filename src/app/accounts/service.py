@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
-from sqlalchemy import Column, RowMapping, delete, select, update
+from sqlalchemy import Column, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app import outbox
 from app.accounts import emails, passwords, queries, sessions, tokens
@@ -117,9 +117,17 @@ async def confirm_registration(token: str) -> int:
     Raises tokens.InvalidToken, and Taken when the name or address was taken in the meantime.
     """
     registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
+    take = (
+        delete(Registration)
+        .where(Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
+        .returning(Registration.username, Registration.email, Registration.password_hash)
+    )
     try:
         async with writing() as session:
-            user = User(**await _take_registration(session, registration_id), email_confirmed=True)
+            registration = (await session.execute(take)).mappings().first()
+            if registration is None:
+                raise tokens.InvalidToken(REGISTRATION_OVER)
+            user = User(**registration, email_confirmed=True)
             await _add(session, user)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
@@ -131,19 +139,6 @@ async def _add(session: AsyncSession, user: User) -> None:
     session.add(user)
     await session.flush()
     await emails.announce(session, emails.NewUser(user_ids=(user.id,)))
-
-
-async def _take_registration(session: AsyncSession, registration_id: int) -> RowMapping:
-    """Delete a registration and return its columns; raises tokens.InvalidToken."""
-    result = await session.execute(
-        delete(Registration)
-        .where(Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
-        .returning(Registration.username, Registration.email, Registration.password_hash)
-    )
-    registration = result.mappings().first()
-    if registration is None:
-        raise tokens.InvalidToken(REGISTRATION_OVER)
-    return registration
 
 
 # Checking passwords
@@ -159,7 +154,10 @@ async def authenticate(username: str, password: str) -> VerifiedCredentials:
     if not await passwords.matches(stored, password) or account is None:
         raise InvalidCredentials(account.id if account else None)
     if not passwords.is_current(stored):
-        await _replace_hash(account.id, stored, await passwords.generate(password))
+        new = await passwords.generate(password)
+        is_unchanged = (User.id == account.id, User.password_hash == stored)
+        async with writing() as session:
+            await session.execute(update(User).where(*is_unchanged).values(password_hash=new))
     return VerifiedCredentials(account.id, account.credentials_version)
 
 
@@ -186,16 +184,6 @@ async def _check_current_password(user_id: int, password: str) -> int:
         raise WrongPassword("not the account's password")
     version: int = account.credentials_version
     return version
-
-
-async def _replace_hash(user_id: int, old: str | None, new: str) -> None:
-    """Replace the hash `old` by `new`, unless the password was changed in the meantime."""
-    async with writing() as session:
-        await session.execute(
-            update(User)
-            .where(User.id == user_id, User.password_hash == old)
-            .values(password_hash=new)
-        )
 
 
 # Setting passwords
@@ -287,7 +275,7 @@ async def request_email_change(
 
 async def check_email_change(token: str) -> str:
     """Return the address that `token` can set for its account; raises tokens.InvalidToken."""
-    claim = _read_email_change(token)
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
     account = await queries.find(claim.subject)
     if account is None or account.credentials_version != claim.version:
         raise tokens.InvalidToken(LINK_OUTDATED)
@@ -300,7 +288,7 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     Ends all sessions of the account except `keep_session`. Raises tokens.InvalidToken, also when the address
     was taken in the meantime.
     """
-    claim = _read_email_change(token)
+    claim = tokens.read(tokens.CHANGE_EMAIL, token)
     try:
         async with writing() as session:
             old = await _set_email(session, claim)
@@ -309,13 +297,6 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     except IntegrityError as error:
         raise tokens.InvalidToken("another account has this address") from error
     return claim.subject
-
-
-def _read_email_change(token: str) -> tokens.TokenContent:
-    claim = tokens.read(tokens.CHANGE_EMAIL, token)
-    if not claim.address:
-        raise tokens.InvalidToken("the token names no address")
-    return claim
 
 
 async def _set_email(session: AsyncSession, claim: tokens.TokenContent) -> str:
@@ -330,7 +311,7 @@ async def _set_email(session: AsyncSession, claim: tokens.TokenContent) -> str:
     values |= {"email_confirmed": True}
     await session.execute(update(User).where(*is_current).values(values))
     if old.email_canonical != folded:
-        await release_email(session, old.email_canonical)
+        await release(session, "email", old.email_canonical)
     return str(old.email)
 
 
@@ -360,8 +341,8 @@ async def delete_account(user_id: int, *, current: str) -> None:
             is_same_address=lambda address: canonical(address) == folded,
         )
         await session.execute(delete(User).where(User.id == user_id))
-        await release_username(session, account.username_canonical)
-        await release_email(session, account.email_canonical)
+        await release(session, "username", account.username_canonical)
+        await release(session, "email", account.email_canonical)
         await emails.AccountDeleted(account.username, account.email).post(session)
     await truncate_log()
 
@@ -383,30 +364,18 @@ def account_references() -> list[Column[int]]:
     ]
 
 
-# Accounts of old databases whose names or addresses differ only by case: only the oldest has the canonical
-# form. When it is released, the next oldest gets it, so that nobody can register a name that differs from
-# an existing one only by case.
-
-
-async def release_username(session: AsyncSession, folded: str | None) -> None:
-    """Pass on the canonical name that an account has released, if it had one."""
-    await _pass_on(session, User.username, User.username_canonical, folded)
-
-
-async def release_email(session: AsyncSession, folded: str | None) -> None:
-    """Pass on the canonical address that an account has released, if it had one."""
-    await _pass_on(session, User.email, User.email_canonical, folded)
-
-
-async def _pass_on(
-    session: AsyncSession,
-    text: InstrumentedAttribute[str],
-    canonical_text: InstrumentedAttribute[str | None],
-    folded: str | None,
+async def release(
+    session: AsyncSession, field: Literal["username", "email"], folded: str | None
 ) -> None:
-    """Give `folded` to the oldest account without a canonical form whose `text` folds to it."""
+    """Pass on the canonical name or address `folded` that an account has released, if it had one.
+
+    If names or addresses in an old database differ only by case, only the oldest account has the canonical
+    form. The next oldest gets it, so that nobody can register a name that differs from an existing
+    one only by case.
+    """
     if folded is None:
         return
+    text, canonical_text = getattr(User, field), getattr(User, f"{field}_canonical")
     candidates = await session.execute(
         select(User.id, text).where(canonical_text.is_(None)).order_by(User.id)
     )

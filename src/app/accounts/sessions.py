@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
 
 from quart import current_app
-from sqlalchemy import Row, String, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Row, String, bindparam, delete, or_, select, update
 
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
 from app.accounts.names import avatar_url
@@ -82,7 +81,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
         user_id=user_id,
         created_at=now,
         seen_at=now,
-        expires_at=_expiry(current_app.config, created_at=now, now=now, remember=remember),
+        expires_at=_expiry(now, now, remember=remember),
         remember=remember,
         user_agent="".join(c for c in user_agent if c.isprintable())[:USER_AGENT_LENGTH],
     )
@@ -107,7 +106,7 @@ def is_stale(visitor: Visitor) -> bool:
     """Return whether "last seen" of `visitor` should be updated."""
     if visitor.seen_at is None:
         return False
-    longest = _idle_time(current_app.config, remember=visitor.remember) / TOUCHES_PER_LIFE
+    longest = _idle_time(remember=visitor.remember) / TOUCHES_PER_LIFE
     return datetime.now(UTC) - visitor.seen_at > min(longest, timedelta(seconds=TOUCH_SECONDS))
 
 
@@ -116,31 +115,25 @@ async def touch(visitor: Visitor) -> None:
 
     A database that is too busy costs one debug line: the next visit tries again.
     """
+    assert visitor.created_at is not None  # noqa: S101 -- is_stale checks it
+    now = datetime.now(UTC)
+    expires_at = _expiry(visitor.created_at, now, remember=visitor.remember)
+    is_same = (LoginSession.id == visitor.session_id, LoginSession.seen_at == visitor.seen_at)
+    before = now - timedelta(seconds=TOUCH_SECONDS)
+    is_old = or_(User.last_seen.is_(None), User.last_seen <= before)
     try:
-        await _touch(visitor, datetime.now(UTC))
+        async with writing() as session:
+            if await session.scalar(
+                update(LoginSession)
+                .where(*is_same)  # False if another request of this session was first
+                .values(seen_at=now, expires_at=expires_at)
+                .returning(LoginSession.id)
+            ):
+                await session.execute(
+                    update(User).where(User.id == visitor.id, is_old).values(last_seen=now)
+                )
     except DatabaseUnavailable as error:
         log.debug("last_seen of account %d was not updated: %s", visitor.id, error)
-
-
-async def _touch(visitor: Visitor, now: datetime) -> None:
-    assert visitor.created_at is not None  # noqa: S101 -- is_stale checks it
-    expires_at = _expiry(
-        current_app.config, created_at=visitor.created_at, now=now, remember=visitor.remember
-    )
-    async with writing() as session:
-        updated = await session.scalar(
-            update(LoginSession)
-            .where(LoginSession.id == visitor.session_id, LoginSession.seen_at == visitor.seen_at)
-            .values(seen_at=now, expires_at=expires_at)
-            .returning(LoginSession.id)
-        )
-        if updated is None:  # another request of this session was first
-            return
-        before = now - timedelta(seconds=TOUCH_SECONDS)
-        is_old = or_(User.last_seen.is_(None), User.last_seen <= before)
-        await session.execute(
-            update(User).where(User.id == visitor.id, is_old).values(last_seen=now)
-        )
 
 
 async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime, datetime, str]]:
@@ -166,42 +159,37 @@ async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime,
 
 async def end_one(user_id: int, session_id: int) -> None:
     """End one session of the account."""
-    async with writing() as session:
-        await session.execute(
-            delete(LoginSession).where(
-                LoginSession.user_id == user_id, LoginSession.id == session_id
-            )
-        )
+    await _end(LoginSession.user_id == user_id, LoginSession.id == session_id)
 
 
 async def end_all(user_id: int) -> None:
     """Log the account out everywhere."""
-    async with writing() as session:
-        await session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
+    await _end(LoginSession.user_id == user_id)
 
 
 async def end_others(user_id: int, *, keep: int) -> None:
     """End all sessions of the account except the one with the id `keep`."""
+    await _end(LoginSession.user_id == user_id, LoginSession.id != keep)
+
+
+async def _end(*conditions: ColumnElement[bool]) -> None:
     async with writing() as session:
-        await session.execute(
-            delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.id != keep)
-        )
+        await session.execute(delete(LoginSession).where(*conditions))
 
 
 def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def _idle_time(config: Mapping[str, Any], *, remember: bool) -> timedelta:
+def _idle_time(*, remember: bool) -> timedelta:
     """Return how long an unused session lasts."""
-    return timedelta(seconds=config["REMEMBER_SECONDS" if remember else "SESSION_IDLE_SECONDS"])
+    setting = "REMEMBER_SECONDS" if remember else "SESSION_IDLE_SECONDS"
+    return timedelta(seconds=current_app.config[setting])
 
 
-def _expiry(
-    config: Mapping[str, Any], *, created_at: datetime, now: datetime, remember: bool
-) -> datetime:
+def _expiry(created_at: datetime, now: datetime, *, remember: bool) -> datetime:
     """Return when a session used `now` expires: after its idle time, at its maximum age unless remembered."""
-    idle = now + _idle_time(config, remember=remember)
+    idle = now + _idle_time(remember=remember)
     if remember:
         return idle
-    return min(idle, created_at + timedelta(seconds=config["SESSION_SECONDS"]))
+    return min(idle, created_at + timedelta(seconds=current_app.config["SESSION_SECONDS"]))

@@ -54,10 +54,7 @@ async def index() -> ResponseReturnValue:
             await flash(POSTED, f"success {POSTED_CLASS}")
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), _page_size())
-    html = await render_template(
-        "posts/index.html", title="Home", form=form, path="/index", page=page
-    )
-    return html, form.status
+    return await form.render("posts/index.html", title="Home", path="/index", page=page)
 
 
 @blueprint.get("/explore")

@@ -85,8 +85,7 @@ async def edit_profile() -> ResponseReturnValue:
         else:
             await flash(SAVED, "success")
             return redirect("/edit_profile")
-    html = await render_template("profiles/edit_profile.html", title="Edit Profile", form=form)
-    return html, form.status
+    return await form.render("profiles/edit_profile.html", title="Edit Profile")
 
 
 async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:

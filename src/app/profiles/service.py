@@ -91,4 +91,4 @@ async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
     old = await session.scalar(select(User.username_canonical).where(this).with_for_update())
     await session.execute(update(User).where(this).values(username=name, username_canonical=folded))
     if old != folded:
-        await accounts.release_username(session, old)
+        await accounts.release(session, "username", old)

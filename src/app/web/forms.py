@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any, Self
 
 import wtforms
-from quart import abort, after_this_request, request
+from quart import abort, after_this_request, render_template, request
 from quart.typing import ResponseTypes
 from werkzeug.exceptions import TooManyRequests
 from wtforms import Field, SubmitField
@@ -77,12 +77,12 @@ class Form(WTForm):
             response.headers["Retry-After"] = str(seconds)
             return response
 
-    @property
-    def status(self) -> int:
-        """The HTTP status of a page that shows this form: 200, 400 (CSRF token refused) or 429."""
+    async def render(self, template: str, **context: Any) -> tuple[str, int]:
+        """Return a page that shows this form and its status: 200, 400 (CSRF token refused) or 429."""
+        page = await render_template(template, form=self, **context)
         if self.retry_after is not None:
-            return 429
-        return 400 if "csrf_token" in self.errors else 200
+            return page, 429
+        return page, 400 if "csrf_token" in self.errors else 200
 
 
 class StringField(wtforms.StringField):

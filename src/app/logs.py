@@ -66,13 +66,9 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:
-        """Return `sys.stderr`; the setter only exists because StreamHandler has one."""
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Return `sys.stderr`."""
         return sys.stderr
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        raise AttributeError("the stream is sys.stderr")
 
 
 class OngoingProblem:

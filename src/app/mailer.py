@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,9 +29,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import outbox
 from app.outbox import Handle, MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +111,16 @@ async def render(to: str, subject: str, template: str, **context: Any) -> Messag
 
     The subject gets MAIL_SUBJECT_PREFIX; the sender is MAIL_DEFAULT_SENDER.
     """
-    prefix = current_app.config["MAIL_SUBJECT_PREFIX"]
+    prefix, jinja = current_app.config["MAIL_SUBJECT_PREFIX"], current_app.jinja_env
     context["config"] = current_app.config
     return Message(
         f"{prefix} {subject}" if prefix else subject,
         recipients=[to],
-        body=await _template(f"{template}.txt").render_async(context),
-        html=await _template(f"{template}.html").render_async(context),
+        body=await jinja.get_template(f"{template}.txt").render_async(context),
+        html=await jinja.get_template(f"{template}.html").render_async(context),
     )
 
 
 def site_url(path: str) -> str:
     """Return the absolute URL of a path of this site, which begins with BASE_URL."""
     return f"{current_app.config['BASE_URL']}{path}"
-
-
-def _template(name: str) -> Template:
-    return current_app.jinja_env.get_template(name)

@@ -77,7 +77,9 @@ class YourData(Email):
         message = await render(
             account["email"], "Your data", "email/your_data", username=account["username"]
         )
-        message.attachments.append(Attachment("microblog.json", "application/json", _as_json(data)))
+        text = json.dumps(data, ensure_ascii=False, indent=1, default=datetime.isoformat)
+        file = Attachment("microblog.json", "application/json", text.encode("utf-8", "replace"))
+        message.attachments.append(file)
         return message
 
 
@@ -86,51 +88,25 @@ async def collect(user_id: int) -> dict[str, Any] | None:
 
     Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """
+    account = select(User.id, User.username, User.email, User.about_me, User.last_seen)
+    posts = select(Post.timestamp, Post.body).where(Post.user_id == user_id)
+    others = select(User.username).order_by(User.username)
+    following = others.join(followers, followers.c.followed_id == User.id)
+    followed_by = others.join(followers, followers.c.follower_id == User.id)
+    sessions = select(LoginSession.created_at, LoginSession.seen_at, LoginSession.user_agent)
+    sessions = sessions.where(LoginSession.user_id == user_id)
+    lists = {
+        "posts": posts.order_by(Post.timestamp.desc(), Post.id.desc()),
+        "following": following.where(followers.c.follower_id == user_id),
+        "followers": followed_by.where(followers.c.followed_id == user_id),
+        "sessions": sessions.order_by(LoginSession.seen_at.desc()),
+    }
     async with reading() as connection:
-        account = await _rows(connection, _account(user_id))
-        if not account:
+        rows = await _rows(connection, account.where(User.id == user_id))
+        if not rows:
             return None
-        return {
-            "account": account[0],
-            "posts": await _list(connection, _posts(user_id)),
-            "following": await _list(connection, _others(user_id, "follower_id", "followed_id")),
-            "followers": await _list(connection, _others(user_id, "followed_id", "follower_id")),
-            "sessions": await _list(connection, _sessions(user_id)),
-        }
-
-
-def _as_json(data: dict[str, Any]) -> bytes:
-    """Return `data` as JSON in UTF-8, times in ISO 8601."""
-    text = json.dumps(data, ensure_ascii=False, indent=1, default=_text)
-    return text.encode("utf-8", "replace")
-
-
-def _account(user_id: int) -> Select[*tuple[Any, ...]]:
-    return select(User.id, User.username, User.email, User.about_me, User.last_seen).where(
-        User.id == user_id
-    )
-
-
-def _posts(user_id: int) -> Select[*tuple[Any, ...]]:
-    newest = (Post.timestamp.desc(), Post.id.desc())
-    return select(Post.timestamp, Post.body).where(Post.user_id == user_id).order_by(*newest)
-
-
-def _others(user_id: int, own: str, other: str) -> Select[*tuple[Any, ...]]:
-    return (
-        select(User.username)
-        .join(followers, followers.c[other] == User.id)
-        .where(followers.c[own] == user_id)
-        .order_by(User.username)
-    )
-
-
-def _sessions(user_id: int) -> Select[*tuple[Any, ...]]:
-    return (
-        select(LoginSession.created_at, LoginSession.seen_at, LoginSession.user_agent)
-        .where(LoginSession.user_id == user_id)
-        .order_by(LoginSession.seen_at.desc())
-    )
+        listed = {name: await _list(connection, query) for name, query in lists.items()}
+        return {"account": rows[0], **listed}
 
 
 async def _list(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> dict[str, Any]:
@@ -144,7 +120,3 @@ async def _rows(
     connection: AsyncConnection, statement: Select[*tuple[Any, ...]]
 ) -> list[dict[str, Any]]:
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
-
-
-def _text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -12,7 +12,7 @@ from app.database import DatabaseUnavailable
 from app.greeting import NameForm
 from app.migrations import run as migrations
 from app.posts.routes import PostForm
-from app.profiles.forms import EditProfileForm
+from app.profiles.routes import EditProfileForm
 from app.web.forms import Form
 from tests.clients import Visitor
 from tests.factories import logged_in

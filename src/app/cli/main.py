@@ -88,13 +88,12 @@ async def downgrade(app: Quart, revision: str) -> None:
 
     ae346256b650 is the revision of Microblog v0.10.
     """
-    before, after = await migrations.downgrade(app.extensions["database"], revision)
+    revisions = await migrations.downgrade(app.extensions["database"], revision)
+    before, after = (f"revision {one}" if one else "base (no tables)" for one in revisions)
     if before == after:
-        click.echo(f"The database schema is already at {_describe(after)}.")
+        click.echo(f"The database schema is already at {after}.")
     else:
-        click.echo(
-            f"Downgraded the database schema from {_describe(before)} to {_describe(after)}."
-        )
+        click.echo(f"Downgraded the database schema from {before} to {after}.")
 
 
 @db.command()
@@ -123,10 +122,6 @@ async def check(app: Quart) -> None:
     await migrations.check(app.extensions["database"])
     click.echo(f"The database schema is up to date (revision {HEAD_REVISION}).")
     await _print_account_notes()
-
-
-def _describe(revision: str | None) -> str:
-    return f"revision {revision}" if revision else "base (no tables)"
 
 
 async def _print_account_notes() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -26,7 +27,6 @@ class Summary:
     sender: str = ""
     to: str = ""
     cc: str = ""
-    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,7 @@ def parse_summary(content: bytes) -> Summary:
         }
     except PARSE_ERRORS:
         return Summary()
-    return Summary(
-        subject=headers.get("subject", ""),
-        sender=headers.get("from", ""),
-        to=headers.get("to", ""),
-        cc=headers.get("cc", ""),
-        date=headers.get("date", ""),
-    )
+    return Summary(*(headers.get(name, "") for name in ("subject", "from", "to", "cc")))
 
 
 def parse_mail(content: bytes) -> ParsedMail:
@@ -105,12 +99,11 @@ def _leaves(message: Message) -> Iterator[Message]:
 
 
 def _body(leaf: Message) -> str:
-    charset = leaf.get_content_charset() or "utf-8"
     data = _data(leaf)
     try:
-        return data.decode(charset, "replace")
+        return data.decode(leaf.get_content_charset() or "utf-8", "replace")
     except (LookupError, UnicodeError):
-        return data.decode("utf-8", "replace")
+        return decode_source(data)
 
 
 def _part(leaf: Message, *, number: int) -> Part:
@@ -133,16 +126,13 @@ def _data(leaf: Message) -> bytes:
 
 
 def _headers(message: Message) -> Iterator[tuple[str, str]]:
-    for name, value in message.raw_items():
-        yield _one_line(name), _decoded(_one_line(str(value)))
-
-
-def _decoded(value: str) -> str:
-    """Decode encoded words (RFC 2047); return the value unchanged if that fails."""
-    try:
-        return (_one_line(str(make_header(decode_header(value)))) if "=?" in value else "") or value
-    except (MessageError, ValueError, LookupError):
-        return value
+    """Yield names and values, with encoded words (RFC 2047) decoded where that is possible."""
+    for name, raw in message.raw_items():
+        value = _one_line(str(raw))
+        if "=?" in value:
+            with suppress(MessageError, ValueError, LookupError):
+                value = _one_line(str(make_header(decode_header(value)))) or value
+        yield _one_line(name), value
 
 
 def _one_line(value: str) -> str:

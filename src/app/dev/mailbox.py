@@ -73,7 +73,9 @@ class Mailbox:
         )
         self._mails.appendleft(mail)
         self._bytes += len(content)
-        while len(self._mails) > 1 and self._is_full():
+        while len(self._mails) > 1 and (
+            len(self._mails) > self._max_mails or self._bytes > self._max_bytes
+        ):
             self._bytes -= len(self._mails.pop().content)
         self._arrival.set()
         self._arrival = asyncio.Event()
@@ -92,6 +94,3 @@ class Mailbox:
             while self.newest_id <= after:
                 await self._arrival.wait()
         return next(mail for mail in reversed(self._mails) if mail.id > after)
-
-    def _is_full(self) -> bool:
-        return len(self._mails) > self._max_mails or self._bytes > self._max_bytes

@@ -61,6 +61,7 @@ async def mail(mail_id: str) -> str:
     """Show one mail; ?view= is text, html or source."""
     caught = _find(mail_id)
     parsed = parse_mail(caught.content)
+    best = "text" if parsed.text is not None else "source" if parsed.html is None else "html"
     view = request.args.get("view", "")
     return await render_template(
         "mailbox/mail.html",
@@ -68,7 +69,7 @@ async def mail(mail_id: str) -> str:
         mail=caught,
         parsed=parsed,
         source=decode_source(caught.content),
-        view=view if view in VIEWS else _best_view(parsed),
+        view=view if view in VIEWS else best,
         sandbox=SANDBOX,
     )
 
@@ -80,9 +81,11 @@ async def html(mail_id: str) -> Response:
     parsed = parse_mail(caught.content)
     if parsed.html is None:
         abort(404)
-    body = _with_top_links(
-        _with_inline_images(parsed.html, parsed, base=f"{PATH}/{caught.id}/parts")
-    )
+    body = _with_inline_images(parsed.html, parsed, base=f"{PATH}/{caught.id}/parts")
+    # Links leave the frame by a <base> at the start of the head, or of the body without one.
+    head = re.search(r"<head(\s[^>]*)?>", body, flags=re.IGNORECASE)
+    at = head.end() if head else 0
+    body = f'{body[:at]}<base target="_top">{body[at:]}'
     headers = {"Content-Security-Policy": HTML_POLICY, "X-Frame-Options": "SAMEORIGIN"}
     return Response(body, content_type="text/html; charset=utf-8", headers=headers)
 
@@ -98,9 +101,7 @@ async def source(mail_id: str) -> Response:
 async def part(mail_id: str, number: str) -> Response:
     """Download an attachment. Images keep their type so that the frame can show them."""
     parts = parse_mail(_find(mail_id).content).parts
-    file = next((part for n, part in enumerate(parts, start=1) if str(n) == number), None) or abort(
-        404
-    )
+    file = {str(n): part for n, part in enumerate(parts, start=1)}.get(number) or abort(404)
     content_type = file.content_type if file.content_type in IMAGE_TYPES else ATTACHED
     return _file(file.data, filename=file.filename, content_type=content_type)
 
@@ -112,12 +113,6 @@ def _mailbox() -> Mailbox:
 
 def _find(mail_id: str) -> CaughtMail:
     return _mailbox().find(mail_id) or abort(404)
-
-
-def _best_view(parsed: ParsedMail) -> str:
-    if parsed.text is not None:
-        return "text"
-    return "source" if parsed.html is None else "html"
 
 
 def _file(data: bytes, *, filename: str, content_type: str) -> Response:
@@ -140,10 +135,3 @@ def _with_inline_images(body: str, parsed: ParsedMail, *, base: str) -> str:
         return f"{base}/{number}" if number else match[0]
 
     return re.sub(r"""\bcid:([^\s"'<>)]+)""", address, body, flags=re.IGNORECASE)
-
-
-def _with_top_links(body: str) -> str:
-    """Insert a <base> at the start of the head, or of the body without one, so that links leave the frame."""
-    head = re.search(r"<head(\s[^>]*)?>", body, flags=re.IGNORECASE)
-    at = head.end() if head else 0
-    return f'{body[:at]}<base target="_top">{body[at:]}'

@@ -50,22 +50,27 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
         async with AsyncExitStack() as stack:
             catcher = None
             if not (environment.get("MAIL_SERVER") or environment.get("MAIL_HOSTNAME")):
-                catcher = await stack.enter_async_context(Catcher(port=0))
+                catcher = await stack.enter_async_context(Catcher())
                 caught = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": catcher.port}
                 config |= CATCHER_SETTINGS | caught
             app = create_app(config)
-            if catcher is not None:
-                routes.init_app(app, catcher.mailbox)
-            is_filled = await _fill(app, with_demo=with_demo)
-            lines = _greeting(app, catcher)
-            if with_demo:
-                lines.insert(-1, DEMO if is_filled else NO_DEMO)
+            await migrations.upgrade(app.extensions["database"])
+            base = app.config["BASE_URL"]
+            lines = [f"Microblog  {base}"]
             if host in WILDCARDS and not (
                 environment.get("BASE_URL") or environment.get("TRUSTED_HOSTS")
             ):
-                lines.insert(1, OTHER_MACHINES)
-            _announce_when_serving(app, lines)
-            await _serve(app, listener)
+                lines.append(OTHER_MACHINES)
+            if catcher is None:
+                lines.append(f"Mail       sent through {app.config['MAIL_SERVER']}")
+            else:
+                routes.init_app(app, catcher.mailbox)
+                smtp = f"SMTP on port {catcher.port}"
+                lines.append(f"Inbox      {base}/mailbox  (all mail the site sends; {smtp})")
+            if with_demo:
+                async with app.app_context():
+                    lines.append(DEMO if await demo.fill() else NO_DEMO)
+            await _serve(app, listener, greeting="\n".join([*lines, "Press Ctrl-C to stop."]))
 
 
 def _config(environment: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
@@ -79,15 +84,6 @@ def _config(environment: Mapping[str, str], address: str, *, with_demo: bool) ->
     if with_demo:  # keep sample accounts apart from a developer's data
         defaults["DATABASE_URL"] = DEMO_DATABASE
     return {key: environment.get(key) or value for key, value in defaults.items()}
-
-
-async def _fill(app: Quart, *, with_demo: bool) -> bool:
-    """Upgrade the database; return whether it holds the demo data."""
-    await migrations.upgrade(app.extensions["database"])
-    if not with_demo:
-        return False
-    async with app.app_context():
-        return await demo.fill()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -115,8 +111,13 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-async def _serve(app: Quart, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+async def _serve(app: Quart, listener: socket.socket, *, greeting: str) -> None:
+    """Serve until SIGINT or SIGTERM; print `greeting` before the first request."""
+
+    @app.before_serving
+    async def greet() -> None:
+        print(greeting, flush=True)  # noqa: T201 -- the command's output
+
     server = Config()
     server.bind = [f"fd://{listener.detach()}"]
     server.loglevel = "WARNING"
@@ -125,21 +126,3 @@ async def _serve(app: Quart, listener: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await serve(app, server, shutdown_trigger=stop.wait)
-
-
-def _greeting(app: Quart, catcher: Catcher | None) -> list[str]:
-    base = app.config["BASE_URL"]
-    lines = [f"Microblog  {base}"]
-    if catcher is not None:
-        lines.append(
-            f"Inbox      {base}/mailbox  (all mail the site sends; SMTP on port {catcher.port})"
-        )
-    else:
-        lines.append(f"Mail       sent through {app.config['MAIL_SERVER']}")
-    return [*lines, "Press Ctrl-C to stop."]
-
-
-def _announce_when_serving(app: Quart, lines: list[str]) -> None:
-    @app.before_serving
-    async def announce() -> None:
-        print("\n".join(lines), flush=True)  # noqa: T201 -- the command's output

@@ -44,13 +44,13 @@ async def upgrade(database: Database, revision: str = "head") -> Revisions:
             _create_file(Path(database.url.database or ""))
         except OSError as error:
             raise DatabaseUnavailable(_message(database, "cannot be used", error)) from error
-    return await _run(
-        database,
-        lambda config: command.upgrade(config, revision),
-        prepare=store_blobs_as_text if database.is_sqlite else None,
-        begin=TO_WRITE,
-        creates_file=True,
-    )
+
+    def run(config: Config) -> None:
+        if database.is_sqlite:
+            store_blobs_as_text(config.attributes["connection"])
+        command.upgrade(config, revision)
+
+    return await _run(database, run, begin=TO_WRITE)
 
 
 def _create_file(path: Path) -> None:
@@ -86,16 +86,11 @@ async def check(database: Database) -> None:
 
 
 async def _run(
-    database: Database,
-    action: Callable[[Config], None],
-    *,
-    prepare: Callable[[Connection], None] | None = None,
-    begin: str = TO_READ,
-    creates_file: bool = False,
+    database: Database, action: Callable[[Config], None], *, begin: str = TO_READ
 ) -> Revisions:
-    """Run one of Alembic's commands on a connection of its own, without the pages' short timeouts.
+    """Run `action`, once the database is known to be a Microblog's, without the pages' short timeouts.
 
-    `prepare` runs before it, once the database is known to be a Microblog's.
+    Its connection is `config.attributes["connection"]`.
     """
     config = Config(stdout=io.StringIO())  # `microblog db` prints its own messages
     config.set_main_option("script_location", str(FOLDER))
@@ -105,13 +100,11 @@ async def _run(
         config.attributes["connection"] = connection
         recognize(connection, revisions())
         before = _revision(connection)
-        if prepare is not None:
-            prepare(connection)
         action(config)
         return before, _revision(connection)
 
     engine = _engine(database, begin)
-    if database.is_sqlite and not creates_file:
+    if database.is_sqlite:
         sqlite.require_file(engine)
     try:
         with _explained(database):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -65,18 +66,20 @@ IDENTITY = _named(select(User.id, User.username))
 
 async def find(username: str, *, reader_id: int) -> Person | None:
     """Return the person called `username`: the exact name before one that differs by case."""
-    if not is_storable(username):
-        return None
-    rows = await fetch(PERSON, name=username, folded=canonical(username), reader=reader_id)
+    rows = await _fetch(PERSON, username, reader=reader_id)
     return Person(*rows[0]) if rows else None
 
 
 async def identify(username: str) -> tuple[int, str] | None:
     """Return id and stored name of the person that `find` finds."""
-    if not is_storable(username):
-        return None
-    rows = await fetch(IDENTITY, name=username, folded=canonical(username))
+    rows = await _fetch(IDENTITY, username)
     return (rows[0][0], rows[0][1]) if rows else None
+
+
+async def _fetch(query: Query, username: str, **parameters: int) -> Sequence[Any]:
+    if not is_storable(username):
+        return []
+    return await fetch(query, name=username, folded=canonical(username), **parameters)
 
 
 ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=Integer)))

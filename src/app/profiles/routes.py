@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from quart import Response, abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
+from wtforms import SubmitField
+from wtforms.validators import StopValidation
 
 from app.accounts.auth import login_required, login_required_from, visitor
-from app.accounts.models import USERNAME_LENGTH
+from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
+from app.accounts.models import ABOUT_ME_LENGTH, USERNAME_LENGTH
 from app.accounts.names import person_path
 from app.accounts.service import Taken
 from app.accounts.sessions import Visitor
 from app.posts import queries as posts
 from app.profiles import queries, service
-from app.profiles.forms import EditProfileForm
 from app.web.csrf import BUTTON_EXPIRED
-from app.web.forms import EmptyForm
+from app.web.forms import (
+    Bounded,
+    EmptyForm,
+    Form,
+    TextAreaField,
+    add_error,
+    storable,
+    unify_newlines,
+)
 from app.web.paging import parse_cursor
 from app.web.static import FOREVER
 from app.web.templating import Blueprint
@@ -36,6 +47,33 @@ AVATAR_CELLS = 5
 """Cells on each side of an avatar."""
 
 blueprint = Blueprint("profiles", __name__)
+
+
+class OwnUsernameField(UsernameField):
+    """A name that may also stay unchanged, because old databases contain names that today's rules refuse."""
+
+    own: str = ""
+
+    def pre_validate(self, form: object) -> None:
+        """Accept the person's current name without checking it."""
+        sent = self.raw_data[0] if self.raw_data else None
+        if self.own and sent is not None and self.own in (sent, self.data):
+            self.data = self.own
+            raise StopValidation
+
+
+class EditProfileForm(Form):
+    """Edit Profile."""
+
+    username = OwnUsernameField()
+    about_me = TextAreaField(
+        "About me", [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines]
+    )
+    submit = SubmitField("Submit")
+
+    def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
+        super().__init__(formdata, **kwargs)
+        self.username.own = own
 
 
 def _username(from_path: str) -> str:
@@ -81,7 +119,7 @@ async def edit_profile() -> ResponseReturnValue:
                 me.id, new_name=name if name != me.username else None, about_me=form.about_me.data
             )
         except Taken:
-            form.refuse_username()
+            add_error(form.username, DIFFERENT_USERNAME)
         else:
             await flash(SAVED, "success")
             return redirect("/edit_profile")
@@ -97,7 +135,7 @@ async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:
         return True
     other = await queries.identify(name)
     if other is not None and other[0] != me.id:
-        form.refuse_username()
+        add_error(form.username, DIFFERENT_USERNAME)
         return False
     return await form.count(TOO_MANY_NAMES, (NAMES_PER_ACCOUNT, f"rename:{me.id}"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import service as accounts
 from app.accounts.models import User, followers
@@ -29,13 +28,20 @@ class SelfFollowError(ValueError):
 async def update_profile(user_id: int, *, new_name: str | None, about_me: str) -> None:
     """Store the account's text about itself, and its new name if it gets one.
 
-    Raises Taken if another account has the name, even if it got it only just now.
+    The canonical form of the old name goes to the next account that differs from it only by case. Raises
+    Taken if another account has the new name, even if it got it only just now.
     """
+    this = User.id == user_id
     try:
         async with writing() as session:
+            await session.execute(update(User).where(this).values(about_me=about_me))
             if new_name is not None:
-                await _rename(session, user_id, new_name)
-            await session.execute(update(User).where(User.id == user_id).values(about_me=about_me))
+                names = {"username": new_name, "username_canonical": canonical(new_name)}
+                query = select(User.username_canonical).where(this).with_for_update()
+                old = await session.scalar(query)
+                await session.execute(update(User).where(this).values(names))
+                if old != names["username_canonical"]:
+                    await accounts.release(session, "username", old)
     except IntegrityError as error:
         raise Taken(frozenset({"username"})) from error
 
@@ -80,15 +86,3 @@ async def _other(follower_id: int, username: str) -> tuple[int, str]:
     if user[0] == follower_id:
         raise SelfFollowError(user[1])
     return user
-
-
-async def _rename(session: AsyncSession, user_id: int, name: str) -> None:
-    """Store the new name.
-
-    If another account's name differs from the old one only by case, it now gets the canonical form.
-    """
-    this, folded = User.id == user_id, canonical(name)
-    old = await session.scalar(select(User.username_canonical).where(this).with_for_update())
-    await session.execute(update(User).where(this).values(username=name, username_canonical=folded))
-    if old != folded:
-        await accounts.release(session, "username", old)

@@ -32,12 +32,6 @@ MAX_KINDS = 100
 """Kinds of errors kept in memory while the database is down; further kinds are only logged."""
 
 MAX_ROUTE_LENGTH = 255
-NOT_REPORTED = (DatabaseUnavailable,)
-"""Errors that are not reported: a database outage is not a fault of this code, and /readyz shows it.
-
-Every other unhandled error is reported, including TimeoutError and ConnectionError: a view sees a client
-that disconnects as CancelledError, and one that is too slow as RequestTimeout.
-"""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +43,8 @@ def init_app(app: Quart) -> None:
     app.extensions["reports"] = reporter
     got_request_exception.connect(reporter.note_request, sender=app)
     got_background_exception.connect(reporter.note_background, sender=app)
-    app.log_exception = _skip_quarts_log  # type: ignore[method-assign]
+    # Quart's own log line has the path (perhaps a reset link) and the error's values.
+    app.log_exception = lambda exception_info: None  # type: ignore[method-assign]
     tasks: list[asyncio.Task[None]] = []
 
     @app.before_serving
@@ -103,7 +98,9 @@ class Reporter:
             says=_safe_message(error),
             traceback=description.traceback,
         )
-        if isinstance(error, NOT_REPORTED) or not self.app.config["ADMINS"]:
+        # A database outage is not a fault of this code, and /readyz shows it. All else is reported, including
+        # TimeoutError: a view sees a client that disconnects as CancelledError, a slow one as RequestTimeout.
+        if isinstance(error, DatabaseUnavailable) or not self.app.config["ADMINS"]:
             return
         self._add(Occurrences.of(description, route, request_id, datetime.now(UTC)))
         if not self.is_storing:
@@ -173,7 +170,3 @@ def _errors_logged() -> Iterator[None]:
         log.warning("Cannot store error reports yet: %s", type(error).__name__)
     except Exception as error:
         log.error("Unexpected error while reporting errors: %s", type(error).__name__)
-
-
-def _skip_quarts_log(exception_info: object) -> None:
-    """Replace Quart's own log line, which has the path (perhaps a reset link) and the error's values."""

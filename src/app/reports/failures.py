@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from quart import current_app
-from sqlalchemy import Integer, String, Text, case, delete, or_, select, update
+from sqlalchemy import Integer, String, Text, case, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -139,11 +139,7 @@ async def post_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
         due = due.where(Failure.fingerprint == fingerprint)
     for failure in (await session.scalars(due)).all():
         await report(failure).post(session)
-        await session.execute(
-            update(Failure)
-            .where(Failure.fingerprint == failure.fingerprint)
-            .values(count=0, mailed_at=now)
-        )
+        failure.count, failure.mailed_at = 0, now
 
 
 async def delete_old(session: AsyncSession, now: datetime) -> None:

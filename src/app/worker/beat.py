@@ -8,7 +8,6 @@ import signal
 from typing import Any
 
 from celery.beat import Scheduler
-from quart import Quart
 from sqlalchemy.exc import DBAPIError
 
 from app.database import DatabaseUnavailable
@@ -52,7 +51,13 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def _count_due(self) -> int:
         """Return how many mails are due; 0 while the database is not available."""
         try:
-            due = self._runner.run(_count_due)
+            due = self._runner.run(
+                lambda app: count_due(
+                    app.extensions["database"],
+                    now=app.extensions["outbox"].clock(),
+                    most=MAILS_PER_TASK * MAX_TASKS,
+                )
+            )
         except (DatabaseUnavailable, DBAPIError) as error:
             self._database_problem.start(error)
             return 0
@@ -62,29 +67,14 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
     def _tasks_needed(self, due: int) -> int:
         """Return how many tasks to send; 0 while the broker is not reachable."""
         try:
-            waiting = self._count_waiting()
+            queues = self.app.amqp.queues
+            queue = queues[self.app.conf.task_default_queue].bind(self.producer.channel)
+            waiting: int = queue.queue_declare()[1]
         except Exception as error:  # every kombu transport raises its own errors
             self._broker_problem.start(f"{type(error).__name__}: {error}")
-            self._drop_connection()
+            # Connect again next time: an unresponsive broker may have recovered.
+            for name in ("connection", "producer"):  # cached properties of Celery's Scheduler
+                self.__dict__.pop(name, None)
             return 0
         self._broker_problem.end()
         return math.ceil(due / MAILS_PER_TASK) - waiting
-
-    def _count_waiting(self) -> int:
-        """Return how many tasks wait in the broker."""
-        queue = self.app.amqp.queues[self.app.conf.task_default_queue].bind(self.producer.channel)
-        count: int = queue.queue_declare()[1]
-        return count
-
-    def _drop_connection(self) -> None:
-        """Connect again next time: an unresponsive broker may have recovered."""
-        for name in ("connection", "producer"):  # cached properties of Celery's Scheduler
-            self.__dict__.pop(name, None)
-
-
-async def _count_due(app: Quart) -> int:
-    return await count_due(
-        app.extensions["database"],
-        now=app.extensions["outbox"].clock(),
-        most=MAILS_PER_TASK * MAX_TASKS,
-    )

@@ -35,7 +35,13 @@ class AppRunner:
         """Run `function` in the app's context and return its result."""
         if self._runner is None or self._app is None:
             self._runner, self._app = asyncio.Runner(), create_app()
-        return self._runner.run(_in_context(self._app, function))
+        app = self._app
+
+        async def inside() -> T:
+            async with app.app_context():
+                return await function(app)
+
+        return self._runner.run(inside())
 
     def deliver(self, seconds: float) -> None:
         """Deliver due mail, claiming for at most `seconds`; return at once after `stop`.
@@ -96,8 +102,3 @@ def deferring(*numbers: signal.Signals, meanwhile: Callable[[], None]) -> Iterat
             signal.signal(number, original)
         for first in received[:1]:
             os.kill(os.getpid(), first)
-
-
-async def _in_context(app: Quart, function: Callable[[Quart], Coroutine[Any, Any, T]]) -> T:
-    async with app.app_context():
-        return await function(app)

@@ -122,9 +122,7 @@ def _printable(traceback: str) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    message = record.msg
-    fields: dict[str, Any] = {"message": record.getMessage()}
-    if isinstance(message, Event):
-        fields = dict(message.fields)
+    event = record.msg if isinstance(record.msg, Event) else None
+    fields: dict[str, Any] = dict(event.fields) if event else {"message": record.getMessage()}
     fields.setdefault("request", request_id.get())
     return {name: value for name, value in fields.items() if value is not None}

@@ -38,7 +38,8 @@ class Email:
     `kind` names it in the outbox and must not change. A field added later needs a default, because rows of
     older versions may still be waiting. `secret`: the parameters are not shown to operators. `transient`:
     they are erased when the mail is done, even if it failed. `is_digest`: a waiting mail with the same unique
-    key becomes one that says both (`merge`).
+    key becomes one that says both (`merge`). `link_seconds`: how long its link is valid, or the setting that
+    says so; the mail is not sent in the last OUTBOX_EXPIRY_MARGIN of that time.
     """
 
     kind: ClassVar[str]
@@ -46,11 +47,17 @@ class Email:
     secret: ClassVar[bool] = False
     transient: ClassVar[bool] = False
     is_digest: ClassVar[bool] = False
+    link_seconds: ClassVar[float | str | None] = None
 
     @classmethod
     def expiry(cls, config: Mapping[str, Any]) -> float | None:
         """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
-        return None
+        if cls.link_seconds is None:
+            return None
+        seconds = (
+            config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
+        )
+        return max(float(seconds) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
 
     @classmethod
     def delay(cls, config: Mapping[str, Any]) -> float:

@@ -21,7 +21,7 @@ def init_app(app: Quart) -> None:
     passwords.init_app(app)
     password_policy.load()
     auth.init_app(app)
-    names.init_app(app)
+    app.jinja_env.globals["person_path"] = names.person_path
     emails.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(account_routes.blueprint)

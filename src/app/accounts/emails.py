@@ -84,12 +84,8 @@ class ResetPassword(Email):
     kind = "reset_password"
     priority = Priority.RESET
     secret = True
+    link_seconds = "RESET_TOKEN_SECONDS"
     address: str
-
-    @classmethod
-    def expiry(cls, config: Mapping[str, Any]) -> float:
-        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
-        return _link_expiry(config, config["RESET_TOKEN_SECONDS"])
 
     @classmethod
     def delay(cls, config: Mapping[str, Any]) -> float:
@@ -207,12 +203,8 @@ class ConfirmRegistration(Email):
     kind = "confirm_registration"
     priority = Priority.ACCOUNT
     secret = True
+    link_seconds = CONFIRM_REGISTRATION_SECONDS
     registration_id: int
-
-    @classmethod
-    def expiry(cls, config: Mapping[str, Any]) -> float:
-        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
-        return _link_expiry(config, CONFIRM_REGISTRATION_SECONDS)
 
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the address of the registration."""
@@ -248,14 +240,10 @@ class ChangeEmail(Email):
     kind = "change_email"
     priority = Priority.ACCOUNT
     secret = True
+    link_seconds = CHANGE_EMAIL_SECONDS
     user_id: int
     version: int
     address: str
-
-    @classmethod
-    def expiry(cls, config: Mapping[str, Any]) -> float:
-        """Return the life of the link, less OUTBOX_EXPIRY_MARGIN."""
-        return _link_expiry(config, CHANGE_EMAIL_SECONDS)
 
     def unique_key(self) -> str:
         """Allow one waiting mail per account."""
@@ -444,8 +432,3 @@ def _mailbox(address: str) -> str:
     """Return the key by which mails to `address` are counted. It outlives the account, anonymously."""
     key = current_app.config["SECRET_KEY"].encode()
     return f"address:{hmac.digest(key, canonical(address).encode(), 'sha256').hex()}"
-
-
-def _link_expiry(config: Mapping[str, Any], seconds: float) -> float:
-    """Return how long a mail is worth sending if its link is valid for `seconds`."""
-    return max(seconds - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)

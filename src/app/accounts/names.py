@@ -7,18 +7,13 @@ from functools import lru_cache
 from hashlib import md5
 from urllib.parse import quote, urlencode
 
-from quart import Quart, current_app
+from quart import current_app
 
 MAX_FOLDED_LENGTH = 256
 """Characters. CPython normalizes a run of combining characters in quadratic time: minutes for a megabyte."""
 
 DOT_SEGMENTS = frozenset({"", ".", ".."})
 CACHED_PATHS = 10_000
-
-
-def init_app(app: Quart) -> None:
-    """Give templates the function `person_path`."""
-    app.jinja_env.globals["person_path"] = person_path
 
 
 def normalize(text: str) -> str:

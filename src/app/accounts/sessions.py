@@ -13,7 +13,6 @@ from quart import current_app
 from sqlalchemy import ColumnElement, Row, String, bindparam, delete, or_, select, update
 
 from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
-from app.accounts.names import avatar_url
 from app.database import DatabaseUnavailable, Query, UtcDateTime, fetch, reading, writing
 
 MAX_LISTED = 200
@@ -45,10 +44,6 @@ class Visitor:
     def is_authenticated(self) -> bool:
         """Whether the person is logged in."""
         return self.session_id != 0
-
-    def avatar(self, size: int) -> str:
-        """Return the address of the person's picture, `size` pixels square."""
-        return avatar_url(self.email, size)
 
 
 NOBODY = Visitor()

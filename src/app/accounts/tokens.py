@@ -22,10 +22,6 @@ class InvalidToken(Exception):
     """A token that this site did not sign, or not for this purpose, or that is no longer valid."""
 
 
-class ExpiredToken(InvalidToken):
-    """A token of this site that has expired."""
-
-
 @dataclass(frozen=True, slots=True)
 class TokenContent:
     """The content of a token.
@@ -61,10 +57,7 @@ def mint(
 
 
 def read(purpose: str, token: str) -> TokenContent:
-    """Return the content of `token`; raises InvalidToken unless it is for `purpose`.
-
-    Raises ExpiredToken if that is all that is wrong with it.
-    """
+    """Return the content of `token`; raises InvalidToken unless it is for `purpose` and has not expired."""
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidToken("the token is too long")
     keys = [current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]
@@ -73,10 +66,8 @@ def read(purpose: str, token: str) -> TokenContent:
             payload = jwt.decode(token, key, algorithms=[ALGORITHM], options={"require": ["exp"]})
         except jwt.InvalidSignatureError:
             continue
-        except jwt.ExpiredSignatureError as error:
-            raise ExpiredToken("the token has expired") from error
         except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
-            raise InvalidToken("the token cannot be read") from error
+            raise InvalidToken("the token cannot be read, or has expired") from error
         subject, version, address = (payload.get(name) for name in (purpose, "version", "address"))
         if not (_is_number(subject) and _is_number(version)):
             raise InvalidToken(f"the token is not for {purpose}")

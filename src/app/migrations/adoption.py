@@ -90,18 +90,7 @@ def _convert_blobs(connection: Connection, table: Table, column: Column[Any]) ->
 
 async def findings(connection: AsyncConnection) -> list[str]:
     """Return a line for each unusual account: what is unusual, and what to do about it."""
-    rows = (
-        await connection.execute(
-            select(
-                User.id,
-                User.username,
-                User.email,
-                User.password_hash,
-                User.username_canonical,
-                User.email_canonical,
-            ).order_by(User.id)
-        )
-    ).all()
+    rows = (await connection.execute(select(User.__table__).order_by(User.id))).all()
     names = {row.username_canonical: row for row in rows}
     addresses = {row.email_canonical: row for row in rows}
     return [

@@ -53,7 +53,9 @@ async def index() -> ResponseReturnValue:
             await create_post(me.id, form.post.data)
             await flash(POSTED, f"success {POSTED_CLASS}")
         return redirect("/index")
-    page = await queries.timeline(me.id, parse_cursor(request.args), _page_size())
+    page = await queries.timeline(
+        me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"]
+    )
     return await form.render("posts/index.html", title="Home", path="/index", page=page)
 
 
@@ -61,10 +63,5 @@ async def index() -> ResponseReturnValue:
 @login_required
 async def explore() -> ResponseReturnValue:
     """Show everybody's posts."""
-    page = await queries.everybody(parse_cursor(request.args), _page_size())
+    page = await queries.everybody(parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     return await render_template("posts/explore.html", title="Explore", path="/explore", page=page)
-
-
-def _page_size() -> int:
-    size: int = current_app.config["POSTS_PER_PAGE"]
-    return size

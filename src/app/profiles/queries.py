@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Integer, Select, String, bindparam, func, select
 
 from app.accounts.models import User, exact_first, followers
-from app.accounts.names import avatar_url, canonical
+from app.accounts.names import canonical
 from app.database import Query, fetch, is_storable
 
 
@@ -24,10 +24,6 @@ class Person(NamedTuple):
     followers: int
     following: int
     is_followed: bool
-
-    def avatar(self, size: int) -> str:
-        """Return the address of the person's picture, `size` pixels square."""
-        return avatar_url(self.email, size)
 
 
 NAME = bindparam("name", type_=String)

@@ -14,7 +14,7 @@ from wtforms.validators import StopValidation
 from app.accounts.auth import login_required, login_required_from, visitor
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH, USERNAME_LENGTH
-from app.accounts.names import person_path
+from app.accounts.names import avatar_url, person_path
 from app.accounts.service import Taken
 from app.accounts.sessions import Visitor
 from app.posts import queries as posts
@@ -43,6 +43,7 @@ TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. 
 NOT_FOUND = "User {} not found."
 
 DIGEST = re.compile(r"[0-9a-f]{32}")
+AVATAR_PIXELS = 128
 AVATAR_CELLS = 5
 """Cells on each side of an avatar."""
 
@@ -100,6 +101,7 @@ async def user(username: str) -> ResponseReturnValue:
         "profiles/user.html",
         title=person.username,
         user=person,
+        avatar=avatar_url(person.email, AVATAR_PIXELS),
         page=page,
         path=person_path("user", person.username),
     )

@@ -18,17 +18,16 @@ def upgrade() -> None:
     op.create_index("ix_user_email_canonical", "user", ["email_canonical"], unique=True)
     op.create_table(
         "login_session",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("token_digest", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("token_digest", sa.String(length=64), nullable=False, unique=True),
+        sa.Column(
+            "user_id", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE"), nullable=False
+        ),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
         sa.Column("remember", sa.Boolean(), nullable=False),
         sa.Column("user_agent", sa.String(length=255), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("token_digest"),
     )
     op.create_index("ix_login_session_user_id", "login_session", ["user_id"])
 

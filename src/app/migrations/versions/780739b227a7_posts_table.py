@@ -10,12 +10,10 @@ down_revision = "e517276bb1c2"
 def upgrade() -> None:
     op.create_table(
         "post",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("body", sa.String(length=140), nullable=False),
         sa.Column("timestamp", sa.DateTime(), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"]),
-        sa.PrimaryKeyConstraint("id"),
+        sa.Column("user_id", sa.Integer(), sa.ForeignKey("user.id"), nullable=False),
     )
     op.create_index("ix_post_timestamp", "post", ["timestamp"])
     op.create_index("ix_post_user_id", "post", ["user_id"])

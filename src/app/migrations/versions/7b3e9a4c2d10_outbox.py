@@ -13,20 +13,19 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.create_table(
         "outbox_content",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, primary_key=True),
         sa.Column("message", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "outbox",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, primary_key=True),
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("params", sa.JSON(), nullable=True),
-        sa.Column("content_id", ID, nullable=True),
+        sa.Column("content_id", ID, sa.ForeignKey("outbox_content.id"), nullable=True),
         sa.Column("recipient", sa.String(length=320), nullable=True),
         sa.Column("message_id", sa.String(length=255), nullable=False),
-        sa.Column("unique_key", sa.String(length=255), nullable=True),
+        sa.Column("unique_key", sa.String(length=255), nullable=True, unique=True),
         sa.Column("about", sa.String(length=255), nullable=True),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
@@ -40,9 +39,6 @@ def upgrade() -> None:
         sa.Column("done_at", sa.DateTime(), nullable=True),
         sa.Column("last_code", sa.Integer(), nullable=True),
         sa.Column("last_text", sa.String(length=500), nullable=True),
-        sa.ForeignKeyConstraint(["content_id"], ["outbox_content.id"]),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("unique_key"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_outbox_due", "outbox", ["priority", "due_at"])

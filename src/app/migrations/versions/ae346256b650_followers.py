@@ -10,11 +10,8 @@ down_revision = "37f06a334dbf"
 def upgrade() -> None:
     op.create_table(
         "followers",
-        sa.Column("follower_id", sa.Integer(), nullable=False),
-        sa.Column("followed_id", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["followed_id"], ["user.id"]),
-        sa.ForeignKeyConstraint(["follower_id"], ["user.id"]),
-        sa.PrimaryKeyConstraint("follower_id", "followed_id"),
+        sa.Column("follower_id", sa.Integer(), sa.ForeignKey("user.id"), primary_key=True),
+        sa.Column("followed_id", sa.Integer(), sa.ForeignKey("user.id"), primary_key=True),
     )
 
 

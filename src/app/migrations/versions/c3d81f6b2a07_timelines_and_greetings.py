@@ -15,11 +15,9 @@ def upgrade() -> None:
     op.create_index("ix_followers_followed_id", "followers", ["followed_id"])
     op.create_table(
         "greeted",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(length=64), nullable=False, unique=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
     )
 
 

@@ -10,11 +10,10 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "user",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("username", sa.String(length=64), nullable=False),
         sa.Column("email", sa.String(length=120), nullable=False),
         sa.Column("password_hash", sa.String(length=256), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_user_email", "user", ["email"], unique=True)
     op.create_index("ix_user_username", "user", ["username"], unique=True)

@@ -20,7 +20,6 @@ NOBODY = "left-behind"
 NOWHERE = "@unknown.invalid"
 EXPLANATION = "Posts whose author is no longer known."
 EXPLANATION_BEFORE = "Posts whose author was not known any more."  # of version 0.1.0
-BATCH = 1000
 
 TEXTS = ("username", "email", "password_hash", "about_me", "username_canonical", "email_canonical")
 user = sa.table(
@@ -202,5 +201,5 @@ def _fold(field: str) -> None:
         .where(user.c.id == sa.bindparam("which"))
         .values({folded.name: sa.bindparam("form")})
     )
-    for start in range(0, len(changes), BATCH):
-        connection.execute(statement, changes[start : start + BATCH])
+    if changes:
+        connection.execute(statement, changes)

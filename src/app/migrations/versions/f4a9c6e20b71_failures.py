@@ -10,7 +10,7 @@ down_revision = "9d41c6e0b7f2"
 def upgrade() -> None:
     op.create_table(
         "failure",
-        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), primary_key=True),
         sa.Column("kind", sa.String(length=255), nullable=False),
         sa.Column("route", sa.String(length=255), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
@@ -19,7 +19,6 @@ def upgrade() -> None:
         sa.Column("first_seen", sa.DateTime(), nullable=False),
         sa.Column("last_seen", sa.DateTime(), nullable=False),
         sa.Column("mailed_at", sa.DateTime(), nullable=True),
-        sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_index("ix_failure_last_seen", "failure", ["last_seen"])
 

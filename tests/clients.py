@@ -213,11 +213,12 @@ async def ask(
     body: Iterable[bytes] = (),
     host: bytes = b"localhost",
     leave: asyncio.Event | None = None,
+    unread: asyncio.Event | None = None,
     **scope: Any,
 ) -> Answer:
     """Send one request to `target`, a path that may be percent-encoded, with a body in pieces.
 
-    The client disconnects once `leave` is set.
+    The client disconnects once `leave` is set, and takes nothing of the answer until `unread` is.
     """
     whole = {
         "type": "http",
@@ -248,6 +249,8 @@ async def ask(
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
+        if unread is not None:
+            await unread.wait()
         if message["type"] == "http.response.start":
             answer.status, answer.headers = message["status"], list(message["headers"])
         elif message["type"] == "http.response.body":

@@ -156,6 +156,9 @@ async def test_only_this_machine_may_look(visitor: Visitor, post: Post, path: st
     assert (await visitor.get(path, peer="<local>")).status_code == 404
     assert (await visitor.get(path, X_Forwarded_For="127.0.0.1")).status_code == 404
     assert (await visitor.get(path, Forwarded="for=127.0.0.1")).status_code == 404
+    assert (await visitor.get(path, X_Real_IP="127.0.0.1")).status_code == 404
+    assert (await visitor.get(path, Via="1.1 proxy")).status_code == 404
+    assert (await visitor.get(path, X_Forwarded_Proto="https")).status_code == 404
 
 
 @pytest.mark.parametrize(

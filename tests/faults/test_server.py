@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived, StreamEnded
+from h2.settings import SettingCodes, Settings
 
 from tests.clients import talk
 from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, TOML, Site, program, served_site
@@ -114,6 +120,72 @@ async def test_overload_is_shed_early(database_url: str, tmp_path: Path) -> None
         assert served.memory() - before < 30 * MEGABYTE
         assert (await talk(served.port, get(b"/login"))).status == 200
         assert sum("event=shed" in line for line in served.lines) == 1
+
+
+async def test_a_smuggled_request_is_not_answered(database_url: str, tmp_path: Path) -> None:
+    """A proxy that goes by the length takes all of it for one request."""
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    body = b"0\r\n\r\n" + smuggled
+    lengths = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(body)
+    async with served_site(tmp_path, database_url) as served:
+        head = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n" + FORM + lengths
+        for pieces in ((head + body,), (head, body)):
+            reply = await talk(served.port, *pieces)
+            assert reply.status == 400
+            assert "connection: close" in reply.head
+            assert "HTTP/1.1" not in reply.body
+            assert '"ok"' not in reply.body
+
+
+def streams(count: int) -> tuple[H2Connection, bytes]:
+    """Return a client of HTTP/2 that opens no window for answers, and its first `count` requests."""
+    client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+    client.local_settings = Settings(
+        client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0}
+    )
+    client.initiate_connection()
+    pseudo = {":method": "GET", ":path": "/login", ":authority": "127.0.0.1", ":scheme": "http"}
+    for number in range(count):
+        client.send_headers(1 + 2 * number, list(pseudo.items()), end_stream=True)
+    return client, client.data_to_send()
+
+
+async def test_http_2_without_tls_holds_no_request(database_url: str, tmp_path: Path) -> None:
+    async with served_site(tmp_path, database_url, MAX_REQUESTS="5") as served:
+        client, requests = streams(95)
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(requests)
+        statuses: list[bytes] = []
+        ended = 0
+        async with asyncio.timeout(30):
+            while ended < 95:
+                for event in client.receive_data(await reader.read(65536)):
+                    if isinstance(event, ResponseReceived):
+                        statuses.append(dict(event.headers)[b":status"])
+                    ended += isinstance(event, StreamEnded)
+        assert set(statuses) == {b"505"}
+        assert (await talk(served.port, get(b"/login"))).status == 200
+        writer.close()
+
+
+async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_path: Path) -> None:
+    requests = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000
+    async with served_site(tmp_path, database_url, MAX_REQUESTS="3") as served:
+        before = served.connections()
+        with ExitStack() as stack:
+            for _ in range(10):
+                client = stack.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", served.port))
+                client.setblocking(False)
+                with suppress(BlockingIOError):
+                    client.send(requests)
+            async with asyncio.timeout(30):
+                while served.connections() < before + 10:
+                    await asyncio.sleep(0.05)
+                while (await talk(served.port, get(b"/login"))).status != 200:
+                    await asyncio.sleep(0.05)
+    assert not [line for line in served.lines if "ERROR" in line]
 
 
 async def test_each_request_is_one_log_line_without_reset_links(

@@ -11,7 +11,7 @@ import pytest
 from quart import Quart, request
 
 from app import create_app
-from app.web.security import HEADERS
+from app.web.security import HEADERS, client_address
 from tests.clients import Page, Visitor, ask
 from tests.conftest import use_fresh_contexts
 from tests.factories import PASSWORD, make_user
@@ -76,6 +76,35 @@ class TestBehindOne:
 
     async def test_the_value_that_the_proxy_added_is_used(self, app: Quart) -> None:
         assert await seen(app, CLAIMS[:2]) == "198.51.100.2 https"
+
+    @pytest.mark.parametrize(
+        ("claim", "peer"),
+        [
+            (b"203.0.113.9:5555", "203.0.113.9"),
+            (b"10.9.8.7, 203.0.113.9:5556", "203.0.113.9"),
+            (b"::ffff:203.0.113.9", "203.0.113.9"),
+            (b"[::ffff:203.0.113.9]:1", "203.0.113.9"),
+            (b"[2001:db8::1]:99", "2001:db8::/64"),
+            (b"[2001:DB8:0::2]", "2001:db8::/64"),
+            (b"2001:db8::3", "2001:db8::/64"),
+            (b"1.2.3.04", "127.0.0.1"),
+            (b"1.2.3.4:junk", "127.0.0.1"),
+            (b"2001:db8::3%eth0", "127.0.0.1"),
+            (b"unknown", "127.0.0.1"),
+            (b"_hidden:1", "127.0.0.1"),
+            (b"", "127.0.0.1"),
+            (b"203.0.113.9," + b"x" * 5000, "127.0.0.1"),
+        ],
+    )
+    async def test_a_peer_is_an_address_and_never_a_port_or_junk(
+        self, app: Quart, claim: bytes, peer: str
+    ) -> None:
+        @app.get("/peer")
+        async def page() -> str:
+            return client_address()
+
+        answer = await ask(app, "GET", "/peer", headers=[(b"x-forwarded-for", claim)])
+        assert answer.body.decode() == peer
 
     async def test_a_proxy_cannot_forward_another_host(self, app: Quart) -> None:
         assert await seen(app, CLAIMS) == "400"

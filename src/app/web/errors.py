@@ -31,6 +31,10 @@ SENTENCES = {
     408: ("Request Timeout", "Your request took too long to arrive. Please try again."),
     413: ("Too Large", "Your request is larger than this site accepts."),
     414: ("Address Too Long", "The address of this page is longer than this site accepts."),
+    431: (
+        "Request Header Too Large",
+        "Your browser sent more headers or cookies than this site accepts.",
+    ),
     429: ("Too Many Requests", "Too many attempts. Please try again later."),
     500: (
         "An unexpected error has occurred",

@@ -1,19 +1,18 @@
-"""ASGI middleware around the app: request limits, load shedding, and the pages they answer with.
+"""ASGI middleware around the app: trusted proxies, request limits, load shedding, and their error pages.
 
-Quart 0.22 counts a body only while it holds it, so a multipart body without Content-Length fills the disk,
-and it cuts off slow bodies only where a view reads them. Here every body is read, within limits, before
-Quart sees the request, and a client that sends slowly takes no place among the requests in progress.
+A client that is slow to send its request or to read the answer takes no place among the requests in progress.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -24,20 +23,28 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
+from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, has_body
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
 from app.web.request_log import RequestLog, log_event
-from app.web.security import HEALTH_PATHS, headers_for
+from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+MAX_HEADERS = 100
+MAX_HEADERS_LENGTH = 16_384
+"""Bytes of all headers together; their server does not count those that arrive at once with the rest."""
+MAX_COOKIE_LENGTH = 8192
+MAX_CONTENT_TYPE_LENGTH = 256
+"""Werkzeug takes up to half a microsecond for each byte of these two."""
 
-MAX_BUFFERED_BODIES = 64
-"""The bodies of all requests in progress together hold at most this many times MAX_CONTENT_LENGTH."""
+PEER_SHARE = 1 / 3
+"""The part of MAX_REQUESTS that one peer may have in progress."""
 
 LINGER_SECONDS = 2.0
 """How long to keep reading from a client that is still sending, so that it can read the response."""
 
 MAX_LINGERING = 32
 """How many such clients there may be at once; other connections are closed immediately."""
+
+CHECKED_HEADERS = (b"host", b"content-type", b"cookie", b"transfer-encoding", b"content-length")
 
 SHED_LOG_INTERVAL = 1000
 """The first shed request is logged, and then one in this many."""
@@ -55,19 +62,6 @@ HOST = re.compile(
 """A name or address with an optional port (RFC 3986 3.2.2), or nothing."""
 
 
-class RequestRefused(Exception):
-    """The request is refused with `status`; `is_sending`: its body has not been read to the end."""
-
-    def __init__(self, status: int, *, is_sending: bool = True) -> None:
-        super().__init__(status)
-        self.status = status
-        self.is_sending = is_sending
-
-
-class ClientDisconnected(Exception):
-    """The client disconnected before it had sent its whole request."""
-
-
 def init_app(app: Quart) -> None:
     """Wrap `app`; X-Forwarded-* headers are believed from TRUSTED_PROXIES proxies, by default none."""
     config = app.config
@@ -77,8 +71,71 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLimits(wrapped, early_responses, config)
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
-        wrapped = ProxyFixMiddleware(wrapped, mode="legacy", trusted_hops=config["TRUSTED_PROXIES"])
-    app.asgi_app = wrapped  # type: ignore[method-assign]
+        wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
+    app.asgi_app = CleartextHTTP2(wrapped, app)  # type: ignore[method-assign]
+
+
+class CleartextHTTP2:
+    """Answers HTTP/2 without TLS with an empty 505, which a client cannot refuse to take.
+
+    Hypercorn cannot be told not to speak it. A client that opens no window for answers to its streams
+    would hold a request in progress with each of them.
+    """
+
+    def __init__(self, app: ASGIFramework, quart: Quart) -> None:
+        self.app = app
+        headers = headers_for(quart) | {"Content-Length": "0"}
+        self.headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Pass the request on, or answer 505."""
+        if (
+            scope["type"] == "http"
+            and scope["http_version"].startswith("2")
+            and scope["scheme"] == "http"
+        ):
+            await send({"type": "http.response.start", "status": 505, "headers": self.headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self.app(scope, receive, send)
+
+
+class TrustedProxies:
+    """Takes the client's address, the scheme and the host from what the last `hops` proxies have added.
+
+    Hypercorn's ProxyFixMiddleware takes any text for an address, so that behind a proxy which adds the
+    client's port each connection would have rate limits of its own.
+    """
+
+    def __init__(self, app: ASGIFramework, *, hops: int) -> None:
+        self.app = app
+        self.hops = hops
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Pass the request on as the outermost proxy received it."""
+        if scope["type"] == "http":
+            scope = scope.copy()
+            address = parse_address(self._value(scope, b"x-forwarded-for"))
+            if address is not None:
+                scope["client"] = (address, 0)
+            scheme = self._value(scope, b"x-forwarded-proto")
+            if scheme in ("http", "https"):
+                scope["scheme"] = scheme
+            host = self._value(scope, b"x-forwarded-host")
+            if host:
+                headers = [(k, v) for k, v in scope["headers"] if k.lower() != b"host"]
+                scope["headers"] = [*headers, (b"host", host.encode("latin1"))]
+        await self.app(scope, receive, send)
+
+    def _value(self, scope: HTTPScope, name: bytes) -> str:
+        """Return what the first of the trusted proxies wrote into the list header `name`, or ""."""
+        header = b",".join(value for key, value in scope["headers"] if key.lower() == name)
+        values = header.rsplit(b",", self.hops)
+        return values[-self.hops].decode("latin1").strip() if len(values) >= self.hops else ""
 
 
 class EarlyResponses:
@@ -145,16 +202,18 @@ class EarlyResponses:
 
 
 class LoadShedding:
-    """Answers 503 when `limit` requests are in progress, so that these are answered in time.
+    """Answers 503 beyond `limit` requests in progress, a third of which one peer may hold.
 
-    Health checks are neither counted nor shed.
+    A request is in progress until its answer is ready to be sent. Health checks are neither counted nor shed.
     """
 
     def __init__(self, app: ASGIFramework, early_responses: EarlyResponses, *, limit: int) -> None:
         self.app = app
         self.early_responses = early_responses
         self.limit = limit
+        self.peer_limit = math.ceil(limit * PEER_SHARE)
         self.in_progress = 0
+        self.in_progress_by: Counter[str] = Counter()
         self.shed = 0
 
     async def __call__(
@@ -164,23 +223,40 @@ class LoadShedding:
         if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
             await self.app(scope, receive, send)
             return
-        if self.in_progress >= self.limit:
+        peer = peer_of(scope)
+        if self.in_progress >= self.limit or self.in_progress_by[peer] >= self.peer_limit:
             if self.shed % SHED_LOG_INTERVAL == 0:
                 log_event("shed", in_progress=self.in_progress, shed_before=self.shed)
             self.shed += 1
             await self.early_responses.send(503, scope, receive, send)
             return
+        is_counted = True
         self.in_progress += 1
+        self.in_progress_by[peer] += 1
+
+        def finish() -> None:
+            nonlocal is_counted
+            if is_counted:
+                is_counted = False
+                self.in_progress -= 1
+                self.in_progress_by[peer] -= 1
+                if not self.in_progress_by[peer]:
+                    del self.in_progress_by[peer]
+
+        async def send_and_finish(message: Any) -> None:
+            finish()
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_and_finish)
         finally:
-            self.in_progress -= 1
+            finish()
 
 
 class RequestLimits:
     """Passes on requests within the limits, with their whole bodies, and answers all others itself.
 
-    The limits are those on the length of the URL and the size, time and number of fields of the body.
+    The limits are those on the length of the URL, on the headers, and on the body.
     """
 
     def __init__(
@@ -189,10 +265,7 @@ class RequestLimits:
         self.app = app
         self.early_responses = early_responses
         self.max_url_length: int = config["MAX_URL_LENGTH"]
-        self.max_body_length: int = config["MAX_CONTENT_LENGTH"]
-        self.max_fields: int = config["MAX_FORM_PARTS"]
-        self.body_timeout: float = config["BODY_TIMEOUT"]
-        self.buffered = 0
+        self.bodies = Bodies(config)
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -204,12 +277,14 @@ class RequestLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+        body: Body | None = None
         try:
             self._check_url(scope)
             _check_headers(scope)
-            await self._read_body(scope, receive, body)
-            await self.app(scope, _replay(body, receive) if _has_body(scope) else receive, send)
+            if has_body(scope):
+                body = await self.bodies.read(scope, receive)
+                receive = _replay(body, receive)
+            await self.app(scope, receive, send)
         except RequestRefused as refused:
             await self.early_responses.send(
                 refused.status, scope, receive, send, is_sending=refused.is_sending
@@ -217,67 +292,43 @@ class RequestLimits:
         except ClientDisconnected:
             return
         finally:
-            self.buffered -= len(body)
+            if body is not None:
+                self.bodies.release(body)
 
     def _check_url(self, scope: HTTPScope) -> None:
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
         if len(raw) + len(scope["query_string"]) > self.max_url_length:
-            raise RequestRefused(414, is_sending=_has_body(scope))
+            raise RequestRefused(414, is_sending=has_body(scope))
         if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
-            raise RequestRefused(400, is_sending=_has_body(scope))
+            raise RequestRefused(400, is_sending=has_body(scope))
         if not scope["path"].startswith("/"):
-            scope["path"] = _path_of(scope["path"], is_sending=_has_body(scope))
-
-    async def _read_body(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, body: bytearray
-    ) -> None:
-        """Read the request's body into `body`; raise RequestRefused or ClientDisconnected."""
-        if not _has_body(scope):
-            return
-        length = _header(scope, b"content-length")
-        if length.isdigit() and (len(length) > 20 or int(length) > self.max_body_length):
-            raise RequestRefused(413)
-        try:
-            async with asyncio.timeout(self.body_timeout):
-                while True:
-                    message = cast("dict[str, Any]", await receive())
-                    if message["type"] != "http.request":
-                        raise ClientDisconnected
-                    self._append(message.get("body", b""), body)
-                    if not message.get("more_body", False):
-                        break
-        except TimeoutError:
-            raise RequestRefused(408) from None
-        is_form = _header(scope, b"content-type").lower().startswith(b"application/x-www-form-url")
-        if is_form and body.count(b"&") >= self.max_fields:
-            raise RequestRefused(413, is_sending=False)
-
-    def _append(self, data: bytes, body: bytearray) -> None:
-        if len(body) + len(data) > self.max_body_length:
-            raise RequestRefused(413)
-        if self.buffered + len(data) > MAX_BUFFERED_BODIES * self.max_body_length:
-            raise RequestRefused(503)
-        body += data
-        self.buffered += len(data)
+            scope["path"] = _path_of(scope["path"], is_sending=has_body(scope))
 
 
 def _check_headers(scope: HTTPScope) -> None:
-    """Refuse headers over which Quart fails before its error handlers: line breaks, an invalid Host."""
-    hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
-    is_valid = len(hosts) <= 1 and all(HOST.fullmatch(host) for host in hosts)
-    if not is_valid or any(b"\n" in value or b"\r" in value for _, value in scope["headers"]):
-        raise RequestRefused(400, is_sending=_has_body(scope))
+    """Refuse headers that are too many, ambiguous, or make Quart fail before its error handlers.
 
-
-def _header(scope: HTTPScope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key.lower() == name), b"")
-
-
-def _has_body(scope: HTTPScope) -> bool:
-    """Return whether the request may have a body, possibly an empty one."""
-    return scope["method"] not in SAFE_METHODS or any(
-        key.lower() in (b"content-length", b"transfer-encoding") for key, _ in scope["headers"]
+    A body with two lengths is how a request is smuggled past a proxy that believes the other one; neither
+    it nor what follows on the connection may be answered (RFC 9112 6.1, 6.3).
+    """
+    headers, is_sending = list(scope["headers"]), has_body(scope)
+    if len(headers) > MAX_HEADERS or sum(map(_length, headers)) > MAX_HEADERS_LENGTH:
+        raise RequestRefused(431, is_sending=is_sending)
+    hosts, types, cookies, encodings, lengths = (
+        [value for key, value in headers if key.lower() == name] for name in CHECKED_HEADERS
     )
+    if sum(map(len, cookies)) > MAX_COOKIE_LENGTH:
+        raise RequestRefused(431, is_sending=is_sending)
+    is_smuggled = encodings and (lengths or scope["http_version"] == "1.0")
+    is_valid = len(hosts) <= 1 and all(HOST.fullmatch(host) for host in hosts)
+    has_line_break = any(b"\n" in value or b"\r" in value for _, value in headers)
+    is_odd = len(lengths) > 1 or any(len(value) > MAX_CONTENT_TYPE_LENGTH for value in types)
+    if is_smuggled or is_odd or has_line_break or not is_valid:
+        raise RequestRefused(400, is_sending=is_sending)
+
+
+def _length(header: tuple[bytes, bytes]) -> int:
+    return len(header[0]) + len(header[1])
 
 
 def _path_of(target: str, *, is_sending: bool) -> str:
@@ -289,9 +340,9 @@ def _path_of(target: str, *, is_sending: bool) -> str:
     return slash + path or "/"
 
 
-def _replay(body: bytearray, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
+def _replay(body: Body, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     """Return a `receive` that delivers the whole body first, then whatever `receive` delivers."""
-    pending = [bytes(body)]
+    pending = [bytes(body.data)]
 
     async def replay() -> ASGIReceiveEvent:
         if pending:

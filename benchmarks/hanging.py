@@ -55,9 +55,7 @@ async def measure(arguments: argparse.Namespace) -> None:
         mute = await asyncio.start_server(never_answer, "127.0.0.1", 0)
         stack.callback(mute.close)
         ports = {"healthy": catcher.port, "hanging": mute.sockets[0].getsockname()[1]}
-        sites = {
-            name: await site(stack, name, port, arguments.waiting) for name, port in ports.items()
-        }
+        sites = {name: await site(stack, name, port, arguments.waiting) for name, port in ports.items()}
         rates: dict[str, list[float]] = {name: [] for name in sites}
         for number in range(arguments.rounds + 1):
             for name, (server, cookie) in sites.items():

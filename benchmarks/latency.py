@@ -54,9 +54,7 @@ async def run(url: str, port: int, waiting: int, resets: int) -> None:
     async with outbox_site.migrated(url, port) as app:
         await outbox_site.fill(waiting, priority=outbox.Priority.LOW)
         p50, p99, busy = await measure(app, resets)
-    print(
-        f"  {waiting:7} waiting   p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {busy:6.1f} MiB"
-    )
+    print(f"  {waiting:7} waiting   p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  {busy:6.1f} MiB")
     verdict = "reached" if p99 <= WANTED_SECONDS and busy - idle <= WANTED_MIB else "NOT reached"
     print(f"  p99 within {WANTED_SECONDS:g} s and {WANTED_MIB:g} MiB more: {verdict}")
 

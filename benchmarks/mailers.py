@@ -112,10 +112,7 @@ def quart_mail(port: int, count: int, *, connections: int) -> None:
     async def run() -> None:
         app = Quart("x")
         app.config.update(
-            MAIL_SERVER=HOST,
-            MAIL_PORT=port,
-            MAIL_DEFAULT_SENDER=SENDER,
-            MAIL_POOL_SIZE=connections,
+            MAIL_SERVER=HOST, MAIL_PORT=port, MAIL_DEFAULT_SENDER=SENDER, MAIL_POOL_SIZE=connections
         )
         mail = Mail(app)
         numbers = iter(range(count))

@@ -128,9 +128,7 @@ async def measure(rounds: int, folder: str) -> bool:
         def reset(kind: str) -> Case:
             async def send(number: int) -> None:
                 page = await visitor.post(
-                    "/reset_password_request",
-                    email=f"{kind}{number}@example.com",
-                    csrf_token=token,
+                    "/reset_password_request", email=f"{kind}{number}@example.com", csrf_token=token
                 )
                 assert page.location == "/login"
 

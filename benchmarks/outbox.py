@@ -37,15 +37,7 @@ async def deliver(database_url: str, port: int, count: int) -> tuple[float, floa
 
 def deliver_apart(python: Path, database_url: str, port: int, count: int) -> tuple[float, float]:
     """Run `deliver` in a process of its own, with the site that `python` has installed."""
-    command = [
-        str(python),
-        "-m",
-        "benchmarks.outbox",
-        "--deliver",
-        database_url,
-        str(port),
-        str(count),
-    ]
+    command = [str(python), "-m", "benchmarks.outbox", "--deliver", database_url, str(port), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -58,9 +50,7 @@ def measure(given: argparse.Namespace) -> None:
     pythons = {"": Path(sys.executable)}
     if given.base:
         pythons[" base"] = given.base / ".venv" / "bin" / "python"
-    flask_mail: dict[str, mailers.Contestant] = {
-        mailers.THREAD_PER_MAIL: mailers.flask_mail_thread_per_mail
-    }
+    flask_mail: dict[str, mailers.Contestant] = {mailers.THREAD_PER_MAIL: mailers.flask_mail_thread_per_mail}
     ratios: dict[str, list[float]] = {}
     with sink.running() as running, ExitStack() as stack:
         urls = {
@@ -80,9 +70,7 @@ def measure(given: argparse.Namespace) -> None:
         median = statistics.median(found)
         verdict = "reached" if median >= FLOOR else "NOT reached"
         spread = f"{min(found):.1f} to {max(found):.1f}"
-        print(
-            f"{name}: {median:.1f} times ({spread}) {mailers.THREAD_PER_MAIL}; {FLOOR:g} is {verdict}"
-        )
+        print(f"{name}: {median:.1f} times ({spread}) {mailers.THREAD_PER_MAIL}; {FLOOR:g} is {verdict}")
 
 
 def main() -> None:

@@ -33,12 +33,7 @@ from tests.database_servers import RedisServer
 WARMING = 120  # mails before the first round: more than one task's, so that two workers start
 END_SECONDS = 120
 CELERY = (sys.executable, "-m", "celery", "-A", "app.worker")
-SETTINGS = {
-    "TESTING": "1",
-    "MAIL_SERVER": "127.0.0.1",
-    "MAIL_SUPPRESS_SEND": "0",
-    "PASSWORD_PROCESSES": "0",
-}
+SETTINGS = {"TESTING": "1", "MAIL_SERVER": "127.0.0.1", "MAIL_SUPPRESS_SEND": "0", "PASSWORD_PROCESSES": "0"}
 GRACE_SECONDS = 30
 
 
@@ -84,9 +79,7 @@ async def all_sent() -> None:
 
 async def deliver(running: sink.Sink, count: int) -> tuple[float, float]:
     """Return the mails per second of one round: from commit, and from the first mail."""
-    await asyncio.sleep(
-        random.uniform(0, current_app.config["OUTBOX_POLL"])
-    )  # a random phase of beat
+    await asyncio.sleep(random.uniform(0, current_app.config["OUTBOX_POLL"]))  # a random phase of beat
     (accepted, _), at = running.usage(), datetime.now(UTC)
     await fill(count)
     committed = datetime.now(UTC)
@@ -128,9 +121,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     with sink.running() as running:
-        ways: dict[str, mailers.Contestant] = {
-            mailers.THREAD_PER_MAIL: mailers.flask_mail_thread_per_mail
-        }
+        ways: dict[str, mailers.Contestant] = {mailers.THREAD_PER_MAIL: mailers.flask_mail_thread_per_mail}
         [flask] = mailers.run(ways, running, given.count, given.rounds)
         print(f"{mailers.THREAD_PER_MAIL}: {flask.rate:.0f} mails/s")
         for name in given.databases:
@@ -139,9 +130,7 @@ def main() -> None:
                 with outbox_site.DATABASES[name]() as url:
                     both = asyncio.run(run(url, running, workers, given.count, given.rounds))
                 whole, then = (rate / flask.rate for rate in both)
-                print(
-                    f"  {whole:.1f} times {mailers.THREAD_PER_MAIL}; {then:.1f} from the first mail on"
-                )
+                print(f"  {whole:.1f} times {mailers.THREAD_PER_MAIL}; {then:.1f} from the first mail on")
 
 
 if __name__ == "__main__":

@@ -84,9 +84,7 @@ async def fill(count: int, *, kind: str = "letter", priority: Priority = Priorit
     async with writing() as session:
         for first in range(0, count, AT_ONCE):
             numbers = range(first, min(count, first + AT_ONCE))
-            rows = [
-                row | {"params": {"number": n}, "message_id": f"<{n}@example.com>"} for n in numbers
-            ]
+            rows = [row | {"params": {"number": n}, "message_id": f"<{n}@example.com>"} for n in numbers]
             await session.execute(insert(Delivery), rows)
 
 

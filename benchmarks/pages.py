@@ -87,9 +87,7 @@ async def measure(arguments: argparse.Namespace) -> None:
         turns = {"one line": (one_line, "/", "")}
         checkouts = {"": None, "base ": arguments.base} if arguments.base else {"": None}
         for label, checkout in checkouts.items():
-            site = await stack.enter_async_context(
-                start(folder, "app:create_app()", settings, checkout)
-            )
+            site = await stack.enter_async_context(start(folder, "app:create_app()", settings, checkout))
             cookie = await log_in(site)
             turns[f"{label}/healthz"] = (site, "/healthz", "")
             for path in PAGES:
@@ -177,9 +175,7 @@ async def show_parts(settings: dict[str, str]) -> None:
         whole, *spent = await parts.of(partial(_ask, app, page, jar))
         cells = (whole, *spent, quart_alone, whole - sum(spent) - quart_alone)
         print(f"{page:16}" + "".join(f"{cell:12.2f}" for cell in cells))
-    print(
-        "the rest: sessions and their signatures, forms, hosts, headers, building entries from rows"
-    )
+    print("the rest: sessions and their signatures, forms, hosts, headers, building entries from rows")
     await app.extensions["database"].dispose()
 
 

@@ -33,9 +33,7 @@ class Sink:
 def running() -> Iterator[Sink]:
     """Run a sink until the block ends."""
     command = [sys.executable, "-m", "benchmarks.sink"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

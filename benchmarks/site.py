@@ -109,9 +109,7 @@ async def start(
     folder: Path, target: str, settings: dict[str, str], checkout: Path | None = None
 ) -> AsyncIterator[Server]:
     """Serve the app `target` by Hypercorn until the block ends; it may be that of another checkout."""
-    hypercorn = (
-        checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent
-    ) / "hypercorn"
+    hypercorn = (checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent) / "hypercorn"
     config = (checkout or ROOT) / "hypercorn.toml"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = await asyncio.create_subprocess_exec(

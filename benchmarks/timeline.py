@@ -34,12 +34,7 @@ from app.web.paging import PageCursor
 PEOPLE, POSTS, BATCH = 20_000, 1_000_000, 20_000
 BUSY, SILENT, QUIET = range(1, 1001), range(1001, 2001), range(19_001, 19_901)
 EVERYDAY = range(2001, 19_001)
-PER_PERSON = (
-    (BUSY, 500, 1.0),
-    (SILENT, 100, 0.2),
-    (EVERYDAY, 23, 1.0),
-    (range(19_001, 20_001), 9, 1.0),
-)
+PER_PERSON = ((BUSY, 500, 1.0), (SILENT, 100, 0.2), (EVERYDAY, 23, 1.0), (range(19_001, 20_001), 9, 1.0))
 START, SPAN = datetime(2021, 1, 1, tzinfo=UTC), timedelta(days=5 * 365)
 SIZE, REPEATS = 25, 15
 MIDDLE, FAR = START + SPAN / 2, START + SPAN / 30
@@ -145,9 +140,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
     async with app.app_context():
         await _fill_and_settle(database)
         watch = Stopwatch(database)
-        print(
-            f"{'milliseconds':18}{'first':>9}{'middle':>9}{'far back':>9}   (limit {LIMIT_MS:.0f})"
-        )
+        print(f"{'milliseconds':18}{'first':>9}{'middle':>9}{'far back':>9}   (limit {LIMIT_MS:.0f})")
         for name, (reader, _) in readers(random.Random(1)).items():
             cells = [f"{await _median(watch, reader, cursor):9.2f}" for cursor in _cursors()]
             print(f"{name:18}{''.join(cells)}")

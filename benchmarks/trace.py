@@ -109,8 +109,7 @@ def trace(list_names: bool) -> bool:
     functions = recorder.functions()
     count = sum(map(len, functions.values()))
     print(
-        f"{ROOT}: {len(functions)} files (at most {MAX_FILES}), "
-        f"{count} functions (at most {MAX_FUNCTIONS})"
+        f"{ROOT}: {len(functions)} files (at most {MAX_FILES}), {count} functions (at most {MAX_FUNCTIONS})"
     )
     if list_names:
         for path, names in functions.items():

@@ -144,20 +144,14 @@ class Reply:
 
 
 async def talk(
-    port: int,
-    *pieces: bytes,
-    seconds: float = 30,
-    tls: ssl.SSLContext | None = None,
-    name: str | None = None,
+    port: int, *pieces: bytes, seconds: float = 30, tls: ssl.SSLContext | None = None, name: str | None = None
 ) -> Reply:
     """Send `pieces` over a new connection, and return what came until the server closed it.
 
     `name`: the server's name, which its certificate must hold.
     """
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=tls, server_hostname=name
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         sending = asyncio.create_task(_send(writer, pieces))
         received = await _receive(reader)
         sending.cancel()

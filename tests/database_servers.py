@@ -114,9 +114,7 @@ class PostgresServer:
         await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(
-            host=str(self.directory), user="postgres", database="postgres"
-        )
+        connection = await asyncpg.connect(host=str(self.directory), user="postgres", database="postgres")
         try:
             await connection.execute(statement)
         finally:

@@ -40,9 +40,7 @@ async def make_follow(follower_id: int, *followed_ids: int) -> None:
     """Make one account follow others."""
     async with writing() as session:
         for followed_id in followed_ids:
-            await session.execute(
-                insert(followers).values(follower_id=follower_id, followed_id=followed_id)
-            )
+            await session.execute(insert(followers).values(follower_id=follower_id, followed_id=followed_id))
 
 
 async def count(table: type[Base] | Table) -> int:

@@ -139,9 +139,7 @@ class Process:
 
     def children(self) -> list[int]:
         """Return the ids of its child processes."""
-        return [
-            int(n) for n in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        ]
+        return [int(n) for n in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def connections(self) -> int:
         """Return the number of its open sockets."""
@@ -212,11 +210,7 @@ async def served_site(
 
 @asynccontextmanager
 async def _started(
-    kind: type[P],
-    *command: str,
-    folder: Path | None,
-    read: str,
-    **environment: str,
+    kind: type[P], *command: str, folder: Path | None, read: str, **environment: str
 ) -> AsyncIterator[P]:
     out, err = {"stdout": (PIPE, None), "stderr": (DEVNULL, PIPE), "both": (PIPE, STDOUT)}[read]
     child = await asyncio.create_subprocess_exec(

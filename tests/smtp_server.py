@@ -108,9 +108,7 @@ class SmtpServer:
     async def open_port(self) -> None:
         """Listen, on the same port as before if there was one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Connection(self), self.host, self.port, backlog=4096
-        )
+        self._server = await loop.create_server(lambda: _Connection(self), self.host, self.port, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close_port(self) -> None:
@@ -153,9 +151,7 @@ class SmtpServer:
         """The number of connections waiting for a reply that hangs."""
         return len(self._hanging)
 
-    async def until(
-        self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS
-    ) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait up to `seconds` until `condition` holds; it is checked at every step of every connection."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -365,12 +361,7 @@ class AiosmtpdServer:
     """
 
     def __init__(
-        self,
-        *,
-        tls: ssl.SSLContext | None = None,
-        implicit: bool = False,
-        auth: bool = False,
-        **smtp: Any,
+        self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = False, **smtp: Any
     ) -> None:
         self.port = 0
         self.envelopes: list[Envelope] = []

@@ -30,9 +30,7 @@ microblog_process = partial(processes.microblog_process, **PRODUCTION)
 
 def test_an_operator_makes_the_database_and_an_account() -> None:
     assert microblog_process("db", "upgrade").returncode == 0
-    made = microblog_process(
-        "user", "create", "susan", "susan@example.com", "--password", "correct horse"
-    )
+    made = microblog_process("user", "create", "susan", "susan@example.com", "--password", "correct horse")
     assert (made.returncode, made.stdout) == (0, "Created the account susan.\n")
     again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")
     assert again.returncode == 1
@@ -56,18 +54,13 @@ def test_the_db_commands_say_in_a_sentence_what_they_found_and_did() -> None:
     )  # fmt: skip
     again = microblog("db", "upgrade").stdout
     assert again == f"The database schema is already at revision {newest}.\n"
-    assert (
-        microblog("db", "current").stdout
-        == f"The database schema is at revision {newest} (the latest).\n"
-    )
+    assert microblog("db", "current").stdout == f"The database schema is at revision {newest} (the latest).\n"
     checked = microblog("db", "check")
     assert (checked.returncode, checked.stdout) == (
         0, f"The database schema is up to date (revision {newest}).\n"
     )  # fmt: skip
     back = microblog("db", "downgrade", "ae346256b650").stdout
-    assert (
-        back == f"Downgraded the database schema from revision {newest} to revision ae346256b650.\n"
-    )
+    assert back == f"Downgraded the database schema from revision {newest} to revision ae346256b650.\n"
     assert microblog("db", "current").stdout == (
         "The database schema is at revision ae346256b650, which is out of date; run `microblog db upgrade`.\n"
     )
@@ -102,11 +95,7 @@ def test_only_an_upgrade_makes_a_database(arguments: tuple[str, ...], tmp_path: 
     [
         (("db", "current"), 0, "The database has no tables yet; run `microblog db upgrade`.\n"),
         (("db", "check"), 1, "The database is at revision (none), and this version needs"),
-        (
-            ("user", "list"),
-            1,
-            "DATABASE_URL: the database schema is out of date; run `microblog db upgrade`",
-        ),
+        (("user", "list"), 1, "DATABASE_URL: the database schema is out of date; run `microblog db upgrade`"),
     ],
 )
 def test_an_empty_file_is_reported_and_left_empty(
@@ -147,9 +136,7 @@ def test_a_taken_port_is_reported_in_one_sentence() -> None:
         port = other.getsockname()[1]
         done = microblog("dev", "--port", str(port))
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        f"Cannot listen on 127.0.0.1 port {port} (Address already in use)"
-    )
+    assert done.stderr.startswith(f"Cannot listen on 127.0.0.1 port {port} (Address already in use)")
     assert done.stderr.count("\n") == 1
 
 
@@ -218,9 +205,7 @@ async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: 
         assert f"{site.url}/mailbox" in site.greeting
         host, port = site.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(
-            f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
-        )
+        writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
         answer = (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()
@@ -245,9 +230,7 @@ async def test_dev_listens_on_an_ipv6_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"TRUSTED_HOSTS": "127.0.0.2"}])
-async def test_dev_on_every_address_is_found_from_this_machine(
-    tmp_path: Path, given: dict[str, str]
-) -> None:
+async def test_dev_on_every_address_is_found_from_this_machine(tmp_path: Path, given: dict[str, str]) -> None:
     async with dev_site(tmp_path, "--host", "0.0.0.0", **given) as site:
         assert site.url.startswith("http://127.0.0.1:")
         assert f"{site.url}/mailbox" in site.greeting

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "benchmarks/README.md",
-]
-PATH = re.compile(
-    r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|html|css|js|toml|conf|md))(?:::\w+)?`|\]\(([\w./-]+)\)"
-)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+PATH = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|html|css|js|toml|conf|md))(?:::\w+)?`|\]\(([\w./-]+)\)")
 PLACES = (
     ROOT,
     ROOT / "src",

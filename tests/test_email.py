@@ -52,9 +52,7 @@ async def ready_made(user: User) -> outbox.Handle:
 
 
 async def by_template(user: User) -> outbox.Handle:
-    return await email.send_template_email(
-        user.email, "New User", "email/new_user", username="Ann <3"
-    )
+    return await email.send_template_email(user.email, "New User", "email/new_user", username="Ann <3")
 
 
 async def of_new_user(user: User) -> outbox.Handle:

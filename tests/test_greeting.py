@@ -92,9 +92,7 @@ async def test_a_name_is_new_only_once_among_simultaneous_requests(app: Quart) -
         ("Susan\u202egnp", NAME_RULE),
     ],
 )
-async def test_an_invalid_name_is_refused_under_the_field(
-    app: Quart, name: str, message: str
-) -> None:
+async def test_an_invalid_name_is_refused_under_the_field(app: Quart, name: str, message: str) -> None:
     page = await Visitor(app).submit("/hello", name=name)
     assert page.errors("name") == [message]
     assert await names() == []
@@ -126,8 +124,7 @@ async def test_one_peer_gives_a_few_names_an_hour(config: dict[str, Any]) -> Non
     site = create_app(config | {"RATELIMIT_ENABLED": True})
     async with site.app_context():
         statuses = [
-            (await Visitor(site).submit("/hello", name=f"Susan {'I' * n}")).status
-            for n in range(1, 23)
+            (await Visitor(site).submit("/hello", name=f"Susan {'I' * n}")).status for n in range(1, 23)
         ]
         assert statuses == [302] * 20 + [429] * 2
         assert len(await names()) == 20

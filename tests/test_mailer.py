@@ -39,19 +39,10 @@ STORED: dict[str, tuple[dict[str, Any], str]] = {
         "New login to your account",
     ),
     "confirm_registration": ({"registration_id": 1}, "Confirm your address"),
-    "change_email": (
-        {"user_id": 1, "version": 0, "address": "new@example.com"},
-        "Confirm your new address",
-    ),
-    "email_change_asked": (
-        {"user_id": 1, "address": "new@example.com"},
-        "Email address change requested",
-    ),
+    "change_email": ({"user_id": 1, "version": 0, "address": "new@example.com"}, "Confirm your new address"),
+    "email_change_asked": ({"user_id": 1, "address": "new@example.com"}, "Email address change requested"),
     "email_changed": ({"user_id": 1, "address": "old@example.com"}, "email address was changed"),
-    "account_deleted": (
-        {"username": "susan", "address": "susan@example.com"},
-        "Your account was deleted",
-    ),
+    "account_deleted": ({"username": "susan", "address": "susan@example.com"}, "Your account was deleted"),
     "your_data": ({"user_id": 1}, "Your data"),
     "error_report": (REPORT, "Failure"),
 }
@@ -87,9 +78,7 @@ async def test_stored_parameters_stay_readable(app: Quart, kind: str) -> None:
 
 
 async def test_parameters_of_a_newer_version_are_ignored(app: Quart) -> None:
-    assert await deliver("new_user", {"username": "david", "color": "blue"}) == [
-        "[Microblog] New User"
-    ]
+    assert await deliver("new_user", {"username": "david", "color": "blue"}) == ["[Microblog] New User"]
 
 
 async def test_a_row_without_a_needed_parameter_fails_alone(app: Quart) -> None:

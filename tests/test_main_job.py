@@ -54,24 +54,17 @@ async def test_a_mail_server_that_is_down_delays_the_mail_and_not_the_page(
 
 
 @pytest.mark.slow
-async def test_a_kill_between_the_page_and_the_mail_loses_nothing(
-    tmp_path: Path, silent_port: int
-) -> None:
+async def test_a_kill_between_the_page_and_the_mail_loses_nothing(tmp_path: Path, silent_port: int) -> None:
     environment = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(silent_port)}
     async with dev_site(tmp_path, **environment) as site:
         browser = Browser(site.url)
         fields = {"username": "susan", "email": "susan@example.com"}
-        await browser.submit(
-            "/register", **fields, password="correct horse", password2="correct horse"
-        )
+        await browser.submit("/register", **fields, password="correct horse", password2="correct horse")
         page = await browser.submit("/reset_password_request", email="susan@example.com")
         assert "Check your email" in page
         site.signal(signal.SIGKILL)
         await site.end()
-    async with (
-        Catcher(port=silent_port) as catcher,
-        dev_site(tmp_path, **environment) as site,
-    ):
+    async with Catcher(port=silent_port) as catcher, dev_site(tmp_path, **environment) as site:
         link = reset_link(await text_to(catcher, "susan@example.com"))
         browser = Browser(site.url)
         page = await browser.submit(link, password="battery staple", password2="battery staple")

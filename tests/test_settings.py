@@ -24,9 +24,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_config_beats_environment_beats_dotenv_beats_default(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_config_beats_environment_beats_dotenv_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(GOOD)["POSTS_PER_PAGE"] == 25
     Path(".env").write_text("POSTS_PER_PAGE=3\n")
     assert load(GOOD)["POSTS_PER_PAGE"] == 3
@@ -63,9 +61,7 @@ def test_anything_else_set_but_empty_is_not_set(monkeypatch: pytest.MonkeyPatch)
     assert (values["POSTS_PER_PAGE"], values["MAIL_SERVER"]) == (25, "mx")
 
 
-def test_a_variable_left_empty_is_read_from_the_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_variable_left_empty_is_read_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose files and systemd's units pass variables that are empty."""
     Path(".env").write_text("POSTS_PER_PAGE=3\nMAIL_SUBJECT_PREFIX=[Ours]\nLOG_FORMAT=json\n")
     for key in ("POSTS_PER_PAGE", "MAIL_SUBJECT_PREFIX", "LOG_FORMAT"):
@@ -80,9 +76,7 @@ def test_accounts_of_this_machine_get_mail(address: str) -> None:
     assert load({**GOOD, "ADMINS": [address]})["ADMINS"] == (address,)
 
 
-@pytest.mark.parametrize(
-    "address", ["a b@localhost", "@localhost", "x,y@localhost", "x@y@localhost"]
-)
+@pytest.mark.parametrize("address", ["a b@localhost", "@localhost", "x,y@localhost", "x@y@localhost"])
 def test_invalid_local_addresses_are_refused(address: str) -> None:
     with pytest.raises(SettingsError, match=r"ADMINS: .* is not accepted"):
         load({**GOOD, "ADMINS": [address]})
@@ -124,10 +118,7 @@ def test_words_for_no(word: str) -> None:
         ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgres://u:p@h/d?sslmode=require", "postgresql+asyncpg://u:p@h/d?ssl=require"),
-        (
-            "postgresql:///d?host=/run/postgresql",
-            "postgresql+asyncpg:///d?host=%2Frun%2Fpostgresql",
-        ),
+        ("postgresql:///d?host=/run/postgresql", "postgresql+asyncpg:///d?host=%2Frun%2Fpostgresql"),
     ],
 )
 def test_plain_database_addresses_are_understood(url: str, understood: str) -> None:
@@ -190,9 +181,7 @@ def test_a_wrong_setting_is_a_value_error() -> None:
         ({"RESET_TOKEN_SECONDS": 3600, "OUTBOX_EXPIRY_MARGIN": 1800}, 1800),
     ],
 )
-def test_a_mail_with_a_link_has_half_of_its_life_at_least(
-    given: dict[str, Any], reset_expiry: float
-) -> None:
+def test_a_mail_with_a_link_has_half_of_its_life_at_least(given: dict[str, Any], reset_expiry: float) -> None:
     kinds = outbox_of(create_app({**GOOD, **given})).kinds
     assert kinds["reset_password"].expiry == reset_expiry
     assert all(kind.expiry is None or kind.expiry >= reset_expiry for kind in kinds.values())
@@ -299,9 +288,7 @@ def test_a_wrong_host_gets_one_line(wrong: dict[str, Any], words: str) -> None:
 ROOT = Path(__file__).parents[1]
 
 
-def test_devs_catcher_needs_no_login_whatever_the_environment_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_devs_catcher_needs_no_login_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in (("MAIL_USERNAME", "me"), ("MAIL_PASSWORD", "x"), ("MAIL_USE_TLS", "1")):
         monkeypatch.setenv(key, value)
     caught = create_app({**GOOD, **CATCHER_SETTINGS}).extensions["mail"]

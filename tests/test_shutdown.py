@@ -19,9 +19,7 @@ GRACE_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15  # longer than the end may take: idle clients do not leave by themselves
 
 
-async def test_it_ends_in_time_and_lets_its_mail_go(
-    app: Quart, database_url: str, tmp_path: Path
-) -> None:
+async def test_it_ends_in_time_and_lets_its_mail_go(app: Quart, database_url: str, tmp_path: Path) -> None:
     async with SmtpServer() as server:
         server.fail("rcpt", "hang")
         for number in range(6):

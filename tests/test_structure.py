@@ -65,10 +65,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
         if "versions" not in path.parts:
             parts = path.relative_to(ROOT).with_suffix("").parts
-            yield (
-                ".".join(part for part in parts if part != "__init__"),
-                ast.parse(path.read_text()),
-            )
+            yield (".".join(part for part in parts if part != "__init__"), ast.parse(path.read_text()))
 
 
 def imports_of(name: str, tree: ast.Module) -> set[str]:

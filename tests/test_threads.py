@@ -25,9 +25,7 @@ async def test_pages_logins_and_mails_start_no_thread(database_url: str, tmp_pat
     async with dev_site(tmp_path, DATABASE_URL=database_url) as site:
         browser = Browser(site.url)
         person = {"username": "susan", "email": "susan@example.com"}
-        await browser.submit(
-            "/register", **person, password="correct horse", password2="correct horse"
-        )
+        await browser.submit("/register", **person, password="correct horse", password2="correct horse")
         await browser.submit("/reset_password_request", email="susan@example.com")
         async with asyncio.timeout(20):
             while not (found := RESET_MAIL.search(await browser.get("/mailbox"))):
@@ -35,15 +33,7 @@ async def test_pages_logins_and_mails_start_no_thread(database_url: str, tmp_pat
         link = reset_link(await browser.get(found[1]))
         await browser.submit(link, password="battery staple", password2="battery staple")
         await browser.submit("/login", username="susan", password="battery staple")
-        pages = (
-            "/index",
-            "/explore",
-            "/user/susan",
-            "/edit_profile",
-            "/hello",
-            "/healthz",
-            "/readyz",
-        )
+        pages = ("/index", "/explore", "/user/susan", "/edit_profile", "/hello", "/healthz", "/readyz")
         style = re.search(r'href="(/static/site\.[^"]+)"', await browser.get("/index"))
         assert style is not None
         await asyncio.gather(*(browser.get(page) for page in (*pages, style[1]) for _ in range(4)))

@@ -194,11 +194,7 @@ RIGHT = {"DEBUG": "1", "CELERY_BROKER_URL": "redis://127.0.0.1:6379/0"}
     [
         (WORKER, {"MAIL_PORT": "abc"}, "MAIL_PORT: 'abc' is not accepted; give a whole number"),
         (WORKER, {"MAIL_CA_FILE": "none.pem"}, "MAIL_CA_FILE: 'none.pem' is not accepted"),
-        (
-            WORKER,
-            {"CELERY_BROKER_URL": ""},
-            "CELERY_BROKER_URL is missing and MAIL_COURIER is celery",
-        ),
+        (WORKER, {"CELERY_BROKER_URL": ""}, "CELERY_BROKER_URL is missing and MAIL_COURIER is celery"),
         (BEAT, {"DEBUG": "0"}, "SECRET_KEY is missing and DEBUG is off"),
         (BEAT, {"OUTBOX_LEASE": "5"}, "OUTBOX_RENEW: 10 is not accepted; give at most half of"),
     ],

@@ -50,8 +50,7 @@ async def send_email(
         body=text_body,
         html=html_body,
         attachments=[
-            item if isinstance(item, Attachment) else Attachment(*item)
-            for item in attachments or ()
+            item if isinstance(item, Attachment) else Attachment(*item) for item in attachments or ()
         ],
     )
     async with writing() as session:

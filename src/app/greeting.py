@@ -85,10 +85,7 @@ async def hello() -> ResponseReturnValue:
         session["name"] = form.name.data
         return redirect("/hello")
     return await form.render(
-        "greeting/hello.html",
-        title="Hello",
-        name=session.get("name"),
-        known=session.get("known", False),
+        "greeting/hello.html", title="Hello", name=session.get("name"), known=session.get("known", False)
     )
 
 

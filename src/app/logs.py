@@ -110,8 +110,7 @@ def format_fields(fields: dict[str, Any]) -> str:
     """Return `fields` as `name=value name="other value"`: printable ASCII on one line, without None."""
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     return " ".join(
-        f"{name}={text if PLAIN_VALUE.fullmatch(text) else json.dumps(text)}"
-        for name, text in texts.items()
+        f"{name}={text if PLAIN_VALUE.fullmatch(text) else json.dumps(text)}" for name, text in texts.items()
     )
 
 

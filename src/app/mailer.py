@@ -54,9 +54,7 @@ class Email:
         """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
         if cls.link_seconds is None:
             return None
-        seconds = (
-            config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
-        )
+        seconds = config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
         return max(float(seconds) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
 
     @classmethod

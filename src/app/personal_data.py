@@ -74,9 +74,7 @@ class YourData(Email):
         if data is None:
             return None
         account = data["account"]
-        message = await render(
-            account["email"], "Your data", "email/your_data", username=account["username"]
-        )
+        message = await render(account["email"], "Your data", "email/your_data", username=account["username"])
         text = json.dumps(data, ensure_ascii=False, indent=1, default=datetime.isoformat)
         file = Attachment("microblog.json", "application/json", text.encode("utf-8", "replace"))
         message.attachments.append(file)
@@ -116,7 +114,5 @@ async def _list(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]
     return {"total": total, "listed": await _rows(connection, statement.limit(MAX_ROWS))}
 
 
-async def _rows(
-    connection: AsyncConnection, statement: Select[*tuple[Any, ...]]
-) -> list[dict[str, Any]]:
+async def _rows(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
     return [dict(row) for row in (await connection.execute(statement)).mappings()]

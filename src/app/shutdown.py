@@ -25,9 +25,7 @@ from app.outbox.courier import Courier
 _CONNECTION_COROUTINE = "_server_callback"
 
 if not any(
-    isinstance(code, CodeType)
-    and code.co_name == _CONNECTION_COROUTINE
-    and "writer" in code.co_varnames
+    isinstance(code, CodeType) and code.co_name == _CONNECTION_COROUTINE and "writer" in code.co_varnames
     for code in worker_serve.__code__.co_consts
 ):
     raise ImportError(

@@ -44,9 +44,7 @@ async def _reset_link() -> str:
         return f"/reset_password/{user.get_reset_password_token()}"
 
 
-async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_to(
-    app: Quart,
-) -> None:
+async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_to(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await change_password(visitor, new=PASSWORD)
     assert page.errors("password") == ["Your new password must be different from your current one."]

@@ -70,11 +70,7 @@ async def test_an_address_that_is_given_up_is_its_twins(app: Quart, susan: Visit
     async with writing() as session:
         user = (await session.scalars(select(User).where(User.username == "susan"))).one()
         token = tokens.mint(
-            tokens.CHANGE_EMAIL,
-            user.id,
-            user.credentials_version,
-            expires_in=60,
-            address="sue@example.com",
+            tokens.CHANGE_EMAIL, user.id, user.credentials_version, expires_in=60, address="sue@example.com"
         )
     await service.change_email(token, keep_session=0)
     assert await folded("Susan") == (None, "susan@example.com")

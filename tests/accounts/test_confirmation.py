@@ -30,11 +30,7 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
 async def register(visitor: Visitor, username: str, email: str) -> tuple[Page, list[Message]]:
     with mail.record_messages() as sent:
         page = await visitor.submit(
-            "/register",
-            username=username,
-            email=email,
-            password="correct horse",
-            password2="correct horse",
+            "/register", username=username, email=email, password="correct horse", password2="correct horse"
         )
         await outbox.drain()
     return page, sent
@@ -97,8 +93,7 @@ async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> Non
 async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> None:
     visitor = Visitor(app)
     links = [
-        link_to("confirm", (await register(visitor, "david", f"{n}@example.com"))[1][0].body)
-        for n in "ab"
+        link_to("confirm", (await register(visitor, "david", f"{n}@example.com"))[1][0].body) for n in "ab"
     ]
     assert (await visitor.submit(links[1])).location == "/login"
     assert (await visitor.submit(links[0])).location == "/register"
@@ -111,9 +106,7 @@ async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
     link = link_to("confirm", message.body)
     visitors = [Visitor(app) for _ in range(20)]
     tokens = [(await visitor.get(link)).token for visitor in visitors]
-    await asyncio.gather(
-        *(v.post(link, csrf_token=t) for v, t in zip(visitors, tokens, strict=True))
-    )
+    await asyncio.gather(*(v.post(link, csrf_token=t) for v, t in zip(visitors, tokens, strict=True)))
     said = [(await visitor.get("/login")).flashes[-1] for visitor in visitors]
     assert said.count("Congratulations, you are now a registered user!") == 1
     assert said.count("That link is no longer valid.") == 19
@@ -143,9 +136,7 @@ async def test_no_link_and_no_password_is_stored(app: Quart) -> None:
 
 async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emails, "ADDRESS_LIMITS", ((timedelta(hours=1), 2),))
-    mails = [
-        len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)
-    ]
+    mails = [len((await register(Visitor(app), f"name{n}", "susan@example.com"))[1]) for n in range(4)]
     assert mails == [1, 1, 0, 0]
 
 

@@ -111,9 +111,7 @@ async def test_who_leaves_is_forgotten_by_mails_of_before(app: Quart) -> None:
         [id_] = (await send_email("Hello", None, ["susan@example.com"], "text", None)).ids
         words = {"last_text": "550 <susan@example.com>: unknown", "due_at": None}
         async with writing() as session:
-            await session.execute(
-                update(Delivery).where(Delivery.id == id_).values(state=state, **words)
-            )
+            await session.execute(update(Delivery).where(Delivery.id == id_).values(state=state, **words))
     await leave(visitor)
     await outbox.drain()
     async with reading() as connection:
@@ -148,10 +146,7 @@ async def test_what_others_do_meanwhile_is_done_or_refused_politely(app: Quart) 
         *(who.post("/follow/david", csrf_token=t) for who, t in busy[2:4]),
         leaver.post("/delete_account", current=PASSWORD, sure="y", csrf_token=token),
         *(who.post("/index", post="still here", csrf_token=t) for who, t in busy[4:]),
-        *(
-            who.post("/login", username="susan", password=PASSWORD, csrf_token=t)
-            for who, t in guests
-        ),
+        *(who.post("/login", username="susan", password=PASSWORD, csrf_token=t) for who, t in guests),
     )
     assert {page.status for page in pages} <= {200, 302}, [page.text for page in pages]
     async with reading() as connection:
@@ -213,10 +208,7 @@ async def test_no_trace_of_who_left_is_stored(app: Quart, database_url: str) -> 
             values = {"state": state, "unique_key": None, "last_text": f"550 <{address}>"}
             if state.is_done:
                 values |= {"due_at": None}
-            mails = [
-                posted.ids[0],
-                (await emails.EmailChanged(user_id, address).post(session)).ids[0],
-            ]
+            mails = [posted.ids[0], (await emails.EmailChanged(user_id, address).post(session)).ids[0]]
             mails += [(await emails.NewUser("zaphod").post(session)).ids[0]]
             mails += (await send_email("Hello", None, [address], "Dear zaphod", None)).ids
             await session.execute(update(Delivery).where(Delivery.id.in_(mails)).values(values))

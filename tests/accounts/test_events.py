@@ -25,9 +25,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return told
 
 
-async def test_what_happens_to_an_account_is_logged(
-    app: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_happens_to_an_account_is_logged(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     user_id = await make_user("susan")
     visitor = Visitor(app)
@@ -64,17 +62,13 @@ async def test_a_failure_with_a_name_that_nobody_has_is_logged_without_an_id(
     assert told.startswith("event=login_failed peer=")
 
 
-async def test_a_guest_who_logs_out_is_not_logged(
-    app: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_guest_who_logs_out_is_not_logged(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert (await Visitor(app).submit("/logout", page="/logout")).location == "/login"
     assert lines(caplog) == []
 
 
-async def test_registering_is_logged_with_the_new_id(
-    app: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_registering_is_logged_with_the_new_id(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await Visitor(app).register("susan")
     async with reading() as connection:
@@ -108,11 +102,7 @@ async def test_a_change_of_address_is_logged_without_the_address(
     await visitor.submit("/change_email", email="new@example.com", current="wrong horse")
     await visitor.submit("/change_email", email="new@example.com", current=PASSWORD)
     link = tokens.mint(
-        tokens.CHANGE_EMAIL,
-        user_id,
-        await version(user_id),
-        expires_in=60,
-        address="new@example.com",
+        tokens.CHANGE_EMAIL, user_id, await version(user_id), expires_in=60, address="new@example.com"
     )
     await visitor.submit(f"/change_email/{link}")
     await visitor.get(f"/change_email/{link}")

@@ -73,9 +73,7 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
     assert page.flashes == ["Please log in to access this page."]
     wrong = await visitor.submit("/login?next=/index", username="susan", password="no")
     assert "next=%2Findex" in wrong.text
-    right = await visitor.submit(
-        "/login?next=/index?page%3D2", username="susan", password="correct horse"
-    )
+    right = await visitor.submit("/login?next=/index?page%3D2", username="susan", password="correct horse")
     assert right.location == "/index?page=2"
 
 
@@ -108,9 +106,7 @@ async def test_the_way_back_is_the_address_that_was_asked_for(visitor: Visitor, 
     assert (await visitor.post(action, **fields)).location == path
 
 
-@pytest.mark.parametrize(
-    "target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"]
-)
+@pytest.mark.parametrize("target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"])
 async def test_a_way_back_with_raw_spaces_or_hidden_line_breaks_is_none(
     visitor: Visitor, target: str
 ) -> None:
@@ -201,9 +197,7 @@ async def test_a_visit_moves_the_end_of_the_session_and_last_seen(
     then = datetime.now(UTC) - timedelta(hours=2)
     async with writing() as session:
         await session.execute(
-            update(LoginSession).values(
-                created_at=then, seen_at=then, expires_at=then + timedelta(hours=12)
-            )
+            update(LoginSession).values(created_at=then, seen_at=then, expires_at=then + timedelta(hours=12))
         )
         await session.execute(update(User).values(last_seen=then))
     await visitor.get("/index")

@@ -57,9 +57,7 @@ async def fields_of(visitor: Visitor, path: str) -> list[str]:
 @pytest.mark.parametrize(
     "path", ["/login", "/register", "/reset_password_request", "/reset_password/", "/hello"]
 )
-async def test_no_form_for_guests_folds_what_is_too_long(
-    app: Quart, folded: list[int], path: str
-) -> None:
+async def test_no_form_for_guests_folds_what_is_too_long(app: Quart, folded: list[int], path: str) -> None:
     if path == "/reset_password/":
         user_id = await make_user("susan", credentials_version=0)
         path += tokens.mint(tokens.RESET, user_id, 0, expires_in=600)
@@ -67,8 +65,7 @@ async def test_no_form_for_guests_folds_what_is_too_long(
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/edit_profile", "/change_password", "/change_email", "/delete_account", "/index"],
+    "path", ["/edit_profile", "/change_password", "/change_email", "/delete_account", "/index"]
 )
 async def test_no_form_for_members_does(app: Quart, folded: list[int], path: str) -> None:
     visitor, _ = await logged_in(app, "susan")
@@ -99,9 +96,7 @@ async def check_every_field(visitor: Visitor, path: str, folded: list[int]) -> N
         ("get", f"/index?before={IN_ADDRESS}"),
     ],
 )
-async def test_no_address_is_folded_whole(
-    app: Quart, folded: list[int], method: str, path: str
-) -> None:
+async def test_no_address_is_folded_whole(app: Quart, folded: list[int], method: str, path: str) -> None:
     visitor, _ = await logged_in(app, "susan")
     more = {"page": "/index"} if method == "submit" else {}
     page = await getattr(visitor, method)(path, **more)

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 MAILS = Path(package.__file__).parent / "templates" / "email"
 NAMES = sorted(
-    path.stem
-    for path in MAILS.glob("*.txt")
-    if path.stem not in {"_signature", "error_report", "new_user"}
+    path.stem for path in MAILS.glob("*.txt") if path.stem not in {"_signature", "error_report", "new_user"}
 )
 CONTEXT = {
     "username": "susan<b>",
@@ -61,9 +59,7 @@ async def test_text_and_html_say_the_same(app: Quart, name: str) -> None:
         assert f'href="{address}"' in rich
 
 
-@pytest.mark.parametrize(
-    "name", ["new_login", "password_changed", "email_change_asked", "email_changed"]
-)
+@pytest.mark.parametrize("name", ["new_login", "password_changed", "email_change_asked", "email_changed"])
 async def test_security_notices_say_when_and_from_which_browser(app: Quart, name: str) -> None:
     message = await render("susan@example.com", "Subject", f"email/{name}", **CONTEXT)
     for body in bodies(message):

@@ -36,9 +36,7 @@ async def test_the_name_or_address_is_refused_as_a_password(app: Quart) -> None:
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("password", ["Susan.Miller", "SUSAN.miller@example.com"])
-async def test_a_password_cannot_be_changed_to_the_name_or_address(
-    app: Quart, password: str
-) -> None:
+async def test_a_password_cannot_be_changed_to_the_name_or_address(app: Quart, password: str) -> None:
     visitor, _ = await logged_in(app, "susan.miller")
     chosen = {"password": password, "password2": password}
     page = await visitor.submit("/change_password", current=PASSWORD, **chosen)

@@ -49,9 +49,7 @@ def hasher(app: Quart) -> CountingHasher:
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("length", [257, 1_000_000])
-async def test_a_huge_password_is_never_hashed(
-    app: Quart, hasher: CountingHasher, length: int
-) -> None:
+async def test_a_huge_password_is_never_hashed(app: Quart, hasher: CountingHasher, length: int) -> None:
     await make_user("susan")
     huge, visitor = "x" * length, Visitor(app)
     pages = [
@@ -72,9 +70,7 @@ async def _reset_link(app: Quart) -> str:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_an_unknown_name_and_a_missing_hash_cost_one_hash(
-    app: Quart, hasher: CountingHasher
-) -> None:
+async def test_an_unknown_name_and_a_missing_hash_cost_one_hash(app: Quart, hasher: CountingHasher) -> None:
     await make_user("susan", password_hash=None)
     for name in ("susan", "nobody"):
         hasher.hashed.clear()
@@ -84,9 +80,7 @@ async def test_an_unknown_name_and_a_missing_hash_cost_one_hash(
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("confirm", [False, True])
-async def test_a_taken_name_costs_no_hash(
-    app: Quart, hasher: CountingHasher, confirm: bool
-) -> None:
+async def test_a_taken_name_costs_no_hash(app: Quart, hasher: CountingHasher, confirm: bool) -> None:
     app.config["CONFIRM_EMAIL"] = confirm
     await make_user("susan")
     page = await Visitor(app).register("SUSAN")
@@ -95,9 +89,7 @@ async def test_a_taken_name_costs_no_hash(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_taken_address_costs_as_much_as_a_free_one(
-    app: Quart, hasher: CountingHasher
-) -> None:
+async def test_a_taken_address_costs_as_much_as_a_free_one(app: Quart, hasher: CountingHasher) -> None:
     app.config["CONFIRM_EMAIL"] = True
     await make_user("susan", email="david@example.com")
     assert (await Visitor(app).register("david")).location == "/login"
@@ -128,9 +120,7 @@ async def test_a_wrong_password_takes_as_long_for_a_cheaper_or_broken_hash(
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_only_the_right_password_upgrades_an_old_hash(app: Quart) -> None:
-    await make_user(
-        "susan", password_hash=generate_password_hash("battery staple", "pbkdf2:sha256:3")
-    )
+    await make_user("susan", password_hash=generate_password_hash("battery staple", "pbkdf2:sha256:3"))
     visitor = Visitor(app)
     async with reading() as connection:
         before = await connection.scalar(select(User.password_hash))
@@ -180,10 +170,7 @@ def worker_of(hasher: Hasher) -> int:
 async def test_a_hash_runs_to_its_end_when_its_client_leaves(pool: Hasher) -> None:
     before = child_processes()
     capacity = pool.processes * (1 + passwords.QUEUE_PER_PROCESS)
-    waiting = [
-        asyncio.create_task(pool.run("generate", "x", "pbkdf2:sha256:20000"))
-        for _ in range(capacity)
-    ]
+    waiting = [asyncio.create_task(pool.run("generate", "x", "pbkdf2:sha256:20000")) for _ in range(capacity)]
     await asyncio.sleep(0)
     for task in waiting:
         task.cancel()
@@ -242,9 +229,7 @@ async def test_workers_need_no_thread_and_passwords_stay_out_of_proc(pool: Hashe
     threads = len(os.listdir("/proc/self/task"))
     second = Hasher(2)
     await second.warm(CHEAP_HASH)
-    hashes = await asyncio.gather(
-        *(second.run("generate", "пароль🐴", CHEAP_HASH) for _ in range(4))
-    )
+    hashes = await asyncio.gather(*(second.run("generate", "пароль🐴", CHEAP_HASH) for _ in range(4)))
     assert len(hashes) == 4
     assert len(os.listdir("/proc/self/task")) == threads
     await pool.run("generate", "a-secret-password", CHEAP_HASH)
@@ -266,9 +251,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_the_workers_end_with_the_site(
-    tmp_path: Path, database_url: str, end: signal.Signals
-) -> None:
+async def test_the_workers_end_with_the_site(tmp_path: Path, database_url: str, end: signal.Signals) -> None:
     async with served_site(tmp_path, database_url, PASSWORD_PROCESSES="4") as site:
         workers = site.children()
         assert len(workers) == 4

@@ -89,11 +89,7 @@ async def test_an_address_is_taken_whatever_its_case(app: Quart, email: str) -> 
     visitor = Visitor(app)
     await visitor.register("susan")
     page = await visitor.submit(
-        "/register",
-        username="other",
-        email=email,
-        password="correct horse",
-        password2="correct horse",
+        "/register", username="other", email=email, password="correct horse", password2="correct horse"
     )
     assert page.errors("username") == []
     assert page.errors("email") == ["Please use a different email address."]

@@ -25,8 +25,7 @@ from tests.inspection import bodies, reset_link
 NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
 CHECK_EMAIL = [
     "Check your email for the instructions to reset your password",
-    "If an account uses this address, a link is on its way. "
-    "You can ask for another one in a minute.",
+    "If an account uses this address, a link is on its way. You can ask for another one in a minute.",
 ]
 
 
@@ -102,9 +101,7 @@ async def test_addresses_of_old_databases_get_a_link_whatever_is_accepted_today(
     assert message.recipients == [address]
 
 
-@pytest.mark.parametrize(
-    "typed", ["susan", "susan@", "@example.com", "susan@exam ple", "su san@example.com"]
-)
+@pytest.mark.parametrize("typed", ["susan", "susan@", "@example.com", "susan@exam ple", "su san@example.com"])
 async def test_what_is_plainly_no_address_is_said(visitor: Visitor, typed: str) -> None:
     page = await visitor.submit("/reset_password_request", email=typed)
     assert page.errors("email") == ["Invalid email address."]
@@ -146,9 +143,7 @@ async def test_of_twenty_at_once_one_wins(visitor: Visitor, app: Quart) -> None:
     tokens = [(await each.get(link)).token for each in visitors]
     pages = await asyncio.gather(
         *(
-            each.post(
-                link, csrf_token=token, password=f"password {n:02}", password2=f"password {n:02}"
-            )
+            each.post(link, csrf_token=token, password=f"password {n:02}", password2=f"password {n:02}")
             for n, (each, token) in enumerate(zip(visitors, tokens, strict=True))
         )
     )
@@ -194,9 +189,7 @@ async def test_a_new_address_ends_the_link(visitor: Visitor) -> None:
     assert (await visitor.get(link)).location == "/reset_password_request"
 
 
-async def test_a_link_of_a_deleted_account_is_none_for_the_next_with_its_id(
-    visitor: Visitor,
-) -> None:
+async def test_a_link_of_a_deleted_account_is_none_for_the_next_with_its_id(visitor: Visitor) -> None:
     made = []
     for name in ("david", "maria"):
         user = User(id=50, username=name, email=f"{name}@example.com")
@@ -228,9 +221,7 @@ async def test_who_is_logged_in_can_ask_anew_after_a_dead_link(visitor: Visitor)
     assert "[Microblog] Reset Your Password" in [message.subject for message in sent]
 
 
-async def test_who_is_logged_in_and_has_followed_no_link_goes_to_the_timeline(
-    visitor: Visitor,
-) -> None:
+async def test_who_is_logged_in_and_has_followed_no_link_goes_to_the_timeline(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     assert (await visitor.get("/reset_password_request")).location == "/index"
 
@@ -306,9 +297,7 @@ async def test_the_names_of_the_tutorial_work(visitor: Visitor) -> None:
     assert found.avatar(128).endswith("?d=identicon&s=128")
 
 
-async def test_a_login_that_was_under_way_does_not_outlive_the_reset(
-    visitor: Visitor, app: Quart
-) -> None:
+async def test_a_login_that_was_under_way_does_not_outlive_the_reset(visitor: Visitor, app: Quart) -> None:
     link = await link_for(visitor)
 
     class Delayed(passwords.Hasher):
@@ -322,9 +311,7 @@ async def test_a_login_that_was_under_way_does_not_outlive_the_reset(
     token = (await visitor.get("/login")).token
     calm = app.extensions["passwords"]
     app.extensions["passwords"] = Delayed(0)
-    page = await visitor.post(
-        "/login", username="susan", password="correct horse", csrf_token=token
-    )
+    page = await visitor.post("/login", username="susan", password="correct horse", csrf_token=token)
     assert page.flashes == ["Invalid username or password"]
     async with reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(LoginSession)) == 0
@@ -428,15 +415,7 @@ async def test_a_reset_token_is_in_the_mail_and_nowhere_else(
         assert secret not in str(page.response.headers)
         assert page.response.headers["Referrer-Policy"] == "no-referrer"
         assert page.response.headers["Cache-Control"] == "no-store"
-    assert [secret in page.text for page in pages] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
+    assert [secret in page.text for page in pages] == [False, True, True, False, False, False, False]
     assert only_in_its_own_form(pages[1], path)
     assert secret not in caplog.text
     async with reading() as connection:

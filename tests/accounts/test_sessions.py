@@ -167,9 +167,7 @@ async def test_an_address_that_nobody_confirmed_gets_no_notice(app: Quart) -> No
     await Visitor(app).register("susan", PASSWORD)
     assert await mails_of(app, FIREFOX, IPHONE, FIREFOX) == []
     await Visitor(app).submit("/reset_password_request", email="susan@example.com")
-    assert [mail.subject for mail in await sent_after(app, 1)] == [
-        "[Microblog] Reset Your Password"
-    ]
+    assert [mail.subject for mail in await sent_after(app, 1)] == ["[Microblog] Reset Your Password"]
     await log_in_with(app, IPHONE)
     [notice] = await sent_after(app, 2)
     assert notice.subject == "[Microblog] New login to your account"
@@ -207,9 +205,7 @@ async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
     assert devices.digest(cookie) in repr(row)
 
 
-async def test_browsers_of_an_account_are_bounded(
-    app: Quart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_browsers_of_an_account_are_bounded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "MAX_DEVICES", 3)
     await make_user("susan")
     for _ in range(6):

@@ -171,9 +171,7 @@ async def test_forms_for_owners_are_limited_per_account(
     visitor = Peer(app, "192.0.2.1")
     await visitor.log_in("susan", PASSWORD)
     token = (await visitor.get(path)).token
-    answers = [
-        (await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most + 1)
-    ]
+    answers = [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most + 1)]
     assert answers[-1] == 429
     assert 429 not in answers[:-1]
 

@@ -10,12 +10,10 @@ from pathlib import Path
 PASSWORD = "old password"
 SALT = "saltsalt"
 PBKDF2_HASH = (
-    f"pbkdf2:sha256:1000${SALT}$"
-    + pbkdf2_hmac("sha256", PASSWORD.encode(), SALT.encode(), 1000).hex()
+    f"pbkdf2:sha256:1000${SALT}$" + pbkdf2_hmac("sha256", PASSWORD.encode(), SALT.encode(), 1000).hex()
 )
 SCRYPT_HASH = (
-    f"scrypt:1024:8:1${SALT}$"
-    + scrypt(PASSWORD.encode(), salt=SALT.encode(), n=1024, r=8, p=1).hex()
+    f"scrypt:1024:8:1${SALT}$" + scrypt(PASSWORD.encode(), salt=SALT.encode(), n=1024, r=8, p=1).hex()
 )
 
 VERSION = """

@@ -20,13 +20,7 @@ from tests.clients import Visitor
 from tests.inspection import link_to
 
 REACHED = ("root@company.local", "odd..dots@example.com", "me@localhost")
-NOT_REACHED = (
-    "a b@example.com",
-    "a@b@example.com",
-    "nowhere",
-    "two,of@example.com",
-    "Me <me@a.org>",
-)
+NOT_REACHED = ("a b@example.com", "a@b@example.com", "nowhere", "two,of@example.com", "Me <me@a.org>")
 
 
 @pytest.fixture

@@ -91,37 +91,27 @@ async def test_wrong_passwords_are_refused_and_old_hashes_are_upgraded(
         ("hashless@example.com", "hashless@example.com"),
     ],
 )
-async def test_reset_mails_reach_the_stored_address(
-    adopted: Quart, typed: str, reached: str
-) -> None:
+async def test_reset_mails_reach_the_stored_address(adopted: Quart, typed: str, reached: str) -> None:
     with mail.record_messages() as sent:
         await Visitor(adopted).submit("/reset_password_request", email=typed)
         await outbox.drain()
     assert [message.recipients for message in sent] == [[reached]]
 
 
-async def test_case_duplicates_and_other_unusual_accounts_are_listed_with_advice(
-    adopted: Quart,
-) -> None:
+async def test_case_duplicates_and_other_unusual_accounts_are_listed_with_advice(adopted: Quart) -> None:
     async with reading() as connection:
         lines = await adoption.findings(connection)
     twin_name, twin_address, hashless, slashed, dots = lines
-    assert twin_name.startswith(
-        "Account 3 ('Susan'): its name differs from that of 'susan' (account 1)"
-    )
+    assert twin_name.startswith("Account 3 ('Susan'): its name differs from that of 'susan' (account 1)")
     assert "/edit_profile" in twin_name
-    assert twin_address.startswith(
-        "Account 3 ('Susan'): its address differs from that of account 1"
-    )
+    assert twin_address.startswith("Account 3 ('Susan'): its address differs from that of account 1")
     assert hashless.startswith("Account 4 ('hashless'): it has no usable password")
     assert "/reset_password_request" in hashless
     assert slashed.startswith("Account 10 ('a/b'): its name would not be accepted today")
     assert dots.startswith("Account 11 ('..')")
 
 
-async def test_a_name_or_address_that_differs_only_by_case_cannot_be_registered(
-    adopted: Quart,
-) -> None:
+async def test_a_name_or_address_that_differs_only_by_case_cannot_be_registered(adopted: Quart) -> None:
     page = await Visitor(adopted).submit(
         "/register", username="SUSAN", email="sUsAn@example.com",
         password="correct horse", password2="correct horse",
@@ -134,9 +124,7 @@ async def test_the_upgraded_schema_is_current(adopted: Quart) -> None:
     await migrations.check(database_of(adopted))
 
 
-async def test_a_downgrade_restores_microblogs_own_schema_and_rows(
-    adopted: Quart, old_file: Path
-) -> None:
+async def test_a_downgrade_restores_microblogs_own_schema_and_rows(adopted: Quart, old_file: Path) -> None:
     before = rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)
     await migrations.downgrade(database_of(adopted), MICROBLOGS_OWN)
     assert (rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)) == before
@@ -213,13 +201,9 @@ class TestLooseEnds:
     def old_file(self, tmp_path: Path) -> Path:
         return make_old_file(tmp_path / "app.db", "2018", loose_ends=True)
 
-    async def test_incomplete_rows_are_kept_and_listed(
-        self, adopted: Quart, old_file: Path
-    ) -> None:
+    async def test_incomplete_rows_are_kept_and_listed(self, adopted: Quart, old_file: Path) -> None:
         assert rows(old_file, "SELECT username FROM user WHERE id = 20") == [("unnamed-20",)]
-        assert rows(old_file, "SELECT email FROM user WHERE id = 21") == [
-            ("unknown-21@unknown.invalid",)
-        ]
+        assert rows(old_file, "SELECT email FROM user WHERE id = 21") == [("unknown-21@unknown.invalid",)]
         assert rows(old_file, "SELECT body FROM post WHERE id = 4") == [("",)]
         [(when,)] = rows(old_file, "SELECT timestamp FROM post WHERE id = 5")
         assert when == "2018-05-02 09:00:00.000000"
@@ -236,9 +220,7 @@ class TestLooseEnds:
         await migrations.check(database_of(adopted))
 
 
-async def test_posts_of_deleted_accounts_are_kept_too(
-    config: dict[str, Any], old_file: Path
-) -> None:
+async def test_posts_of_deleted_accounts_are_kept_too(config: dict[str, Any], old_file: Path) -> None:
     with closing(sqlite3.connect(old_file)) as connection:
         connection.execute("DELETE FROM user WHERE id = 2")
         connection.commit()
@@ -271,9 +253,7 @@ class TestNotOurs:
         assert "\n" not in sentence
         return sentence
 
-    async def test_a_file_that_is_not_a_database(
-        self, config: dict[str, Any], old_file: Path
-    ) -> None:
+    async def test_a_file_that_is_not_a_database(self, config: dict[str, Any], old_file: Path) -> None:
         old_file.write_text("Dear diary, " * 1000)
         assert "not a database" in await self.refused(config, old_file)
 
@@ -284,26 +264,20 @@ class TestNotOurs:
         assert "recipe" in await self.refused(config, old_file)
 
     @pytest.mark.parametrize("revision", ["834b1a697901", "nonsense", ""])
-    async def test_an_unknown_revision(
-        self, config: dict[str, Any], old_file: Path, revision: str
-    ) -> None:
+    async def test_an_unknown_revision(self, config: dict[str, Any], old_file: Path, revision: str) -> None:
         with closing(sqlite3.connect(old_file)) as connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
             connection.commit()
         assert f"revision {revision}" in await self.refused(config, old_file)
 
-    async def test_a_microblog_without_its_tables(
-        self, config: dict[str, Any], old_file: Path
-    ) -> None:
+    async def test_a_microblog_without_its_tables(self, config: dict[str, Any], old_file: Path) -> None:
         with closing(sqlite3.connect(old_file)) as connection:
             connection.execute("DROP TABLE followers")
             connection.commit()
         assert "followers" in await self.refused(config, old_file)
 
 
-async def test_an_older_chapters_file_is_upgraded_too(
-    config: dict[str, Any], old_file: Path
-) -> None:
+async def test_an_older_chapters_file_is_upgraded_too(config: dict[str, Any], old_file: Path) -> None:
     with closing(sqlite3.connect(old_file)) as connection:
         connection.executescript(
             "DROP TABLE followers; UPDATE alembic_version SET version_num = '37f06a334dbf';"

@@ -88,9 +88,7 @@ async def test_every_step_of_the_guide(home: Path, tmp_path: Path) -> None:
     assert ("written on the new site",) in rows(original, "SELECT body FROM post")
 
 
-async def test_another_programs_database_is_refused_in_one_sentence(
-    home: Path, tmp_path: Path
-) -> None:
+async def test_another_programs_database_is_refused_in_one_sentence(home: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(home / "microblog" / "app.db")) as connection:
         connection.execute("CREATE TABLE recipe (id INTEGER PRIMARY KEY)")
     await run(COPY)
@@ -98,7 +96,6 @@ async def test_another_programs_database_is_refused_in_one_sentence(
     done = await asyncio.to_thread(microblog, "db", "upgrade", DEBUG="1")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"DATABASE_URL: [^\n]+ is not a Microblog database [^\n]+; nothing was changed\.\n",
-        done.stderr,
+        r"DATABASE_URL: [^\n]+ is not a Microblog database [^\n]+; nothing was changed\.\n", done.stderr
     )
     assert (tmp_path / "var" / "microblog.db").read_bytes() == before

@@ -42,16 +42,11 @@ async def test_it_is_adopted_and_goes_back(app: Quart, edition: str) -> None:
     await migrations.downgrade(database, "ae346256b650")
     async with writing() as session:
         loose = edition == "2018"
-        for statement in (
-            *(LOOSEN.split(";") if loose else ()),
-            *ROWS,
-            *(LOOSE_ROWS if loose else ()),
-        ):
+        for statement in (*(LOOSEN.split(";") if loose else ()), *ROWS, *(LOOSE_ROWS if loose else ())):
             await session.execute(text(statement))
         if not loose:
             await session.execute(
-                text("""UPDATE "user" SET password_hash = :hash WHERE id = 1"""),
-                {"hash": SCRYPT_HASH},
+                text("""UPDATE "user" SET password_hash = :hash WHERE id = 1"""), {"hash": SCRYPT_HASH}
             )
     await migrations.upgrade(database)
     await migrations.check(database)

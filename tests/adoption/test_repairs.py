@@ -48,18 +48,14 @@ async def upgrade(config: dict[str, Any], *, back: bool = False) -> None:
     await database.dispose()
 
 
-async def test_missing_names_and_addresses_get_unused_ones(
-    config: dict[str, Any], old_file: Path
-) -> None:
+async def test_missing_names_and_addresses_get_unused_ones(config: dict[str, Any], old_file: Path) -> None:
     change(
         old_file,
         """INSERT INTO user (id, username, email) VALUES (20, NULL, NULL), (21, 'unnamed-20', 'a@example.com'),
         (22, 'Unnamed-20-2', 'Unknown-20@unknown.invalid'), (23, NULL, NULL)""",
     )
     await upgrade(config)
-    given = (
-        "SELECT username, email, username_canonical, email_canonical FROM user WHERE id IN (20, 23)"
-    )
+    given = "SELECT username, email, username_canonical, email_canonical FROM user WHERE id IN (20, 23)"
     assert rows(old_file, given) == [
         *(("unnamed-20-3", "unknown-20-2@unknown.invalid") * 2,),
         *(("unnamed-23", "unknown-23@unknown.invalid") * 2,),

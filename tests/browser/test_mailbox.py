@@ -28,11 +28,7 @@ async def send(site: Site, message: EmailMessage) -> None:
     port = re.search(r"SMTP on port (\d+)", site.greeting)
     assert port is not None
     await aiosmtplib.send(
-        message,
-        hostname="127.0.0.1",
-        port=int(port[1]),
-        start_tls=False,
-        local_hostname="localhost",
+        message, hostname="127.0.0.1", port=int(port[1]), start_tls=False, local_hostname="localhost"
     )
 
 
@@ -41,9 +37,7 @@ def hostile_mail(url: str) -> EmailMessage:
     message["Subject"], message["From"], message["To"] = "Beware", "a@example.com", "b@example.com"
     message.set_content("Beware.")
     message.add_alternative(HOSTILE % url, subtype="html")
-    message.add_attachment(
-        PIXEL, maintype="image", subtype="gif", cid="<own>", disposition="inline"
-    )
+    message.add_attachment(PIXEL, maintype="image", subtype="gif", cid="<own>", disposition="inline")
     return message
 
 

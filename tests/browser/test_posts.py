@@ -14,9 +14,7 @@ pytestmark = pytest.mark.browser
 
 PASSWORD = "korrekt horse 77"
 WORDS = "worth keeping"
-HEADER = (
-    "[...document.querySelectorAll('.top a, .top button')].map(e => e.getBoundingClientRect().x)"
-)
+HEADER = "[...document.querySelectorAll('.top a, .top button')].map(e => e.getBoundingClientRect().x)"
 SKIP_LINK_END = "document.querySelector('.skip').getBoundingClientRect().bottom"
 
 
@@ -75,9 +73,7 @@ async def test_a_draft_is_kept_for_its_account_until_it_is_posted_or_its_author_
     assert await page.evaluate("Object.keys(localStorage)") == []
 
 
-async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(
-    page: Page, url: str
-) -> None:
+async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(page: Page, url: str) -> None:
     await register(page, url, "susan")
     await log_in(page, "susan")
     await page.get_by_label("Say something").fill("\n".join(f"no {n}" for n in range(1, 21)))

@@ -47,9 +47,7 @@ async def test_an_error_rolls_the_block_back(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("kind", [BrokenPipeError, PermissionError, TimeoutError])
-async def test_the_callers_own_errors_leave_a_block_unchanged(
-    app: Quart, kind: type[OSError]
-) -> None:
+async def test_the_callers_own_errors_leave_a_block_unchanged(app: Quart, kind: type[OSError]) -> None:
     async with app.test_request_context("/"):
         for block in (reading, writing):
             with pytest.raises(kind):

@@ -44,10 +44,7 @@ async def test_ids_of_accounts_survive_the_revision_that_keeps_them(app: Quart) 
     await run.upgrade(database)
     await run.check(database)
     async with reading() as connection:
-        assert (await connection.execute(select(User.email_confirmed))).scalars().all() == [
-            True,
-            True,
-        ]
+        assert (await connection.execute(select(User.email_confirmed))).scalars().all() == [True, True]
     assert await make_user("dora") == 4
     async with writing() as session:
         await session.execute(delete(User))
@@ -75,11 +72,7 @@ async def test_interrupted_the_revision_changes_nothing(
     try:
         if goes_up or statement != "sqlite_sequence":
             with pytest.raises((KeyboardInterrupt, PendingRollbackError)):
-                await (
-                    run.upgrade(database)
-                    if goes_up
-                    else run.downgrade(database, BEFORE_IDS_WERE_KEPT)
-                )
+                await (run.upgrade(database) if goes_up else run.downgrade(database, BEFORE_IDS_WERE_KEPT))
     finally:
         event.remove(Engine, "before_cursor_execute", interrupt)
     assert schema(path) == before

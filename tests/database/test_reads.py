@@ -18,9 +18,7 @@ from app.database import DatabaseUnavailable, Query, fetch, reading, writing
 from tests.factories import logged_in, make_user
 from tests.inspection import connections_in_use, database_of
 
-PERSON = Query(
-    select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer))
-)
+PERSON = Query(select(User.username, User.last_seen).where(User.id == bindparam("id", type_=Integer)))
 
 
 SEEN = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)

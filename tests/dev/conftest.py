@@ -40,18 +40,11 @@ class Post:
     def client(self) -> aiosmtplib.SMTP:
         """A client for the catcher, not connected."""
         return aiosmtplib.SMTP(
-            hostname="127.0.0.1",
-            port=self.catcher.port,
-            start_tls=False,
-            local_hostname="localhost",
+            hostname="127.0.0.1", port=self.catcher.port, start_tls=False, local_hostname="localhost"
         )
 
     async def send(
-        self,
-        content: bytes | EmailMessage,
-        *to: str,
-        sender: str = SENDER,
-        options: tuple[str, ...] = (),
+        self, content: bytes | EmailMessage, *to: str, sender: str = SENDER, options: tuple[str, ...] = ()
     ) -> CaughtMail:
         """Send `content` and return what was caught."""
         data = content if isinstance(content, bytes) else bytes(content)

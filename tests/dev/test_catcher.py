@@ -25,9 +25,7 @@ async def test_a_mail_is_kept_byte_for_byte_with_its_envelope(post: Post) -> Non
 async def test_addresses_and_headers_may_be_utf8(post: Post) -> None:
     content = "Subject: Grüße 🌞\nFrom: Jürgen <jürgen@bücher.example>\n\nJa.\n".encode()
 
-    mail = await post.send(
-        content, "δοκιμή@example.com", sender="jürgen@example.com", options=("SMTPUTF8",)
-    )
+    mail = await post.send(content, "δοκιμή@example.com", sender="jürgen@example.com", options=("SMTPUTF8",))
 
     assert mail.recipients == ("δοκιμή@example.com",)
     assert mail.summary.subject == "Grüße 🌞"
@@ -36,9 +34,7 @@ async def test_addresses_and_headers_may_be_utf8(post: Post) -> None:
 
 async def test_a_big_mail_is_taken(post: Post) -> None:
     message = letter()
-    message.add_attachment(
-        b"\xff" * 20_000_000, maintype="application", subtype="zip", filename="big.zip"
-    )
+    message.add_attachment(b"\xff" * 20_000_000, maintype="application", subtype="zip", filename="big.zip")
 
     mail = await post.send(message)
 

@@ -27,9 +27,7 @@ async def test_mails_are_listed_newest_first(visitor: Visitor, post: Post) -> No
     assert 'href="/mailbox/2"' in page
 
 
-@pytest.mark.parametrize(
-    ("path", "is_styled"), [("/mailbox", True), ("/mailbox/1", True), ("/login", False)]
-)
+@pytest.mark.parametrize(("path", "is_styled"), [("/mailbox", True), ("/mailbox/1", True), ("/login", False)])
 async def test_only_these_pages_load_their_look(
     visitor: Visitor, post: Post, path: str, is_styled: bool
 ) -> None:
@@ -67,9 +65,7 @@ async def test_the_source_is_shown_and_saved(visitor: Visitor, post: Post) -> No
 
 
 async def test_html_is_framed_and_disarmed(visitor: Visitor, post: Post) -> None:
-    await post.send(
-        letter(html=f'<html><head></head><body><a href="{LINK}">Reset</a></body></html>')
-    )
+    await post.send(letter(html=f'<html><head></head><body><a href="{LINK}">Reset</a></body></html>'))
 
     page = await visitor.page("/mailbox/1?view=html")
     assert 'src="/mailbox/1/html"' in page
@@ -79,8 +75,7 @@ async def test_html_is_framed_and_disarmed(visitor: Visitor, post: Post) -> None
 
     response = await visitor.get("/mailbox/1/html")
     policy = {
-        rule.split()[0]: rule.split()[1:]
-        for rule in response.headers["Content-Security-Policy"].split(";")
+        rule.split()[0]: rule.split()[1:] for rule in response.headers["Content-Security-Policy"].split(";")
     }
     assert policy["default-src"] == ["'none'"]
     assert policy["img-src"] == ["'self'", "data:"]
@@ -101,9 +96,7 @@ async def test_html_is_shown_first_when_there_is_no_text(visitor: Visitor, post:
 
 async def test_inline_pictures_come_from_the_mail_itself(visitor: Visitor, post: Post) -> None:
     message = letter(html='<img src="cid:pic%40x"><img src="cid:other@x">')
-    message.add_attachment(
-        b"\x89PNG", maintype="image", subtype="png", cid="<pic@x>", disposition="inline"
-    )
+    message.add_attachment(b"\x89PNG", maintype="image", subtype="png", cid="<pic@x>", disposition="inline")
     await post.send(message)
 
     body = await visitor.page("/mailbox/1/html")
@@ -172,9 +165,7 @@ async def test_only_this_machine_may_look(visitor: Visitor, post: Post, path: st
         f"/mailbox/{'9' * 5000}",
     ],
 )
-async def test_unknown_mails_and_parts_are_not_found(
-    visitor: Visitor, post: Post, path: str
-) -> None:
+async def test_unknown_mails_and_parts_are_not_found(visitor: Visitor, post: Post, path: str) -> None:
     await post.send(letter())
 
     assert (await visitor.get(path)).status_code == 404

@@ -22,8 +22,7 @@ def test_encoded_headers_are_shown_as_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["=?no-such-charset?q?x?=", "=?utf-8?b?!!!?=", "=?utf-8?b?a?=", "=?=?=?", "=?utf-8?q?=FF=FE?="],
+    "value", ["=?no-such-charset?q?x?=", "=?utf-8?b?!!!?=", "=?utf-8?b?a?=", "=?=?=?", "=?utf-8?q?=FF=FE?="]
 )
 def test_headers_that_cannot_be_decoded_do_not_break(value: str) -> None:
     assert parse_summary(f"Subject: {value}\n\n".encode()).subject
@@ -31,9 +30,7 @@ def test_headers_that_cannot_be_decoded_do_not_break(value: str) -> None:
 
 def test_both_bodies_and_attachments_are_found() -> None:
     message = letter(text="Plain\n", html="<p>Rich</p>\n")
-    message.add_attachment(
-        b"\x00\x01", maintype="application", subtype="x-thing", filename="Ω thing.bin"
-    )
+    message.add_attachment(b"\x00\x01", maintype="application", subtype="x-thing", filename="Ω thing.bin")
 
     found = parse_mail(bytes(message))
 
@@ -57,9 +54,7 @@ def test_both_bodies_and_attachments_are_found() -> None:
         ("base64", b"abc", "abc"),
     ],
 )
-def test_text_is_read_in_its_charset_or_as_well_as_can_be(
-    charset: str, data: bytes, text: str
-) -> None:
+def test_text_is_read_in_its_charset_or_as_well_as_can_be(charset: str, data: bytes, text: str) -> None:
     content = f'Content-Type: text/plain; charset="{charset}"\nContent-Transfer-Encoding: 8bit\n\n'.encode()
 
     assert parse_mail(content + data).text == text

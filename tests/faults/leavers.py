@@ -168,9 +168,7 @@ PARTINGS: dict[str, Preparation] = {
     "/confirm/<token>": _confirm,
     "/index": _by_susan("/index", lambda n: {"post": f"post {n}"}),
     "/": _by_susan("/", lambda n: {"post": f"front {n}"}),
-    "/edit_profile": _by_susan(
-        "/edit_profile", lambda n: {"username": "susan", "about_me": str(n)}
-    ),
+    "/edit_profile": _by_susan("/edit_profile", lambda n: {"username": "susan", "about_me": str(n)}),
     "/follow/<path:username>": _by_somebody("/follow/susan", "fan", lambda n: {}),
     "/unfollow/<path:username>": _by_susan("/unfollow/fan1", lambda n: {}),
     "/follow/": _by_susan("/follow/?name=fan2", lambda n: {}),

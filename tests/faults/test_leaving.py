@@ -71,9 +71,7 @@ async def test_every_form_can_be_left(app: Quart, config: dict[str, Any], tmp_pa
                     for number, parting in enumerate(partings)
                 )
             )
-            while await statuses(served, [last]) != {
-                302
-            }:  # writers queue: those before it are done
+            while await statuses(served, [last]) != {302}:  # writers queue: those before it are done
                 pass
         await nothing_is_used_up(served, people, before)
     await rows_agree()
@@ -97,12 +95,9 @@ async def nothing_is_used_up(served: Site, people: People, before: int) -> None:
 
 async def statuses(served: Site, partings: list[Parting]) -> set[int]:
     """Send the forms all at once, wait for the answers, and return their statuses."""
-    requests = (
-        parting.request().replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for parting in partings
-    )
+    requests = (parting.request().replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for parting in partings)
     return {
-        reply.status
-        for reply in await asyncio.gather(*(talk(served.port, request) for request in requests))
+        reply.status for reply in await asyncio.gather(*(talk(served.port, request) for request in requests))
     }
 
 
@@ -121,9 +116,7 @@ async def rows_agree() -> None:
         moved_ids = set((await connection.execute(moved)).scalars())
     rehashed = await names(User.username, "susan")
     assert rehashed == {"susan"}
-    assert sorted(await told("password_changed", "user_id")) == sorted(
-        changed_ids - await of("susan")
-    )
+    assert sorted(await told("password_changed", "user_id")) == sorted(changed_ids - await of("susan"))
     assert sorted(await told("email_changed", "user_id")) == sorted(moved_ids)
     asked = await told("email_change_asked", "user_id")
     assert sorted(asked) == sorted(await told("change_email", "user_id"))
@@ -147,11 +140,7 @@ async def nobody_is_named_who_is_not_there() -> None:
         for column in table.columns
         if any(key.column is User.__table__.c.id for key in column.foreign_keys)
     ]
-    assert {column.table for column in columns} >= {
-        LoginSession.__table__,
-        Post.__table__,
-        followers,
-    }
+    assert {column.table for column in columns} >= {LoginSession.__table__, Post.__table__, followers}
     async with reading() as connection:
         for column in columns:
             strays = select(func.count()).select_from(column.table).where(column.not_in(known))

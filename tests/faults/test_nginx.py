@@ -125,17 +125,13 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         assert "strict-transport-security: max-age=" in page.head.lower()
         assert "Sign In - Microblog" in page.body
 
-        spoofed = get(
-            b"/reset_password/eyJkey", b"X-Forwarded-For: 10.9.8.7", b"Forwarded: for=10.9.8.7"
-        )
+        spoofed = get(b"/reset_password/eyJkey", b"X-Forwarded-For: 10.9.8.7", b"Forwarded: for=10.9.8.7")
         assert (await nginx.ask(spoofed)).status == 302
         evil = get(b"/login", b"X-Forwarded-Host: evil.example", b"X-Forwarded-Proto: http")
         assert (await nginx.ask(evil)).status == 200
         assert (await nginx.ask(get(b"/login", host=b"evil.example"))).status == 400
 
-        large = (
-            b"POST /login HTTP/1.1\r\nHost: microblog.example\r\nContent-Length: 17825792\r\n\r\n"
-        )
+        large = b"POST /login HTTP/1.1\r\nHost: microblog.example\r\nContent-Length: 17825792\r\n\r\n"
         assert (await nginx.ask(large)).status == 413
 
         for path in (b"/readyz", b"/mailbox", b"/mailbox/1"):
@@ -179,9 +175,7 @@ class Instance:
         writer.close()
 
 
-async def test_two_instances_restarted_shortly_after_each_other_cause_no_502(
-    tmp_path: Path,
-) -> None:
+async def test_two_instances_restarted_shortly_after_each_other_cause_no_502(tmp_path: Path) -> None:
     instances = [Instance(free_port()), Instance(free_port())]
     for instance in instances:
         await instance.start()

@@ -72,18 +72,11 @@ def is_the_503_page(page: Page) -> bool:
 
 @FAULTS
 async def test_pages_that_need_the_database_get_503_in_time_until_it_is_back(
-    app: Quart,
-    susan: Visitor,
-    postgres_server: PostgresServer,
-    fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    app: Quart, susan: Visitor, postgres_server: PostgresServer, fault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.health.CACHE_SECONDS", 0.0)  # the last answer was 503
     guest = Visitor(app)
-    tokens = {
-        "guest": (await guest.get("/login")).token,
-        "susan": (await susan.get("/index")).token,
-    }
+    tokens = {"guest": (await guest.get("/login")).token, "susan": (await susan.get("/index")).token}
     login = {"username": "susan", "password": "correct horse", "csrf_token": tokens["guest"]}
     with fault(postgres_server):
         *pages, login_page, health, ready = await asyncio.gather(

@@ -41,9 +41,7 @@ async def grown(served: Site, *pieces: bytes, times: int) -> tuple[set[int], int
     return {reply.status for reply in replies}, served.memory() - before
 
 
-async def test_bodies_of_17_mb_are_refused_without_being_held(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_bodies_of_17_mb_are_refused_without_being_held(database_url: str, tmp_path: Path) -> None:
     body = [b"a" * MEGABYTE] * 17
     async with served_site(tmp_path, database_url) as served:
         assert (await talk(served.port, get(b"/login"))).status == 200
@@ -140,9 +138,7 @@ async def test_a_smuggled_request_is_not_answered(database_url: str, tmp_path: P
 def streams(count: int) -> tuple[H2Connection, bytes]:
     """Return a client of HTTP/2 that opens no window for answers, and its first `count` requests."""
     client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
-    client.local_settings = Settings(
-        client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0}
-    )
+    client.local_settings = Settings(client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
     client.initiate_connection()
     pseudo = {":method": "GET", ":path": "/login", ":authority": "127.0.0.1", ":scheme": "http"}
     for number in range(count):
@@ -187,15 +183,9 @@ async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_pat
                     await asyncio.sleep(0.05)
 
 
-async def test_each_request_is_one_log_line_without_reset_links(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_each_request_is_one_log_line_without_reset_links(database_url: str, tmp_path: Path) -> None:
     async with served_site(tmp_path, database_url) as served:
-        for path in (
-            b"/reset_password/eyJsecret",
-            b"/nothing/eyJsecret",
-            b"/login?a=eyJsecret%0d%0a",
-        ):
+        for path in (b"/reset_password/eyJsecret", b"/nothing/eyJsecret", b"/login?a=eyJsecret%0d%0a"):
             await talk(served.port, get(path), b"X-Evil: \x1b[31m\r\n\r\n")
         await talk(served.port, b"GET /\x1b[31m\r\nevil HTTP/1.1\r\n\r\n")
     lines = [line for line in served.lines if "event=access" in line]
@@ -209,9 +199,7 @@ async def test_each_request_is_one_log_line_without_reset_links(
     assert all(line.startswith("20") for line in served.lines), served.lines
 
 
-async def test_in_json_every_line_is_json_even_the_servers_own(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_in_json_every_line_is_json_even_the_servers_own(database_url: str, tmp_path: Path) -> None:
     async with served_site(tmp_path, database_url, LOG_FORMAT="json") as served:
         assert (await talk(served.port, get(b"/login"))).status == 200
     loggers = {json.loads(line)["logger"] for line in served.lines}

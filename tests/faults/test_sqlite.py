@@ -60,8 +60,7 @@ async def test_while_another_process_holds_the_lock_reads_work_and_writes_get_50
     token = (await susan.get("/index")).token
     async with locked(path):
         writes = [
-            asyncio.create_task(timed(susan.post("/index", post=f"n{n}", csrf_token=token)))
-            for n in range(8)
+            asyncio.create_task(timed(susan.post("/index", post=f"n{n}", csrf_token=token))) for n in range(8)
         ]
         begun = time.monotonic()
         page = await susan.get("/index")
@@ -74,9 +73,7 @@ async def test_while_another_process_holds_the_lock_reads_work_and_writes_get_50
     assert (await susan.post("/index", post="back", csrf_token=token)).status == 302
 
 
-async def test_a_write_waits_for_a_lock_that_is_soon_released(
-    app: Quart, susan: Visitor, path: Path
-) -> None:
+async def test_a_write_waits_for_a_lock_that_is_soon_released(app: Quart, susan: Visitor, path: Path) -> None:
     token = (await susan.get("/index")).token
     async with locked(path) as holder:
         write = asyncio.create_task(susan.post("/index", post="waited", csrf_token=token))
@@ -158,9 +155,7 @@ class TestFullDisk:
         ballast.write_bytes(b"\0" * (free - 150_000))
         said = []
         for number in range(400):
-            page = await timed(
-                susan.post("/index", post=f"{number:04} " + "x" * 130, csrf_token=token)
-            )
+            page = await timed(susan.post("/index", post=f"{number:04} " + "x" * 130, csrf_token=token))
             if page.status != 302:
                 break
             said.append(f"{number:04}")

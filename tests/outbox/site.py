@@ -74,8 +74,4 @@ async def rows(*columns: str) -> list[Any]:
         found = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id))).all()
     if len(columns) == 1:
         return [getattr(row, columns[0]) for row in found]
-    return (
-        [tuple(getattr(row, column) for column in columns) for row in found]
-        if columns
-        else list(found)
-    )
+    return [tuple(getattr(row, column) for column in columns) for row in found] if columns else list(found)

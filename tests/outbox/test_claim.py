@@ -60,9 +60,7 @@ def sent(claim: Claim) -> Settlement:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_leases_that_end_before_they_are_renewed_stop_the_start(
-    config: dict[str, Any],
-) -> None:
+async def test_leases_that_end_before_they_are_renewed_stop_the_start(config: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=r"OUTBOX_RENEW: 20 .* half of OUTBOX_LEASE"):
         make_site(config | {"OUTBOX_LEASE": 30, "OUTBOX_RENEW": 20})
 
@@ -101,23 +99,19 @@ async def test_a_renewed_lease_runs_longer(app: Quart, box: Outbox) -> None:
 REFUSAL = {
     "sqlite": (
         "CREATE TABLE never (other INTEGER REFERENCES outbox(id) DEFERRABLE INITIALLY DEFERRED)",
-        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox "
-        "BEGIN INSERT INTO never VALUES (-1); END",
+        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox BEGIN INSERT INTO never VALUES (-1); END",
     ),
     "postgresql": (
         "CREATE TABLE never (other BIGINT REFERENCES outbox(id) DEFERRABLE INITIALLY DEFERRED)",
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "'BEGIN INSERT INTO never VALUES (-1); RETURN NEW; END'",
-        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox "
-        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE TRIGGER refuse AFTER UPDATE OF due_at ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()",
     ),
 }
 """Makes every COMMIT fail of who changes when a mail is due."""
 
 
-async def test_a_renewal_that_is_not_committed_lengthens_nothing(
-    app: Quart, database_kind: str
-) -> None:
+async def test_a_renewal_that_is_not_committed_lengthens_nothing(app: Quart, database_kind: str) -> None:
     await post()
     at = now()
     [claim] = await take(at)
@@ -279,9 +273,7 @@ async def test_why_a_mail_waits_is_known_even_when_it_is_let_go(app: Quart) -> N
     at = now()
     for outcome in (Outcome(Event.SERVER_DOWN, 421, "closing"), Outcome(Event.RELEASED)):
         [claim] = await take(at)
-        settlement = decide(
-            outcome, attempts=0, in_doubt=False, priority=2, times=RetryTimes(), jitter=0
-        )
+        settlement = decide(outcome, attempts=0, in_doubt=False, priority=2, times=RetryTimes(), jitter=0)
         assert await writer_at(app, at).settle(claim, settlement)
         assert await rows("last_code", "last_text") == [(421, "closing")]
         at += timedelta(seconds=RetryTimes().probe_max)

@@ -43,9 +43,7 @@ async def post_and_wait(**params: Any) -> outbox.State:
     return await (await post(**params))
 
 
-async def test_a_refusal_for_good_fails_at_once_and_says_why(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_a_refusal_for_good_fails_at_once_and_says_why(app: Quart, server: SmtpServer) -> None:
     server.fail("dot", "554 looks like spam")
     await post()
     await outbox.drain()
@@ -115,9 +113,7 @@ def pool_size() -> int:
     return 4
 
 
-async def test_a_reset_passes_mails_that_hang(
-    app: Quart, server: SmtpServer, config: dict[str, Any]
-) -> None:
+async def test_a_reset_passes_mails_that_hang(app: Quart, server: SmtpServer, config: dict[str, Any]) -> None:
     site = make_site(config | {"MAIL_DATA_TIMEOUT": 30, "OUTBOX_GRACE": 0})
     for number in range(12):
         server.fail("dot", "hang", to=f"slow{number}@example.com")
@@ -156,20 +152,17 @@ async def test_a_refused_sender_pauses_without_spending_attempts(
         handles = [await post(to=f"ann{number}@example.com") for number in range(9)]
         handles.append(await post("urgent"))
         await server.until(lambda: server.reached["mail"] >= 12)  # probes
-        assert {(row.state, row.attempts) for row in await rows()} <= {
-            ("queued", 0),
-            ("sending", 0),
-        }
+        assert {(row.state, row.attempts) for row in await rows()} <= {("queued", 0), ("sending", 0)}
         server.heal()
         assert {await handle for handle in handles} == {"sent"}
     assert set(server.arrivals.values()) == {1}
-    paused = "delivery paused: The mail server refused the sender noreply@example.com. Set MAIL_DEFAULT_SENDER "
+    paused = (
+        "delivery paused: The mail server refused the sender noreply@example.com. Set MAIL_DEFAULT_SENDER "
+    )
     assert caplog.text.count(paused) == 1
 
 
-async def test_a_refused_sender_of_one_message_stops_no_other(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_a_refused_sender_of_one_message_stops_no_other(app: Quart, server: SmtpServer) -> None:
     server.fail("mail", "553 5.7.1 not yours", times=1)
     async with writing() as session:
         message = Message("Hi", ["ann@example.com"], "Hi!", sender="boss@example.com")

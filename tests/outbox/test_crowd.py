@@ -47,9 +47,7 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.parametrize("priority", [Priority.LOW, Priority.RESET])
 @pytest.mark.parametrize("hours", [0, 1])
-async def test_postgresql_reads_few_rows_of_a_crowd(
-    app: Quart, hours: int, priority: Priority
-) -> None:
+async def test_postgresql_reads_few_rows_of_a_crowd(app: Quart, hours: int, priority: Priority) -> None:
     """Neither a crowd of waiting rows nor one that is due later is walked through."""
     await fill(20_000, priority=priority, due_at=now() + timedelta(hours=hours))
     await post("urgent")
@@ -63,10 +61,7 @@ async def test_postgresql_reads_few_rows_of_a_crowd(
         )
         explain = "EXPLAIN (ANALYZE, FORMAT JSON) "
         plan = (await connection.exec_driver_sql(explain + due)).scalar_one()
-    read = [
-        scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
-        for scan in scans(plan[0]["Plan"])
-    ]
+    read = [scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans(plan[0]["Plan"])]
     assert len(read) >= len(Priority)
     assert sum(read) <= 40
 

@@ -82,15 +82,10 @@ async def server(stage: str, tmp_path: Path) -> AsyncIterator[SmtpServer]:
 
 
 @pytest.fixture
-async def app(
-    config: dict[str, Any], stage: str, fault: str, tmp_path: Path
-) -> AsyncIterator[Quart]:
+async def app(config: dict[str, Any], stage: str, fault: str, tmp_path: Path) -> AsyncIterator[Quart]:
     if fault in MUTE:
         config = config | {"MAIL_TIMEOUT": 0.25, "OUTBOX_REPLY_TIMEOUT": 0.25}
-    config |= {
-        "OUTBOX_RETRY_FIRST": 60,
-        "OUTBOX_RETRY_MAX": 60,
-    }  # one attempt, however slow this machine
+    config |= {"OUTBOX_RETRY_FIRST": 60, "OUTBOX_RETRY_MAX": 60}  # one attempt, however slow this machine
     if stage in ("starttls", "auth"):
         config |= {"MAIL_USE_TLS": True, "MAIL_CA_FILE": str(tmp_path / "ca.pem")}
         config |= {"MAIL_USERNAME": "microblog", "MAIL_PASSWORD": "correct horse"}
@@ -110,9 +105,7 @@ async def inflict(server: SmtpServer, stage: str, fault: str, **only: Any) -> No
 
 
 @pytest.mark.parametrize(("stage", "fault"), CELLS)
-async def test_every_fault_at_every_stage(
-    app: Quart, server: SmtpServer, stage: str, fault: str
-) -> None:
+async def test_every_fault_at_every_stage(app: Quart, server: SmtpServer, stage: str, fault: str) -> None:
     expected = MATRIX[stage][fault]
     courier = courier_of(app)
     await inflict(server, stage, fault)
@@ -139,9 +132,7 @@ async def get_well(app: Quart, server: SmtpServer, stage: str, handle: outbox.Ha
     assert await rows("in_doubt") == [before]
 
 
-@pytest.mark.parametrize(
-    ("stage", "fault"), [cell for cell in CELLS if cell[0] in ("rcpt", "data", "dot")]
-)
+@pytest.mark.parametrize(("stage", "fault"), [cell for cell in CELLS if cell[0] in ("rcpt", "data", "dot")])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_one_bad_message_never_stops_the_others(
     app: Quart, server: SmtpServer, stage: str, fault: str

@@ -82,10 +82,7 @@ async def test_four_couriers_deliver_each_mail_once_and_all_of_them_work(
     app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     names = [f"courier{number}.example.com" for number in range(4)]
-    config |= {
-        "OUTBOX_LEASE": 30.0,
-        "OUTBOX_RENEW": 10.0,
-    }  # none is to be lost, however slow this machine
+    config |= {"OUTBOX_LEASE": 30.0, "OUTBOX_RENEW": 10.0}  # none is to be lost, however slow this machine
     async with AsyncExitStack() as stack:
         for name in names:
             await stack.enter_async_context(worker(config | {"MAIL_LOCAL_HOSTNAME": name}))

@@ -163,9 +163,7 @@ async def test_a_ready_made_message_goes_to_each_recipient_with_the_same_bytes(
     assert {row.content_id for row in await rows()} == {None}
 
 
-async def test_one_refused_recipient_does_not_stop_the_others(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_one_refused_recipient_does_not_stop_the_others(app: Quart, server: SmtpServer) -> None:
     server.fail("rcpt", "550 no such person", to="bob@example.com")
     handle = await post_message(Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!"))
     await outbox.drain()

@@ -31,9 +31,7 @@ async def post_limited(about: str) -> outbox.Handle:
         return await outbox.post(session, "limited", about=about)
 
 
-async def test_one_of_two_mails_about_the_same_account_goes_out(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_one_of_two_mails_about_the_same_account_goes_out(app: Quart, server: SmtpServer) -> None:
     outbox.register(app, "limited", limited)
     for about in ("user:7", "user:7", "user:8", "user:7"):
         await post_limited(about)
@@ -147,9 +145,7 @@ async def test_a_waiting_mail_says_what_newer_ones_say_and_keeps_its_time(
     assert texts(server) == ["ann", "ben cleo dora"]
 
 
-async def test_what_is_posted_while_a_mail_is_rendered_is_in_it(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_what_is_posted_while_a_mail_is_rendered_is_in_it(app: Quart, server: SmtpServer) -> None:
     async def slow(request: outbox.MailRequest) -> outbox.Rendered | outbox.Postponed:
         if request.params["names"] == ["ann"]:
             await post_names("ben")

@@ -105,9 +105,7 @@ async def test_a_copy_whose_recipient_was_withdrawn_while_it_was_sent_is_not_sen
     await outbox.drain()
     async with writing() as session:
         await session.execute(update(table).where(table.c.recipient == BOB).values(state="sending"))
-        await outbox.withdraw(
-            session, user_id=7, username="bob", address=BOB, is_same_address=BOB.__eq__
-        )
+        await outbox.withdraw(session, user_id=7, username="bob", address=BOB, is_same_address=BOB.__eq__)
     server.heal()
     await make_due()
     await outbox.drain()

@@ -8,15 +8,7 @@ import pytest
 
 from app.outbox import policy
 from app.outbox.models import Priority, State
-from app.outbox.policy import (
-    OPENING,
-    Event,
-    Outcome,
-    RetryTimes,
-    Settlement,
-    probe_wait,
-    retry_wait,
-)
+from app.outbox.policy import OPENING, Event, Outcome, RetryTimes, Settlement, probe_wait, retry_wait
 
 TIMES = RetryTimes(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
 
@@ -48,9 +40,7 @@ def test_the_table_knows_every_event() -> None:
 @pytest.mark.parametrize("event", Event)
 def test_what_follows_from_what(event: Event) -> None:
     state, goes_on, spent, pauses = TABLE[event]
-    for attempts, was, now, priority in itertools.product(
-        range(12), (False, True), (False, True), Priority
-    ):
+    for attempts, was, now, priority in itertools.product(range(12), (False, True), (False, True), Priority):
         settlement = decide(Outcome(event, 451, "words", now), attempts, was, priority)
         assert settlement.state is state
         assert (settlement.wait is not None) is goes_on
@@ -76,10 +66,7 @@ def test_waits_double_up_to_the_longest() -> None:
 
 
 def test_a_reset_never_waits_longer_than_a_minute() -> None:
-    waits = [
-        decide(Outcome(Event.DEFERRED), attempts, priority=Priority.RESET).wait
-        for attempts in range(9)
-    ]
+    waits = [decide(Outcome(Event.DEFERRED), attempts, priority=Priority.RESET).wait for attempts in range(9)]
     assert waits == [5, 10, 20, 40, 60, 60, 60, 60, 60]
 
 

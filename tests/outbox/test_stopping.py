@@ -73,9 +73,7 @@ async def test_drains_beside_a_running_courier_all_return(app: Quart, server: Sm
     assert len(server.arrivals) == 50
 
 
-async def test_a_drain_does_not_restart_a_courier_that_is_stopping(
-    app: Quart, server: SmtpServer
-) -> None:
+async def test_a_drain_does_not_restart_a_courier_that_is_stopping(app: Quart, server: SmtpServer) -> None:
     """Nor does it end the renewal of the leases that the courier still holds."""
     courier = courier_of(app)
     server.fail("dot", "hang", to="slow@example.com")

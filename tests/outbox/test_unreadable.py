@@ -65,9 +65,7 @@ async def test_unreadable_parameters_fail_their_mail_alone(
     assert [await handle for handle in good] == ["sent"] * 3
     assert len(server.arrivals) == 3
     reasons = (await rows("last_text"))[: len(UNREADABLE[database_kind])]
-    assert all(
-        reason.startswith("The stored parameters are unreadable (not ") for reason in reasons
-    )
+    assert all(reason.startswith("The stored parameters are unreadable (not ") for reason in reasons)
 
 
 async def test_operators_see_list_and_purge_rows_that_cannot_be_read(
@@ -88,9 +86,7 @@ async def test_operators_see_list_and_purge_rows_that_cannot_be_read(
     assert await maintenance.purge(box, keep=-60) == len(bad)
 
 
-async def test_mail_is_withdrawn_beside_rows_that_cannot_be_read(
-    app: Quart, database_kind: str
-) -> None:
+async def test_mail_is_withdrawn_beside_rows_that_cannot_be_read(app: Quart, database_kind: str) -> None:
     bad = await spoil(UNREADABLE[database_kind] + ODD)
     for user_id in (7, 77):
         await post(user_id=user_id)

@@ -33,9 +33,7 @@ async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox)
     await post()
     await change(due_at=datetime.now(UTC) - timedelta(seconds=90))
     async with writing() as session:
-        await session.execute(
-            update(Delivery).where(Delivery.state != "queued").values(due_at=None)
-        )
+        await session.execute(update(Delivery).where(Delivery.state != "queued").values(due_at=None))
     found = await queries.stats(box)
     assert found.states == {
         "queued": 1, "sending": 0, "sent": 1, "failed": 0, "expired": 0, "skipped": 1
@@ -55,9 +53,7 @@ async def test_a_secret_mails_parameters_are_shown_to_nobody(app: Quart, box: Ou
     assert await queries.show(box, 10**6) is None
 
 
-async def test_of_a_ready_made_mail_the_subject_is_shown_and_no_body(
-    app: Quart, box: Outbox
-) -> None:
+async def test_of_a_ready_made_mail_the_subject_is_shown_and_no_body(app: Quart, box: Outbox) -> None:
     async with writing() as session:
         message = Message("Greetings", ["ann@example.com"], "abracadabra")
         [id_] = (await outbox.post_message(session, message)).ids
@@ -95,9 +91,7 @@ async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
     assert await maintenance.retry(box, id_)
 
 
-async def test_only_what_was_done_long_ago_is_purged(
-    app: Quart, box: Outbox, server: SmtpServer
-) -> None:
+async def test_only_what_was_done_long_ago_is_purged(app: Quart, box: Outbox, server: SmtpServer) -> None:
     server.fail("rcpt", "550 no", to="bob@example.com")
     async with writing() as session:
         message = Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!")
@@ -113,9 +107,7 @@ async def test_only_what_was_done_long_ago_is_purged(
         )
     await post()
     async with writing() as session:
-        await session.execute(
-            update(Delivery).where(Delivery.state == "queued").values(created_at=long_ago)
-        )
+        await session.execute(update(Delivery).where(Delivery.state == "queued").values(created_at=long_ago))
     assert await maintenance.purge(box) == 2
     assert await rows("state") == ["queued"]
     async with reading() as connection:
@@ -123,9 +115,7 @@ async def test_only_what_was_done_long_ago_is_purged(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_the_command_line_tells_it_all(
-    app: Quart, server: SmtpServer, database_url: str
-) -> None:
+async def test_the_command_line_tells_it_all(app: Quart, server: SmtpServer, database_url: str) -> None:
     server.fail("dot", "554 looks like spam", times=1)
     [id_] = (await post(kind="note", word="abracadabra")).ids
     await outbox.drain()
@@ -148,9 +138,7 @@ async def test_the_command_line_tells_it_all(
     assert await microblog("outbox", "purge", "--days", "0") == "Deleted 0 mails.\n"
 
 
-async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(
-    app: Quart, database_url: str
-) -> None:
+async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(app: Quart, database_url: str) -> None:
     async with writing() as session:
         message = Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!")
         await outbox.post_message(session, message)

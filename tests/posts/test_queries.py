@@ -38,9 +38,7 @@ async def fill(chance: random.Random) -> None:
         await session.execute(insert(Post), posts)
         for reader, count in enumerate((0, 1, 3, 8, 20, PEOPLE)):
             for other in chance.sample(ids, count):
-                await session.execute(
-                    insert(followers).values(follower_id=ids[reader], followed_id=other)
-                )
+                await session.execute(insert(followers).values(follower_id=ids[reader], followed_id=other))
 
 
 async def expected_ids(reader: int) -> list[int]:
@@ -83,9 +81,7 @@ async def test_the_timeline_equals_the_plain_query(app: Quart, seed: int) -> Non
 @pytest.mark.parametrize(
     ("path", "most"), [("/index", 2), ("/explore", 2), ("/user/david", 3), ("/edit_profile", 2)]
 )
-async def test_a_page_view_reads_little_and_writes_nothing(
-    app: Quart, path: str, most: int
-) -> None:
+async def test_a_page_view_reads_little_and_writes_nothing(app: Quart, path: str, most: int) -> None:
     susan, me = await logged_in(app, "susan")
     david = await make_user("david")
     await make_follow(me, david)
@@ -102,9 +98,7 @@ async def test_last_seen_is_written_once_a_minute_and_not_by_the_page(app: Quart
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     async with writing() as session:
         await session.execute(update(User).values(last_seen=long_ago))
-        await session.execute(
-            update(LoginSession).values(seen_at=datetime.now(UTC) - timedelta(seconds=61))
-        )
+        await session.execute(update(LoginSession).values(seen_at=datetime.now(UTC) - timedelta(seconds=61)))
 
     async def last_seen() -> datetime:
         async with reading() as connection:

@@ -81,9 +81,7 @@ async def test_a_line_break_counts_as_one_character(app: Quart) -> None:
         ("a\0b", "This contains a character that cannot be stored."),
     ],
 )
-async def test_an_invalid_post_is_refused_under_its_field(
-    app: Quart, body: str, message: str
-) -> None:
+async def test_an_invalid_post_is_refused_under_its_field(app: Quart, body: str, message: str) -> None:
     susan, _ = await logged_in(app, "susan")
     page = await susan.submit("/index", post=body)
     assert page.status == 200

@@ -65,21 +65,14 @@ async def test_pages_reach_every_post_once_in_both_directions(app: Quart) -> Non
     await make_follow(me, david)
     for number in range(8):  # posts of one instant too: the id decides
         await make_post((me, david)[number % 2], f"post {number}", minute=number // 3)
-    expected = [
-        ["post 7", "post 6", "post 5"],
-        ["post 4", "post 3", "post 2"],
-        ["post 1", "post 0"],
-    ]
+    expected = [["post 7", "post 6", "post 5"], ["post 4", "post 3", "post 2"], ["post 1", "post 0"]]
     for path in ("/index", "/explore"):
         assert await walk(susan, path, OLDER) == expected
         last = path
         while following := link(OLDER, await susan.get(last)):
             last = following
         assert await walk(susan, last, NEWER) == expected[::-1]
-    assert await walk(susan, "/user/david", OLDER) == [
-        ["post 7", "post 5", "post 3"],
-        ["post 1"],
-    ]
+    assert await walk(susan, "/user/david", OLDER) == [["post 7", "post 5", "post 3"], ["post 1"]]
 
 
 async def test_the_first_page_has_no_newer_and_the_last_no_older_posts(app: Quart) -> None:

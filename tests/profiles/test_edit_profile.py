@@ -44,9 +44,7 @@ async def test_about_me_may_be_emptied(app: Quart) -> None:
         ("about_me", "a\0b", "This contains a character that cannot be stored."),
     ],
 )
-async def test_errors_stand_under_their_field(
-    app: Quart, field: str, value: str, message: str
-) -> None:
+async def test_errors_stand_under_their_field(app: Quart, field: str, value: str, message: str) -> None:
     await make_user("david")
     susan, _ = await logged_in(app, "susan")
     fields = {"username": "susan", "about_me": "new"} | {field: value}

@@ -70,8 +70,7 @@ async def test_names_that_differ_only_by_case_each_have_a_page(app: Quart) -> No
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["nobody", "%00", "a%00b", "%ED%A0%80", "%FF", "x" * 5000, "%2e%2e", "a%2Fb", "%0d%0aX:y"],
+    "name", ["nobody", "%00", "a%00b", "%ED%A0%80", "%FF", "x" * 5000, "%2e%2e", "a%2Fb", "%0d%0aX:y"]
 )
 async def test_unknown_names_are_not_found(app: Quart, name: str) -> None:
     susan, _ = await logged_in(app, "susan")
@@ -149,9 +148,7 @@ class TestLocalAvatars:
         assert (await susan.get(f"/avatar/{name}")).status == 404
 
     @pytest.mark.parametrize("ended", [False, True])
-    async def test_a_cached_avatar_does_not_depend_on_the_session(
-        self, app: Quart, ended: bool
-    ) -> None:
+    async def test_a_cached_avatar_does_not_depend_on_the_session(self, app: Quart, ended: bool) -> None:
         susan, _ = await logged_in(app, "susan")
         if ended:
             async with writing() as session:

@@ -47,8 +47,7 @@ def test_invalid_addresses_are_refused(written: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair",
-    [("Ann", "a@b.de"), ("Doe, John", "a@b.de"), ("Ä <b@c.de>", "a@b.de"), ('q"q\\', "a@b.de")],
+    "pair", [("Ann", "a@b.de"), ("Doe, John", "a@b.de"), ("Ä <b@c.de>", "a@b.de"), ('q"q\\', "a@b.de")]
 )
 def test_a_pair_as_text_is_read_back(pair: tuple[str, str]) -> None:
     assert mailbox(as_text(pair)) == pair

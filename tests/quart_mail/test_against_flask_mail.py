@@ -23,11 +23,7 @@ from .conftest import SENDER, MakeMail
 
 PAIR = ("Ann Example", "ann@example.com")
 DATE = 1_700_000_000.0
-FILES = [
-    ("a.txt", "text/plain", b"text"),
-    ("ü.bin", None, b"\0\xff" * 500),
-    (None, "text/csv", b"1"),
-]
+FILES = [("a.txt", "text/plain", b"text"), ("ü.bin", None, b"\0\xff" * 500), (None, "text/csv", b"1")]
 
 MESSAGES: dict[str, dict[str, Any]] = {
     "plain": {"body": "Hello Joe,\nHow are you?\n"},
@@ -56,11 +52,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
 
 
 def build(kind: Any, given: dict[str, Any]) -> Any:
-    arguments: dict[str, Any] = {
-        "subject": "subject",
-        "recipients": ["to@example.com"],
-        "date": DATE,
-    } | given
+    arguments: dict[str, Any] = {"subject": "subject", "recipients": ["to@example.com"], "date": DATE} | given
     files = arguments.pop("files", [])
     message = kind(**arguments)
     for name, content_type, data in files:
@@ -111,18 +103,13 @@ async def test_both_extensions_messages_mean_the_same(
     for field in ("Subject", "Date", "X-One", "X-Two", "MIME-Version"):
         assert ours[field] == expected[field], field
     envelope = catcher.envelopes[0]
-    assert set(envelope.rcpt_tos) == {
-        parseaddr(flask_mail.sanitize_address(to))[1] for to in theirs.send_to
-    }
+    assert set(envelope.rcpt_tos) == {parseaddr(flask_mail.sanitize_address(to))[1] for to in theirs.send_to}
     assert envelope.mail_from == parseaddr(theirs.sender)[1]
     assert set(theirs.mail_options) <= set(envelope.mail_options)
 
 
 def test_the_arguments_have_the_same_names_order_and_defaults() -> None:
-    for theirs, ours in (
-        (flask_mail.Message, Message),
-        (flask_mail.Attachment, quart_mail.Attachment),
-    ):
+    for theirs, ours in ((flask_mail.Message, Message), (flask_mail.Attachment, quart_mail.Attachment)):
         expected = [(p.name, p.default) for p in inspect.signature(theirs).parameters.values()]
         found = [
             (p.name, p.default)
@@ -133,14 +120,7 @@ def test_the_arguments_have_the_same_names_order_and_defaults() -> None:
 
 
 def test_everything_public_in_flask_mail_is_here_too() -> None:
-    for name in (
-        "Mail",
-        "Message",
-        "Attachment",
-        "Connection",
-        "BadHeaderError",
-        "email_dispatched",
-    ):
+    for name in ("Mail", "Message", "Attachment", "Connection", "BadHeaderError", "email_dispatched"):
         theirs, ours = getattr(flask_mail, name), getattr(quart_mail, name)
         if isinstance(theirs, type):
             missing = {n for n in vars(theirs) if not n.startswith("_")} - set(dir(ours))
@@ -188,9 +168,7 @@ def test_sanitize_address_is_flask_mails(address: Any, encoding: str) -> None:
     assert quart_mail.sanitize_address(address, encoding) == expected
 
 
-@pytest.mark.parametrize(
-    "subject", ["", "plain", "word " * 40, "Zażółć gęślą jaźń", "é" * 200, "表題"]
-)
+@pytest.mark.parametrize("subject", ["", "plain", "word " * 40, "Zażółć gęślą jaźń", "é" * 200, "表題"])
 @pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "shift_jis"])
 def test_sanitize_subject_is_flask_mails(subject: str, encoding: str) -> None:
     expected = flask_mail.sanitize_subject(subject, encoding)
@@ -232,9 +210,7 @@ def test_sanitize_addresses_is_flask_mails() -> None:
 
 def test_flask_mails_faults_are_not_in_the_sanitize_functions() -> None:
     assert quart_mail.sanitize_addresses("ann@example.com") == ["ann@example.com"]
-    assert quart_mail.sanitize_address("Doe, John <john@example.com>").endswith(
-        "<john@example.com>"
-    )
+    assert quart_mail.sanitize_address("Doe, John <john@example.com>").endswith("<john@example.com>")
     assert quart_mail.sanitize_address("jörg@straße.de") == "jörg@xn--strae-oqa.de"
     evil = "x\r\nBcc: victim@example.com"
     assert "\n" not in quart_mail.sanitize_subject(evil)

@@ -77,9 +77,7 @@ async def test_every_snippet_runs_and_its_mails_arrive(
     assert "not sent" in capsys.readouterr().out
 
 
-async def test_the_gmail_settings_log_in_by_xoauth2(
-    told: tuple[AiosmtpdServer, dict[str, Any]],
-) -> None:
+async def test_the_gmail_settings_log_in_by_xoauth2(told: tuple[AiosmtpdServer, dict[str, Any]]) -> None:
     _, names = told
     for app in ("gmail", "microsoft"):
         config = names[app].config

@@ -79,12 +79,7 @@ async def test_each_fault_at_each_stage_says_what_it_means(
     error = caught.value
     kind, retry, scope, in_doubt = expected(stage, fault)
     assert type(error) is kind
-    assert (error.retry, error.scope, error.in_doubt, error.stage) == (
-        retry,
-        scope,
-        in_doubt,
-        stage,
-    )
+    assert (error.retry, error.scope, error.in_doubt, error.stage) == (retry, scope, in_doubt, stage)
     assert error.code == (int(fault[:3]) if fault[0].isdigit() else None)
     assert error.text.isprintable()
 
@@ -169,10 +164,7 @@ async def test_mixed_refusals_of_all_recipients_can_be_tried_again(make_mail: Ma
         with pytest.raises(RecipientsRefused) as caught:
             await make_mail(server.port).send(Message("s", ["a@example.com", "b@example.com"], "b"))
     assert caught.value.retry
-    assert caught.value.refused == {
-        "a@example.com": (550, "gone"),
-        "b@example.com": (451, "later"),
-    }
+    assert caught.value.refused == {"a@example.com": (550, "gone"), "b@example.com": (451, "later")}
 
 
 async def test_a_servers_text_is_escaped_shortened_and_shows_no_password(
@@ -221,9 +213,7 @@ def test_a_configuration_error_is_a_value_error() -> None:
 
 
 STAGES = ["greeting", "ehlo", "helo", "auth", "mail", "rcpt", "data", "dot", "rset"]
-CODES = st.sampled_from(
-    ["220", "235", "250", "251", "334", "354", "421", "450", "550", "999", "-25"]
-)
+CODES = st.sampled_from(["220", "235", "250", "251", "334", "354", "421", "450", "550", "999", "-25"])
 LINE = st.builds(
     lambda code, mark, text: code + mark + text, CODES, st.sampled_from(" -"), st.text(max_size=20)
 )

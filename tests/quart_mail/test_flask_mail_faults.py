@@ -13,11 +13,7 @@ import flask
 import flask_mail
 import pytest
 
-from app.quart_mail import (
-    BadAddressError,
-    Message,
-    Smtputf8Error,
-)
+from app.quart_mail import BadAddressError, Message, Smtputf8Error
 from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .conftest import MakeMail
@@ -35,15 +31,9 @@ async def arrived(make_mail: MakeMail, **given: Any) -> AiosmtpdServer:
 
 @pytest.mark.parametrize(
     "sender",
-    [
-        ("Doe, John", "john@example.com"),
-        "Doe, John <john@example.com>",
-        '"Doe, John" <john@example.com>',
-    ],
+    [("Doe, John", "john@example.com"), "Doe, John <john@example.com>", '"Doe, John" <john@example.com>'],
 )
-async def test_a_comma_in_a_display_name_keeps_the_address(
-    make_mail: MakeMail, sender: Any
-) -> None:
+async def test_a_comma_in_a_display_name_keeps_the_address(make_mail: MakeMail, sender: Any) -> None:
     catcher = await arrived(make_mail, sender=sender, recipients=[sender])
     assert catcher.envelopes[0].mail_from == "john@example.com"
     assert catcher.envelopes[0].rcpt_tos == ["john@example.com"]
@@ -54,15 +44,11 @@ async def test_a_comma_in_a_display_name_keeps_the_address(
 
 def test_two_addresses_in_one_text_are_refused_rather_than_one_lost() -> None:
     with pytest.raises(BadAddressError, match="more than one address"):
-        Message(
-            sender="from@example.com", recipients=["a@example.com, B <b@example.com>"]
-        ).as_bytes()
+        Message(sender="from@example.com", recipients=["a@example.com, B <b@example.com>"]).as_bytes()
 
 
 @pytest.mark.parametrize("field", ["recipients", "cc", "bcc"])
-async def test_one_recipient_given_as_text_is_one_recipient(
-    make_mail: MakeMail, field: str
-) -> None:
+async def test_one_recipient_given_as_text_is_one_recipient(make_mail: MakeMail, field: str) -> None:
     catcher = await arrived(make_mail, **{"recipients": None, field: "a@example.com"})
     assert catcher.envelopes[0].rcpt_tos == ["a@example.com"]
 
@@ -81,9 +67,7 @@ async def test_a_non_ascii_local_part_goes_by_smtputf8(make_mail: MakeMail) -> N
     assert "<jörg@xn--strae-oqa.example>" in catcher.contents[0].decode()
 
 
-async def test_a_non_ascii_local_part_without_smtputf8_is_a_clear_error(
-    make_mail: MakeMail,
-) -> None:
+async def test_a_non_ascii_local_part_without_smtputf8_is_a_clear_error(make_mail: MakeMail) -> None:
     async with AiosmtpdServer(enable_SMTPUTF8=False) as catcher:
         mail = make_mail(catcher.port)
         with pytest.raises(Smtputf8Error, match="does not support them") as caught:
@@ -161,9 +145,7 @@ async def test_trouble_at_quit_neither_fails_nor_delays_a_sending(
     assert len(server.messages) == 2
 
 
-async def test_refused_recipients_of_an_accepted_message_are_in_the_result(
-    make_mail: MakeMail,
-) -> None:
+async def test_refused_recipients_of_an_accepted_message_are_in_the_result(make_mail: MakeMail) -> None:
     async with AiosmtpdServer() as catcher:
         catcher.refuse["gone@example.com"] = "550 5.1.1 no such user"
         message = Message("s", ["gone@example.com", *TO])
@@ -179,9 +161,7 @@ def test_missing_recipients_are_seen_under_python_o_too() -> None:
         "try: asyncio.run(mail.send(Message('s', sender='a@b.de')))\n"
         "except AssertionError as error: print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "No recipients have been added.\n"
 
 
@@ -198,9 +178,7 @@ def context() -> Iterator[None]:
 
 
 def text(**given: Any) -> str:
-    return (
-        flask_mail.Message(**({"recipients": RECIPIENTS, "body": "b"} | given)).as_bytes().decode()
-    )
+    return flask_mail.Message(**({"recipients": RECIPIENTS, "body": "b"} | given)).as_bytes().decode()
 
 
 def test_a_comma_empties_from() -> None:

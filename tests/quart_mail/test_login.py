@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.quart_mail import (
-    CleartextLoginError,
-    ConfigurationError,
-    LoginError,
-    MailError,
-    Message,
-)
+from app.quart_mail import CleartextLoginError, ConfigurationError, LoginError, MailError, Message
 from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .conftest import MakeMail
@@ -94,9 +88,7 @@ async def test_the_last_refusal_is_raised(
 
 
 @pytest.mark.parametrize("offered", ["GSSAPI NTLM", ""])
-async def test_no_usable_mechanism_is_an_error(
-    make_mail: MakeMail, message: Message, offered: str
-) -> None:
+async def test_no_usable_mechanism_is_an_error(make_mail: MakeMail, message: Message, offered: str) -> None:
     async with SmtpServer(offering(offered)) as server:
         with pytest.raises(LoginError, match="offers no usable login mechanism"):
             await make_mail(server.port, **LOGIN).send(message)

@@ -102,9 +102,7 @@ async def test_missing_parts_of_a_message_raise_our_assertion_error(mail: Mail, 
             await sender.send(Message("a\n\r", ["to@example.com"], sender="from@example.com"))
 
 
-async def test_a_sender_set_on_the_message_later_counts(
-    catcher: AiosmtpdServer, make_mail: MakeMail
-) -> None:
+async def test_a_sender_set_on_the_message_later_counts(catcher: AiosmtpdServer, make_mail: MakeMail) -> None:
     mail = make_mail(catcher.port)
     message = Message("s", ["to@example.com"], "b")
     message.sender = "later@example.com"
@@ -119,10 +117,7 @@ async def test_a_sender_set_on_the_message_later_counts(
 async def test_names_are_for_headers_and_bare_addresses_for_the_envelope(
     catcher: AiosmtpdServer, make_mail: MakeMail
 ) -> None:
-    recipients: list[str | tuple[str, str]] = [
-        "ÄÜÖ → ✓ <to@example.com>",
-        ("Ann", "ann@example.com"),
-    ]
+    recipients: list[str | tuple[str, str]] = ["ÄÜÖ → ✓ <to@example.com>", ("Ann", "ann@example.com")]
     await make_mail(catcher.port).send(Message("s", recipients, "Öö"))
     assert catcher.envelopes[0].rcpt_tos == ["to@example.com", "ann@example.com"]
     assert catcher.parsed()["To"] == "ÄÜÖ → ✓ <to@example.com>, Ann <ann@example.com>"
@@ -157,8 +152,7 @@ async def test_suppressed_mail_is_checked_and_written_but_not_sent(make_mail: Ma
 
 
 @pytest.mark.parametrize(
-    ("testing", "suppress", "sent"),
-    [(True, None, 0), (True, False, 1), (False, None, 1), (False, True, 0)],
+    ("testing", "suppress", "sent"), [(True, None, 0), (True, False, 1), (False, None, 1), (False, True, 0)]
 )
 async def test_mail_suppress_send_decides_and_testing_is_its_default(
     catcher: AiosmtpdServer, make_mail: MakeMail, testing: bool, suppress: bool | None, sent: int
@@ -178,9 +172,7 @@ async def test_only_this_apps_mail_is_recorded(make_mail: MakeMail) -> None:
     assert [message.subject for message in outbox] == ["ours"]
 
 
-async def test_one_mail_serves_the_app_in_context_and_else_the_last(
-    make_mail: MakeMail,
-) -> None:
+async def test_one_mail_serves_the_app_in_context_and_else_the_last(make_mail: MakeMail) -> None:
     mail, one, two = Mail(), make_app(TESTING=True), make_app(TESTING=True)
     mail.init_app(one)
     mail.init_app(two)
@@ -227,9 +219,7 @@ async def test_a_receiver_that_fails_does_not_make_the_sending_fail(
     assert "receiver of email_dispatched failed" in caplog.text
 
 
-async def test_nothing_is_announced_for_a_mail_that_failed(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_nothing_is_announced_for_a_mail_that_failed(make_mail: MakeMail, message: Message) -> None:
     async with AiosmtpdServer() as catcher:
         catcher.refuse["to@example.com"] = "550 no"
         mail = make_mail(catcher.port)

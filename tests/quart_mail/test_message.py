@@ -58,9 +58,7 @@ def test_send_to_holds_everybody_once_as_given(app: Quart, mail: Mail) -> None:
     assert list(message.send_to) == [pair, "cc@example.com", "bcc@example.com"]
 
 
-@pytest.mark.parametrize(
-    "sender", [("tester", "tester@example.com"), ["tester", "tester@example.com"]]
-)
+@pytest.mark.parametrize("sender", [("tester", "tester@example.com"), ["tester", "tester@example.com"]])
 async def test_a_default_sender_may_be_a_pair(sender: Any) -> None:
     app = make_app(TESTING=True, MAIL_DEFAULT_SENDER=sender)
     Mail(app)
@@ -85,8 +83,7 @@ def test_cc_is_written_and_bcc_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "subject",
-    ["testing\r\n", "testing\n\r", "testing\r\n testing\r\n ", "a\r\n b\r\n\t", "a\r\n b\r\n\n"],
+    "subject", ["testing\r\n", "testing\n\r", "testing\r\n testing\r\n ", "a\r\n b\r\n\t", "a\r\n b\r\n\n"]
 )
 async def test_a_subject_that_ends_its_field_is_not_sent(mail: Mail, subject: str) -> None:
     message = build(subject=subject)
@@ -139,9 +136,7 @@ def test_the_message_id_is_well_formed_written_and_kept() -> None:
     assert message.msgId != build().msgId
 
 
-@pytest.mark.parametrize(
-    "sender", [("ÄÜÖ → ✓", "from@example.com>"), "ÄÜÖ → ✓ <from@example.com>>"]
-)
+@pytest.mark.parametrize("sender", [("ÄÜÖ → ✓", "from@example.com>"), "ÄÜÖ → ✓ <from@example.com>>"])
 def test_a_unicode_sender_is_encoded(sender: Any) -> None:
     expected = "From: =?utf-8?b?w4TDnMOWIOKGkiDinJM=?= <from@example.com>"
     assert expected in build(sender=sender).as_string()
@@ -182,9 +177,7 @@ EVIL = ("x\r\nBcc: victim@example.com", "x\nBcc: v@example.com", "x\rBcc: v@exam
      "filename", "content_id", "disposition", "attachment_header", "alts", "msg_id",
      "mail_options", "rcpt_options"],
 )  # fmt: skip
-async def test_no_line_break_or_nul_gets_into_a_header_or_command(
-    mail: Mail, where: str, evil: str
-) -> None:
+async def test_no_line_break_or_nul_gets_into_a_header_or_command(mail: Mail, where: str, evil: str) -> None:
     message = Message("s", list(TO), "body", "<p>", sender="from@example.com")
     address = f"{evil} <evil@example.com>"
     if where in {"recipients", "cc", "bcc"}:

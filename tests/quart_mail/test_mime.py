@@ -56,9 +56,7 @@ WITH_IMAGE = {"multipart/alternative": [TEXT, {"multipart/related": [HTML, "imag
         (False, True, False, {"multipart/mixed": [TEXT, "image/png"]}),
     ],
 )
-def test_the_layout_follows_what_there_is(
-    html: bool, inline: bool, attached: bool, expected: Any
-) -> None:
+def test_the_layout_follows_what_there_is(html: bool, inline: bool, attached: bool, expected: Any) -> None:
     message = build(body="text", html='<img src="cid:logo">' if html else None)
     if inline:
         message.attach("logo.png", data=PNG, content_id="logo")
@@ -361,10 +359,7 @@ HEADER_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))
 
 @settings(max_examples=150, deadline=None)
 @given(
-    body=BODY_TEXT,
-    html=st.none() | BODY_TEXT,
-    data=st.none() | st.binary(max_size=300),
-    inline=st.booleans(),
+    body=BODY_TEXT, html=st.none() | BODY_TEXT, data=st.none() | st.binary(max_size=300), inline=st.booleans()
 )
 def test_the_standard_library_parses_what_is_rendered(
     body: str, html: str | None, data: bytes | None, inline: bool

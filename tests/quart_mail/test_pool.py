@@ -161,9 +161,7 @@ async def test_a_connection_lost_in_a_message_is_never_retried_by_itself(
     assert caught.value.in_doubt is (stage == "dot")
 
 
-@pytest.mark.parametrize(
-    "fault", ["garbage", "199 odd", "900 odd", "354 odd", "250 ok\r\n250 and more"]
-)
+@pytest.mark.parametrize("fault", ["garbage", "199 odd", "900 odd", "354 odd", "250 ok\r\n250 and more"])
 async def test_a_connection_that_talks_nonsense_is_closed_and_not_reused(
     make_mail: MakeMail, fault: str
 ) -> None:
@@ -177,9 +175,7 @@ async def test_a_connection_that_talks_nonsense_is_closed_and_not_reused(
 
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data", "dot"])
-async def test_a_refused_message_leaves_the_connection_for_the_next(
-    make_mail: MakeMail, stage: str
-) -> None:
+async def test_a_refused_message_leaves_the_connection_for_the_next(make_mail: MakeMail, stage: str) -> None:
     async with SmtpServer({stage: ["550 no", GOOD_REPLY[stage]]}) as server:
         mail = make_mail(server.port)
         with pytest.raises(MailError, match="550 no"):
@@ -194,9 +190,7 @@ GOOD_REPLY = {"mail": "250 ok", "rcpt": "250 ok", "data": "354 go", "dot": "250 
 
 
 @pytest.mark.parametrize("answer", ["500 what?", "drop", "421 bye"])
-async def test_a_server_that_does_not_reset_gets_a_new_connection(
-    make_mail: MakeMail, answer: str
-) -> None:
+async def test_a_server_that_does_not_reset_gets_a_new_connection(make_mail: MakeMail, answer: str) -> None:
     script: dict[str, str | list[str]] = {"mail": ["550 no", "250 ok"], "rset": answer}
     async with SmtpServer(script) as server:
         mail = make_mail(server.port)
@@ -215,11 +209,7 @@ async def test_421_closes_the_connection(make_mail: MakeMail, message: Message) 
 
 
 async def test_replies_count_by_their_first_digit(make_mail: MakeMail) -> None:
-    script: dict[str, str | list[str]] = {
-        "mail": "200 fine",
-        "rcpt": "251 forwarded",
-        "dot": "299 yes",
-    }
+    script: dict[str, str | list[str]] = {"mail": "200 fine", "rcpt": "251 forwarded", "dot": "299 yes"}
     async with SmtpServer(script) as server:
         result = await make_mail(server.port).send(Message("one", TO))
     assert (result.code, result.refused) == (299, {})

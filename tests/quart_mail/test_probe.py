@@ -47,9 +47,7 @@ async def test_a_refusal_is_described(make_mail: MakeMail) -> None:
     assert "550 no such user" in probe.sentences[-1]
 
 
-async def test_a_refused_sender_is_described_with_the_setting_to_change(
-    make_mail: MakeMail,
-) -> None:
+async def test_a_refused_sender_is_described_with_the_setting_to_change(make_mail: MakeMail) -> None:
     async with SmtpServer({"mail": "553 5.7.1 not yours"}) as server:
         probe = await make_mail(server.port).probe("ann@example.com")
     assert probe.sentences[-1] == (

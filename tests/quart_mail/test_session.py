@@ -10,13 +10,7 @@ import time
 
 import pytest
 
-from app.quart_mail import (
-    ConnectError,
-    ConnectionLost,
-    DeadlineExceeded,
-    Message,
-    ReplyTimeout,
-)
+from app.quart_mail import ConnectError, ConnectionLost, DeadlineExceeded, Message, ReplyTimeout
 from tests.smtp_server import SmtpServer
 
 from .conftest import MakeMail
@@ -130,9 +124,7 @@ async def test_waiting_for_a_connection_counts(make_mail: MakeMail, message: Mes
             await first
 
 
-async def test_the_final_dot_has_a_longer_time_of_its_own(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_the_final_dot_has_a_longer_time_of_its_own(make_mail: MakeMail, message: Message) -> None:
     async with SmtpServer({"dot": "hang"}) as server:
         mail = make_mail(server.port, MAIL_TIMEOUT=0.3, MAIL_DATA_TIMEOUT=0.6)
         begun = time.monotonic()
@@ -163,9 +155,7 @@ async def test_a_reply_timeout_of_its_own_lets_the_deadline_end_at_the_final_dot
             await make_mail(server.port).send(message, deadline=0.3, reply_timeout=30)
 
 
-async def test_a_server_that_does_not_take_connections_in_time(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_a_server_that_does_not_take_connections_in_time(make_mail: MakeMail, message: Message) -> None:
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
@@ -213,9 +203,7 @@ async def test_a_cancellation_that_meets_the_reply_is_not_lost(make_mail: MakeMa
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "LOCALHOST.", "smtp.localhost"])
-async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
-    make_mail: MakeMail, name: str
-) -> None:
+async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(make_mail: MakeMail, name: str) -> None:
     async with SmtpServer({"dot": "hang"}) as server:
         before = set(threading.enumerate())
         mail = make_mail(server.port, MAIL_SERVER=name, MAIL_POOL_SIZE=50)
@@ -228,9 +216,7 @@ async def test_fifty_sends_hanging_at_the_final_dot_start_no_thread(
         await asyncio.gather(*sends, return_exceptions=True)
 
 
-async def test_localhost_is_reached_on_ipv6_when_ipv4_refuses(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_localhost_is_reached_on_ipv6_when_ipv4_refuses(make_mail: MakeMail, message: Message) -> None:
     with socket.socket() as refusing:  # the port is ours there too: bound, and nobody listens
         refusing.bind(("127.0.0.1", 0))
         server = SmtpServer(host="::1", port=refusing.getsockname()[1])

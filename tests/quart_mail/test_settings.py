@@ -71,9 +71,7 @@ def test_text_from_the_environment_is_read_as_numbers() -> None:
         ("MAIL_CLIENT_CERT", "/nope", "readable files in PEM that belong together (No such file or directory)"),
     ],
 )  # fmt: skip
-def test_an_error_names_the_key_the_value_and_what_is_expected(
-    key: str, value: Any, wanted: str
-) -> None:
+def test_an_error_names_the_key_the_value_and_what_is_expected(key: str, value: Any, wanted: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_settings({key: value})
     assert caught.value.text == f"{key}: {value!r} is not accepted; give {wanted}."

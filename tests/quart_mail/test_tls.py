@@ -8,14 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.quart_mail import (
-    CertificateError,
-    ConfigurationError,
-    MailError,
-    Message,
-    TlsError,
-    TlsNotOffered,
-)
+from app.quart_mail import CertificateError, ConfigurationError, MailError, Message, TlsError, TlsNotOffered
 from tests.smtp_server import AiosmtpdServer, SmtpServer
 
 from .certificates import Authority
@@ -69,9 +62,7 @@ async def test_a_bad_certificate_is_a_server_error_that_says_what_is_wrong(
 async def test_a_bad_certificate_passes_only_when_checking_is_off(
     make_mail: MakeMail, message: Message, authority: Authority, way: str
 ) -> None:
-    async with AiosmtpdServer(
-        tls=authority.server("self-signed"), implicit=way == "implicit"
-    ) as catcher:
+    async with AiosmtpdServer(tls=authority.server("self-signed"), implicit=way == "implicit") as catcher:
         given = settings(way, authority, MAIL_VALIDATE_CERTS="0")
         await make_mail(catcher.port, **given).send(message)
     assert len(catcher.envelopes) == 1
@@ -96,9 +87,7 @@ async def test_starttls_that_is_not_offered_is_an_error_and_nothing_is_sent(
     assert server.commands == ["EHLO example.com"]
 
 
-@pytest.mark.parametrize(
-    "answer", ["454 not now", "hang", "drop", "garbage", "220 but no handshake"]
-)
+@pytest.mark.parametrize("answer", ["454 not now", "hang", "drop", "garbage", "220 but no handshake"])
 async def test_starttls_that_fails_is_the_servers_trouble(
     make_mail: MakeMail, message: Message, authority: Authority, answer: str
 ) -> None:
@@ -146,8 +135,6 @@ async def test_a_client_certificate_is_sent(
 
 
 @pytest.mark.parametrize("key", ["MAIL_CA_FILE", "MAIL_CLIENT_CERT"])
-def test_unreadable_files_are_reported_at_start(
-    make_mail: MakeMail, tmp_path: Path, key: str
-) -> None:
+def test_unreadable_files_are_reported_at_start(make_mail: MakeMail, tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigurationError, match=key):
         make_mail(25, MAIL_USE_TLS=True, **{key: str(tmp_path / "missing.pem")})

@@ -173,9 +173,7 @@ async def test_a_report_expires_after_a_day(faulty: Quart) -> None:
     assert row.expires_at - row.created_at == timedelta(days=1)
 
 
-async def test_a_failure_to_report_is_only_logged(
-    faulty: Quart, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failure_to_report_is_only_logged(faulty: Quart, caplog: pytest.LogCaptureFixture) -> None:
     outbox_of(faulty).kinds.pop("error_report")
     page = await Visitor(faulty).get("/fault/x")
     assert page.status == 500

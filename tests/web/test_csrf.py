@@ -29,9 +29,7 @@ REGISTRATION = {
 
 
 def unsafe_rules(app: Quart) -> list[str]:
-    return [
-        rule.rule for rule in app.url_map.iter_rules() if rule.methods and "POST" in rule.methods
-    ]
+    return [rule.rule for rule in app.url_map.iter_rules() if rule.methods and "POST" in rule.methods]
 
 
 async def test_every_post_route_refuses_a_request_without_a_token(app: Quart) -> None:
@@ -42,20 +40,14 @@ async def test_every_post_route_refuses_a_request_without_a_token(app: Quart) ->
     rules = unsafe_rules(app)
     assert len(rules) >= 5
     for rule in rules:
-        path = (
-            rule.replace("<token>", "x")
-            .replace("<username>", "susan")
-            .replace("<path:username>", "susan")
-        )
+        path = rule.replace("<token>", "x").replace("<username>", "susan").replace("<path:username>", "susan")
         answers = {(await who.post(path, **REGISTRATION)).status for who in (visitor, guest)}
         assert answers <= {302, 400}, rule
     assert await count(User) == 1
     assert await count(LoginSession) == 1
 
 
-@pytest.mark.parametrize(
-    "token", ["", "x", "1.2", "99999999999.x", "²²²." + "0" * 64, "9" * 400 + ".x"]
-)
+@pytest.mark.parametrize("token", ["", "x", "1.2", "99999999999.x", "²²²." + "0" * 64, "9" * 400 + ".x"])
 async def test_a_wrong_token_is_explained_and_the_input_is_kept(app: Quart, token: str) -> None:
     visitor = Visitor(app)
     await visitor.get("/register")
@@ -85,9 +77,7 @@ async def test_a_token_from_before_the_login_is_stale_after_it(app: Quart) -> No
     assert await count(LoginSession) == 1
 
 
-async def test_a_token_is_stale_after_twelve_hours(
-    app: Quart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_is_stale_after_twelve_hours(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.csrf.TOKEN_SECONDS", -1)
     page = await Visitor(app).submit("/register", **REGISTRATION)
     assert page.status == 400
@@ -170,10 +160,7 @@ async def test_a_form_still_works_after_the_login_has_ended(app: Quart) -> None:
         ({"Origin": "http://localhost"}, 302),
         ({"Origin": "http://127.0.0.1:8000"}, 302),  # BASE_URL, through a proxy that changes Host
         ({"Origin": "HTTP://LOCALHOST:80", "Sec-Fetch-Site": "same-origin"}, 302),
-        (
-            {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
-            302,
-        ),  # because of our Referrer-Policy
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 302),  # because of our Referrer-Policy
         ({"Origin": "null"}, 302),
         ({"Sec-Fetch-Site": "none"}, 302),
         ({"Sec-Fetch-Site": "cross-site"}, 403),

@@ -42,19 +42,7 @@ NASTY = [
 VARIABLE = re.compile(r"<[^>]+>")
 text = st.one_of(st.sampled_from(NASTY), st.text(st.characters(), max_size=80))
 raw = st.one_of(text.map(lambda t: t.encode("utf-8", "surrogatepass")), st.binary(max_size=80))
-METHODS = [
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "DELETE",
-    "PATCH",
-    "OPTIONS",
-    "TRACE",
-    "PROPFIND",
-    "get",
-    "X",
-]
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get", "X"]
 TYPES = [
     b"application/x-www-form-urlencoded", b"application/x-www-form-urlencoded; charset=utf-16",
     b"multipart/form-data", b"multipart/form-data; boundary=x", b"multipart/form-data; boundary=\xff",
@@ -108,9 +96,7 @@ class Site:
 
     async def form(self, who: str, target: str, fields: dict[str, Any]) -> Any:
         """Post `fields` with a good CSRF token."""
-        body = urlencode(
-            {**fields, "csrf_token": self.tokens[who]}, errors="surrogatepass"
-        ).encode()
+        body = urlencode({**fields, "csrf_token": self.tokens[who]}, errors="surrogatepass").encode()
         kind = (b"content-type", b"application/x-www-form-urlencoded")
         return await self.ask(who, "POST", target, headers=[kind], body=[body])
 
@@ -136,10 +122,7 @@ async def site(app: Quart) -> AsyncIterator[Site]:
     await make_user("john")
     await make_post(user_id, "hello")
     found = Site(app)
-    for who, client, page in (
-        ("susan", visitor.client, "/index"),
-        ("guest", app.test_client(), "/login"),
-    ):
+    for who, client, page in (("susan", visitor.client, "/index"), ("guest", app.test_client(), "/login")):
         token = TOKEN.findall(await (await client.get(page)).get_data(as_text=True))[-1]
         jar = client.cookie_jar
         assert jar is not None
@@ -190,15 +173,11 @@ async def test_any_request_to_any_route(site: Site, data: st.DataObject) -> None
 async def test_any_form_with_a_good_token(site: Site, who: str, data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from(site.rules))
     fields = data.draw(st.dictionaries(st.sampled_from(FIELDS), text, max_size=len(FIELDS)))
-    await site.form(
-        "guest" if "logout" in rule else who, site.target(rule, data.draw(text)), fields
-    )
+    await site.form("guest" if "logout" in rule else who, site.target(rule, data.draw(text)), fields)
 
 
 @fuzz
-@given(
-    who=people, name=st.sampled_from(["next", "before", "after", "name", "view", "page"]), value=raw
-)
+@given(who=people, name=st.sampled_from(["next", "before", "after", "name", "view", "page"]), value=raw)
 async def test_any_query(site: Site, who: str, name: str, value: bytes) -> None:
     for rule in ("/", "/index", "/explore", "/login", "/user/", "/user/susan", "/hello"):
         for query in (name.encode() + b"=" + value, urlencode({name: value}).encode()):

@@ -71,9 +71,7 @@ async def test_processes_share_their_counts_in_redis(redis: RedisServer) -> None
         await worker.close()
 
 
-async def test_without_redis_each_process_counts_by_itself(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_without_redis_each_process_counts_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     limiter = Limiter("redis://127.0.0.1:1")
     hits = [await limiter.hit(RULE, "k") for _ in range(4)]
     assert hits[:3] == [0, 0, 0]

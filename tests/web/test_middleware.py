@@ -115,9 +115,7 @@ async def test_a_slow_body_times_out(app: Quart, monkeypatch: pytest.MonkeyPatch
     assert await slow(app) == 408
 
 
-async def test_slow_bodies_use_no_request_slots(
-    app: Quart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_bodies_use_no_request_slots(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.middleware.LINGER_SECONDS", 0.01)
     waiting = [asyncio.create_task(slow(app)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -125,9 +123,7 @@ async def test_slow_bodies_use_no_request_slots(
     assert set(await asyncio.gather(*waiting)) == {408}
 
 
-async def test_requests_beyond_the_limit_get_503_until_others_finish(
-    app: Quart,
-) -> None:
+async def test_requests_beyond_the_limit_get_503_until_others_finish(app: Quart) -> None:
     go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     @app.get("/wait")
@@ -136,10 +132,7 @@ async def test_requests_beyond_the_limit_get_503_until_others_finish(
         await go_on.wait()
         return ""
 
-    waiting = [
-        asyncio.create_task(ask(app, "GET", "/wait", client=(f"192.0.2.{n}", 4711)))
-        for n in range(3)
-    ]
+    waiting = [asyncio.create_task(ask(app, "GET", "/wait", client=(f"192.0.2.{n}", 4711))) for n in range(3)]
     for _ in waiting:
         await begun.acquire()
     answer = await ask(app, "GET", "/login")
@@ -153,9 +146,7 @@ async def test_requests_beyond_the_limit_get_503_until_others_finish(
     assert (await ask(app, "GET", "/login")).status == 200
 
 
-async def test_one_client_has_a_third_of_the_slots_and_an_unread_answer_takes_none(
-    app: Quart,
-) -> None:
+async def test_one_client_has_a_third_of_the_slots_and_an_unread_answer_takes_none(app: Quart) -> None:
     """An answer that is not read is ready all the same, so it holds up nobody."""
     go_on, begun = asyncio.Event(), asyncio.Event()
 
@@ -172,9 +163,7 @@ async def test_one_client_has_a_third_of_the_slots_and_an_unread_answer_takes_no
         assert (await ask(app, "GET", "/login", client=(client, 4711))).status == 200
     go_on.set()
     assert (await waiting).status == 200
-    unread = [
-        asyncio.create_task(ask(app, "GET", "/login", unread=asyncio.Event())) for _ in range(5)
-    ]
+    unread = [asyncio.create_task(ask(app, "GET", "/login", unread=asyncio.Event())) for _ in range(5)]
     await asyncio.wait(unread, timeout=0.5)
     assert not any(task.done() for task in unread)
     assert (await ask(app, "GET", "/login")).status == 200
@@ -197,9 +186,7 @@ async def test_a_disconnect_frees_its_request_slot(app: Quart) -> None:
     assert (await ask(app, "GET", "/login")).status == 200
 
 
-async def test_all_buffered_bodies_together_are_limited(
-    app: Quart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_all_buffered_bodies_together_are_limited(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.bodies.MAX_BUFFERED_BODIES", 0.5)
     answer = await ask(app, "POST", "/login", headers=[FORM], body=[b"a" * 600_000])
     assert answer.status == 503
@@ -242,8 +229,7 @@ class Upload:
         for piece in pieces:
             self.pieces.put_nowait(piece)
         await asyncio.wait(
-            [self.answer, asyncio.create_task(self.taken.wait())],
-            return_when=asyncio.FIRST_COMPLETED,
+            [self.answer, asyncio.create_task(self.taken.wait())], return_when=asyncio.FIRST_COMPLETED
         )
 
 
@@ -284,9 +270,7 @@ class TestHeldBodies:
         assert answers.count(400) == 2
         assert answers.count(503) == 11
 
-    async def test_a_small_body_does_not_wait_for_large_ones_of_many_peers(
-        self, app: Quart
-    ) -> None:
+    async def test_a_small_body_does_not_wait_for_large_ones_of_many_peers(self, app: Quart) -> None:
         held = [Upload(app, f"192.0.2.{n}") for n in range(12)]
         for upload in held:
             await upload.send(b"a" * MEGABYTE)
@@ -309,14 +293,8 @@ COSTLY_FORMS: dict[str, tuple[tuple[bytes, bytes], list[bytes]]] = {
     "encoded letters": (FORM, [b"a=" + b"%41" * 20_000]),
     "raw UTF-8": (FORM, [b"a=%41" + "aé".encode() * 20_000]),
     "markup": (FORM, [b"username=" + b"<" * 20_000]),
-    "fields by another name": (
-        (b"content-type", b"Application/X-URL-Encoded ;a"),
-        [b"a=b&" * 1000],
-    ),
-    "lines in the head of a part": (
-        MULTIPART,
-        [b"--x\r\n" + b"a:b\r\n" * 4000 + b"\r\n--x--\r\n"],
-    ),
+    "fields by another name": ((b"content-type", b"Application/X-URL-Encoded ;a"), [b"a=b&" * 1000]),
+    "lines in the head of a part": (MULTIPART, [b"--x\r\n" + b"a:b\r\n" * 4000 + b"\r\n--x--\r\n"]),
     "parameters of a part": (
         MULTIPART,
         [b"--x\r\nContent-Disposition: form-data" + b"; a=b" * 180_000 + b"\r\n\r\n--x--\r\n"],

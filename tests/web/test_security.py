@@ -34,9 +34,7 @@ async def test_our_own_hosts_are_answered(app: Quart, host: str) -> None:
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/login", "/nothing", "/healthz", "/reset_password/x", "/static/none"]
-)
+@pytest.mark.parametrize("path", ["/login", "/nothing", "/healthz", "/reset_password/x", "/static/none"])
 async def test_every_answer_carries_the_security_headers(app: Quart, path: str) -> None:
     response = await app.test_client().get(path)
     for name, value in HEADERS.items():
@@ -160,9 +158,7 @@ class TestHttps:
         )
         assert page.location == "/index"
         cookies = [
-            cookie
-            for answer in (first, page)
-            for cookie in answer.response.headers.getlist("Set-Cookie")
+            cookie for answer in (first, page) for cookie in answer.response.headers.getlist("Set-Cookie")
         ]
         names = {cookie.partition("=")[0] for cookie in cookies}
         assert names == {"__Host-session", "__Host-login", "__Host-device"}

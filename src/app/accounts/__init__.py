@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from quart import Quart
 
-from app.accounts import (
-    account_routes,
-    auth,
-    emails,
-    names,
-    password_policy,
-    passwords,
-    routes,
-)
+from app.accounts import account_routes, auth, emails, names, password_policy, passwords, routes
 from app.web import errors
 
 

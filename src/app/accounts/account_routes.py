@@ -8,14 +8,7 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import devices, service, sessions, throttle
-from app.accounts.auth import (
-    browser_name,
-    log_in,
-    log_out,
-    login_required,
-    login_required_from,
-    visitor,
-)
+from app.accounts.auth import browser_name, log_in, log_out, login_required, login_required_from, visitor
 from app.accounts.forms import (
     ChangeEmailForm,
     ChangePasswordForm,

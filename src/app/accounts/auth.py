@@ -10,16 +10,7 @@ from functools import wraps
 from typing import ParamSpec
 from urllib.parse import quote
 
-from quart import (
-    Quart,
-    after_this_request,
-    current_app,
-    flash,
-    g,
-    redirect,
-    request,
-    url_for,
-)
+from quart import Quart, after_this_request, current_app, flash, g, redirect, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import AuthUser, QuartAuth, login_user, logout_user
 from quart_auth import current_user as cookie_user

@@ -43,9 +43,7 @@ async def create(app: Quart, username: str, email: str, password: str) -> None:
             " ".join(f"{name}: {error}" for name, errors in form.errors.items() for error in errors)
         )
     try:
-        await service.register(
-            username=form.username.data, email=form.email.data, password=password
-        )
+        await service.register(username=form.username.data, email=form.email.data, password=password)
     except service.Taken as error:
         raise click.ClickException(
             f"Another account has this {' and this '.join(sorted(error.fields))}."

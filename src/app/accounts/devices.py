@@ -126,7 +126,6 @@ async def _delete_old(session: AsyncSession, user_id: int, before: datetime) -> 
     )
     await session.execute(
         delete(KnownDevice).where(
-            KnownDevice.user_id == user_id,
-            or_(KnownDevice.seen_at < before, KnownDevice.id.not_in(kept)),
+            KnownDevice.user_id == user_id, or_(KnownDevice.seen_at < before, KnownDevice.id.not_in(kept))
         )
     )

@@ -136,11 +136,7 @@ class PasswordChanged(Email):
     async def render(self, request: MailRequest) -> Message | None:
         """Render the notice to the account's address."""
         return await _render_notice(
-            request,
-            self.user_id,
-            "Your password was changed",
-            "email/password_changed",
-            device=self.device,
+            request, self.user_id, "Your password was changed", "email/password_changed", device=self.device
         )
 
 
@@ -176,9 +172,7 @@ class NewLogin(Email):
         if account is None:
             return None
         about = _mailbox(account.email)
-        if not account.email_confirmed and not await outbox.was_handed_over(
-            ResetPassword.kind, about
-        ):
+        if not account.email_confirmed and not await outbox.was_handed_over(ResetPassword.kind, about):
             return None
         if until := await outbox.allowed_at(request, about, NEW_LOGIN_LIMITS):
             return Postponed(until)
@@ -333,10 +327,7 @@ class AccountDeleted(Email):
     async def render(self, request: MailRequest) -> Message:
         """Render the mail to the address of the former account."""
         return await render(
-            self.address,
-            "Your account was deleted",
-            "email/account_deleted",
-            username=self.username,
+            self.address, "Your account was deleted", "email/account_deleted", username=self.username
         )
 
 
@@ -391,9 +382,7 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
         await new.post(session)
 
 
-async def _address_taken(
-    request: MailRequest, owners: Sequence[Row[int, str, str]]
-) -> Rendered | None:
+async def _address_taken(request: MailRequest, owners: Sequence[Row[int, str, str]]) -> Rendered | None:
     """Render the mail that tells an address's owner that somebody tried to use it for another account."""
     return await _render_within_limits(
         request,

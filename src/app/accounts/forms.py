@@ -8,34 +8,17 @@ from typing import Any
 from quart import current_app
 from wtforms import BooleanField, HiddenField, SubmitField, ValidationError
 from wtforms.form import BaseForm
-from wtforms.validators import (
-    DataRequired,
-    Email,
-    EqualTo,
-    InputRequired,
-    Regexp,
-    StopValidation,
-)
+from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Regexp, StopValidation
 
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
 from app.accounts.password_policy import is_common, is_one_of
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
-from app.web.forms import (
-    REQUIRED,
-    Bounded,
-    EmailField,
-    Form,
-    PasswordField,
-    StringField,
-    add_error,
-    storable,
-)
+from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, add_error, storable
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = (
-    "Use only letters (A to Z), digits, dots, dashes and underscores. "
-    "Start with a letter or a digit."
+    "Use only letters (A to Z), digits, dots, dashes and underscores. Start with a letter or a digit."
 )
 ADDRESS_PATTERN = r"\S+@[^@\s]+\Z"
 INVALID_ADDRESS = "Invalid email address."
@@ -132,9 +115,7 @@ def known_password_field(label: str = "Current Password") -> PasswordField:
 class LoginForm(Form):
     """Sign In. The name is not normalized: in old databases names may differ only by their form."""
 
-    username = StringField(
-        "Username", [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable]
-    )
+    username = StringField("Username", [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable])
     password = known_password_field("Password")
     remember_me = BooleanField("Remember Me")
     submit = SubmitField("Sign In")

@@ -70,15 +70,9 @@ class User(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), index=True, unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(256))
     about_me: Mapped[str | None] = mapped_column(String(ABOUT_ME_LENGTH))
-    last_seen: Mapped[datetime | None] = mapped_column(
-        UtcDateTime, default=lambda: datetime.now(UTC)
-    )
-    username_canonical: Mapped[str | None] = mapped_column(
-        String(CANONICAL_LENGTH), index=True, unique=True
-    )
-    email_canonical: Mapped[str | None] = mapped_column(
-        String(CANONICAL_LENGTH), index=True, unique=True
-    )
+    last_seen: Mapped[datetime | None] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))
+    username_canonical: Mapped[str | None] = mapped_column(String(CANONICAL_LENGTH), index=True, unique=True)
+    email_canonical: Mapped[str | None] = mapped_column(String(CANONICAL_LENGTH), index=True, unique=True)
     credentials_version: Mapped[int] = mapped_column(default=_random_version, server_default="0")
     email_confirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
 
@@ -126,9 +120,7 @@ class User(Base):
             return None
         async with reading() as connection, AsyncSession(connection) as session:
             user: User | None = await session.scalar(
-                select(User).where(
-                    User.id == claim.subject, User.credentials_version == claim.version
-                )
+                select(User).where(User.id == claim.subject, User.credentials_version == claim.version)
             )
             return user
 

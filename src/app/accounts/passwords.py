@@ -127,9 +127,7 @@ class Hasher:
 
     async def warm(self, method: str) -> None:
         """Start every worker, so that the first login does not wait for one, and time a hash."""
-        await asyncio.gather(
-            *(self.run("generate", "", WARMING_METHOD) for _ in range(self.processes))
-        )
+        await asyncio.gather(*(self.run("generate", "", WARMING_METHOD) for _ in range(self.processes)))
         await self.run_current("generate", "", method)
 
     async def close(self) -> None:

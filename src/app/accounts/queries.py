@@ -41,9 +41,7 @@ async def find_owners(address: str) -> Sequence[Row[int, str, str]]:
     """Return id, username and stored address of every account with `address`, whatever its case."""
     async with reading() as connection:
         result = await connection.execute(
-            select(User.id, User.username, User.email)
-            .where(User.addressed(address))
-            .order_by(User.id)
+            select(User.id, User.username, User.email).where(User.addressed(address)).order_by(User.id)
         )
         return result.all()
 
@@ -71,9 +69,7 @@ async def taken_fields(username: str, email: str) -> frozenset[str]:
                 or_(same_name, same_address)
             )
         )
-        return frozenset(
-            field for row in rows for field in ("username", "email") if getattr(row, field)
-        )
+        return frozenset(field for row in rows for field in ("username", "email") if getattr(row, field))
 
 
 async def find_registration(registration_id: int) -> Row[str, str] | None:

@@ -10,12 +10,7 @@ from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
 from app.accounts.auth import browser_name, guests_only, known_device, log_in, log_out, visitor
-from app.accounts.forms import (
-    LoginForm,
-    RegistrationForm,
-    ResetPasswordForm,
-    ResetPasswordRequestForm,
-)
+from app.accounts.forms import LoginForm, RegistrationForm, ResetPasswordForm, ResetPasswordRequestForm
 from app.web import limits
 from app.web.forms import EmptyForm
 from app.web.request_log import log_event
@@ -30,16 +25,13 @@ REGISTERED = "Congratulations, you are now a registered user!"
 CONFIRM_FIRST = "Check your email and follow the link to finish your registration."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
 LINK_ON_ITS_WAY = (
-    "If an account uses this address, a link is on its way. "
-    "You can ask for another one in a minute."
+    "If an account uses this address, a link is on its way. You can ask for another one in a minute."
 )
 RESET_DONE = "Your password has been reset."
 RESET_LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
 LINK_NOT_VALID = "That link is no longer valid."
 EMAIL_CHANGED = "Your email address is now {}."
-NAME_TAKEN = (
-    "Someone else has taken that username or email address in the meantime. Please register again."
-)
+NAME_TAKEN = "Someone else has taken that username or email address in the meantime. Please register again."
 
 REQUEST_PATH = "/reset_password_request"
 REQUEST_AGAIN_PATH = f"{REQUEST_PATH}?again=1"
@@ -181,9 +173,7 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         address = await service.check_email_change(token)
         if form.validate_on_submit():
             await throttle.count_link("change-email")
-            user_id = await service.change_email(
-                token, keep_session=me.session_id, device=browser_name()
-            )
+            user_id = await service.change_email(token, keep_session=me.session_id, device=browser_name())
             log_event("email_changed", user=user_id)
             await flash(EMAIL_CHANGED.format(address), "success")
             return redirect(home)
@@ -191,6 +181,4 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         log_event("email_link_refused")
         await flash(LINK_NOT_VALID, "warning")
         return redirect(home)
-    return await form.render(
-        "accounts/confirm_email.html", title="Confirm Your Address", address=address
-    )
+    return await form.render("accounts/confirm_email.html", title="Confirm Your Address", address=address)

@@ -216,15 +216,11 @@ async def reset_password(token: str, password: str, *, device: str = "") -> int:
     async with writing() as session:
         if not await _set_password(session, claim.subject, claim.version, password_hash, device):
             raise tokens.InvalidToken(LINK_OUTDATED)
-        await session.execute(
-            update(User).where(User.id == claim.subject).values(email_confirmed=True)
-        )
+        await session.execute(update(User).where(User.id == claim.subject).values(email_confirmed=True))
     return claim.subject
 
 
-async def change_password(
-    user_id: int, *, current: str, new: str, device: str = ""
-) -> VerifiedCredentials:
+async def change_password(user_id: int, *, current: str, new: str, device: str = "") -> VerifiedCredentials:
     """Set the account's password to `new`, end its sessions, and return its new credentials.
 
     Raises WrongPassword.
@@ -260,9 +256,7 @@ async def _set_password(
 # Changing the address
 
 
-async def request_email_change(
-    user_id: int, address: str, *, current: str, device: str = ""
-) -> None:
+async def request_email_change(user_id: int, address: str, *, current: str, device: str = "") -> None:
     """Send a confirmation link to the new `address` and a notice to the present one.
 
     Nothing changes yet, and `address` is not looked up before the mail is rendered. Raises WrongPassword.
@@ -364,9 +358,7 @@ def account_references() -> list[Column[int]]:
     ]
 
 
-async def release(
-    session: AsyncSession, field: Literal["username", "email"], folded: str | None
-) -> None:
+async def release(session: AsyncSession, field: Literal["username", "email"], folded: str | None) -> None:
     """Pass on the canonical name or address `folded` that an account has released, if it had one.
 
     If names or addresses in an old database differ only by case, only the oldest account has the canonical

@@ -84,9 +84,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
         session.add(row)
         await session.execute(update(User).where(User.id == user_id).values(last_seen=now))
         await session.execute(
-            delete(LoginSession).where(
-                LoginSession.user_id == user_id, LoginSession.expires_at <= now
-            )
+            delete(LoginSession).where(LoginSession.user_id == user_id, LoginSession.expires_at <= now)
         )
     return token
 
@@ -124,9 +122,7 @@ async def touch(visitor: Visitor) -> None:
                 .values(seen_at=now, expires_at=expires_at)
                 .returning(LoginSession.id)
             ):
-                await session.execute(
-                    update(User).where(User.id == visitor.id, is_old).values(last_seen=now)
-                )
+                await session.execute(update(User).where(User.id == visitor.id, is_old).values(last_seen=now))
     except DatabaseUnavailable as error:
         log.debug("last_seen of account %d was not updated: %s", visitor.id, error)
 
@@ -139,12 +135,7 @@ async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime,
     is_current = LoginSession.id == current
     async with reading() as connection:
         result = await connection.execute(
-            select(
-                LoginSession.id,
-                LoginSession.created_at,
-                LoginSession.seen_at,
-                LoginSession.user_agent,
-            )
+            select(LoginSession.id, LoginSession.created_at, LoginSession.seen_at, LoginSession.user_agent)
             .where(LoginSession.user_id == user_id, LoginSession.expires_at > datetime.now(UTC))
             .order_by(is_current.desc(), LoginSession.seen_at.desc(), LoginSession.id.desc())
             .limit(MAX_LISTED)

@@ -47,9 +47,7 @@ def microblog(context: click.Context) -> None:
     help="Port to listen on; 0 picks a free one.",
 )
 @click.option(
-    "--demo",
-    is_flag=True,
-    help="Add sample accounts and posts; uses var/demo.db unless DATABASE_URL is set.",
+    "--demo", is_flag=True, help="Add sample accounts and posts; uses var/demo.db unless DATABASE_URL is set."
 )
 def dev(host: str, port: int, demo: bool) -> None:
     """Run the site on this machine, with an inbox for its mail."""
@@ -107,8 +105,7 @@ async def current(app: Quart) -> None:
         click.echo(f"The database schema is at revision {revision} (the latest).")
     else:
         click.echo(
-            f"The database schema is at revision {revision}, which is out of date; "
-            f"run {UPGRADE_COMMAND}."
+            f"The database schema is at revision {revision}, which is out of date; run {UPGRADE_COMMAND}."
         )
 
 

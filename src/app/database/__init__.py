@@ -15,21 +15,9 @@ from typing import Any
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.database.columns import (
-    Base,
-    JsonObject,
-    StoredTime,
-    Unreadable,
-    UtcDateTime,
-    is_storable,
-)
+from app.database.columns import Base, JsonObject, StoredTime, Unreadable, UtcDateTime, is_storable
 from app.database.engine import Database, insert_into, shielded
-from app.database.errors import (
-    NOT_MIGRATED,
-    UPGRADE_COMMAND,
-    DatabaseUnavailable,
-    is_schema_outdated,
-)
+from app.database.errors import NOT_MIGRATED, UPGRADE_COMMAND, DatabaseUnavailable, is_schema_outdated
 from app.database.reads import Query
 
 __all__ = [

@@ -42,9 +42,7 @@ class Database:
             "pool_timeout": WAIT_SECONDS,
             "pool_size": pool_size,
             "hide_parameters": True,  # errors are logged, and must not contain what people typed
-            "connect_args": sqlite.CONNECT_ARGS
-            if self.is_sqlite
-            else postgresql.connect_args(self.url),
+            "connect_args": sqlite.CONNECT_ARGS if self.is_sqlite else postgresql.connect_args(self.url),
         }
         self.reader = create_async_engine(
             self.url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options

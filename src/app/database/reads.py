@@ -71,8 +71,7 @@ class CompiledQuery:
         compiled = statement.compile(dialect=dialect)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
         binders = {
-            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
-            for name, bind in binds.items()
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()
         }
         types = [column.type.dialect_impl(dialect) for column in statement.exported_columns]
         converters = [type_.result_processor(dialect, None) for type_ in types]

@@ -92,15 +92,11 @@ def read_text_leniently(connection: Any, record: object = None) -> None:
     connection.driver_connection.text_factory = _text
 
 
-def _check_file(
-    dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
-) -> None:
+def _check_file(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> None:
     """Raise DatabaseUnavailable for a missing file; sqlite3 would create an empty one."""
     path = str(arguments[0])
     if path and not path.startswith((":memory:", "file:")) and not Path(path).exists():
-        raise DatabaseUnavailable(
-            f"there is no database at {path}; run {UPGRADE_COMMAND} to create it"
-        )
+        raise DatabaseUnavailable(f"there is no database at {path}; run {UPGRADE_COMMAND} to create it")
 
 
 def _set_up(connection: Any, wait: float) -> None:
@@ -117,9 +113,7 @@ def _set_up(connection: Any, wait: float) -> None:
             f"busy_timeout = {int(wait * 1000)}",
         ):
             # When two connections switch to WAL at once, SQLite does not wait, whatever its busy_timeout.
-            _retry_while_busy(
-                partial(cursor.execute, f"PRAGMA {pragma}"), time.monotonic() + WAIT_SECONDS
-            )
+            _retry_while_busy(partial(cursor.execute, f"PRAGMA {pragma}"), time.monotonic() + WAIT_SECONDS)
         cursor.close()
     except BaseException:  # a cancelled task's, too: the connection is in no pool yet
         connection.close()

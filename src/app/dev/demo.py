@@ -132,7 +132,5 @@ def _follow_rows(ids: Sequence[int], rng: random.Random) -> list[dict[str, int]]
     return [
         {"follower_id": follower, "followed_id": followed}
         for follower in ids
-        for followed in rng.sample(
-            [other for other in ids if other != follower], rng.randrange(3, 8)
-        )
+        for followed in rng.sample([other for other in ids if other != follower], rng.randrange(3, 8))
     ]

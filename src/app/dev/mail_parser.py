@@ -52,9 +52,7 @@ class ParsedMail:
 def parse_summary(content: bytes) -> Summary:
     """Return the headers that the inbox lists; all empty if the mail cannot be parsed."""
     try:
-        headers = {
-            name.lower(): value for name, value in _headers(BytesHeaderParser().parsebytes(content))
-        }
+        headers = {name.lower(): value for name, value in _headers(BytesHeaderParser().parsebytes(content))}
     except PARSE_ERRORS:
         return Summary()
     return Summary(*(headers.get(name, "") for name in ("subject", "from", "to", "cc")))
@@ -118,9 +116,7 @@ def _part(leaf: Message, *, number: int) -> Part:
 
 def _data(leaf: Message) -> bytes:
     if leaf.is_multipart():
-        return b"\n".join(
-            part.as_bytes() for part in leaf.get_payload() if isinstance(part, Message)
-        )
+        return b"\n".join(part.as_bytes() for part in leaf.get_payload() if isinstance(part, Message))
     data = leaf.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 

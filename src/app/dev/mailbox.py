@@ -73,9 +73,7 @@ class Mailbox:
         )
         self._mails.appendleft(mail)
         self._bytes += len(content)
-        while len(self._mails) > 1 and (
-            len(self._mails) > self._max_mails or self._bytes > self._max_bytes
-        ):
+        while len(self._mails) > 1 and (len(self._mails) > self._max_mails or self._bytes > self._max_bytes):
             self._bytes -= len(self._mails.pop().content)
         self._arrival.set()
         self._arrival = asyncio.Event()

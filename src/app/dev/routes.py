@@ -126,9 +126,7 @@ def _file(data: bytes, *, filename: str, content_type: str) -> Response:
 
 def _with_inline_images(body: str, parsed: ParsedMail, *, base: str) -> str:
     """Replace cid: URLs (RFC 2392) by the URLs of the parts with those Content-IDs."""
-    numbers = {
-        part.content_id: n for n, part in enumerate(parsed.parts, start=1) if part.content_id
-    }
+    numbers = {part.content_id: n for n, part in enumerate(parsed.parts, start=1) if part.content_id}
 
     def address(match: re.Match[str]) -> str:
         number = numbers.get(unquote(match[1]))

@@ -57,9 +57,7 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
             await migrations.upgrade(app.extensions["database"])
             base = app.config["BASE_URL"]
             lines = [f"Microblog  {base}"]
-            if host in WILDCARDS and not (
-                environment.get("BASE_URL") or environment.get("TRUSTED_HOSTS")
-            ):
+            if host in WILDCARDS and not (environment.get("BASE_URL") or environment.get("TRUSTED_HOSTS")):
                 lines.append(OTHER_MACHINES)
             if catcher is None:
                 lines.append(f"Mail       sent through {app.config['MAIL_SERVER']}")
@@ -75,12 +73,7 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
 def _config(environment: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
     """Return settings for development, unless set in `environment`. Local avatars work offline."""
-    defaults = {
-        "DEBUG": True,
-        "IS_DEVELOPMENT_SERVER": True,
-        "AVATARS": "local",
-        "BASE_URL": address,
-    }
+    defaults = {"DEBUG": True, "IS_DEVELOPMENT_SERVER": True, "AVATARS": "local", "BASE_URL": address}
     if with_demo:  # keep sample accounts apart from a developer's data
         defaults["DATABASE_URL"] = DEMO_DATABASE
     return {key: environment.get(key) or value for key, value in defaults.items()}

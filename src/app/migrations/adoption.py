@@ -9,19 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    MetaData,
-    Row,
-    String,
-    Table,
-    func,
-    inspect,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Column, Connection, MetaData, Row, String, Table, func, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -54,9 +42,7 @@ def recognize(connection: Connection, revisions: frozenset[str]) -> None:
     versions = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
     unknown = [version for version in versions if version not in revisions]
     if unknown or len(versions) > 1:
-        raise NotMicroblog(
-            f"it is at revision {', '.join(versions)}, which this version does not know"
-        )
+        raise NotMicroblog(f"it is at revision {', '.join(versions)}, which this version does not know")
     if versions == [REVISION_OF_FOLLOWERS] and not tables >= TABLES:
         raise NotMicroblog(f"it has no table {', '.join(sorted(TABLES - tables))}")
 

@@ -85,9 +85,7 @@ async def check(database: Database) -> None:
         ) from error
 
 
-async def _run(
-    database: Database, action: Callable[[Config], None], *, begin: str = TO_READ
-) -> Revisions:
+async def _run(database: Database, action: Callable[[Config], None], *, begin: str = TO_READ) -> Revisions:
     """Run `action`, once the database is known to be a Microblog's, without the pages' short timeouts.
 
     Its connection is `config.attributes["connection"]`.
@@ -151,9 +149,7 @@ def _engine(database: Database, begin: str) -> AsyncEngine:
         engine = create_async_engine(database.url, poolclass=NullPool)
         event.listen(engine.sync_engine, "do_connect", postgresql.connect)
         return engine
-    engine = create_async_engine(
-        database.url, poolclass=NullPool, connect_args={"isolation_level": None}
-    )
+    engine = create_async_engine(database.url, poolclass=NullPool, connect_args={"isolation_level": None})
 
     event.listen(engine.sync_engine, "connect", sqlite.read_text_leniently)
 

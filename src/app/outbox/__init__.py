@@ -23,16 +23,7 @@ from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.posting import Handle, NotPosted, post, post_message
 from app.outbox.queries import RateLimits, allowed_at, was_handed_over, within_rate_limit
-from app.outbox.state import (
-    Kind,
-    MailRequest,
-    Merge,
-    Outbox,
-    Postponed,
-    Rendered,
-    Renderer,
-    outbox_of,
-)
+from app.outbox.state import Kind, MailRequest, Merge, Outbox, Postponed, Rendered, Renderer, outbox_of
 from app.outbox.transitions import withdraw
 
 __all__ = [
@@ -100,9 +91,7 @@ def register(
     one with its unique key become one (see `post`). `delay`: a mail becomes due after a random time of up to
     so many seconds, so that it is not delivered beside the next request.
     """
-    outbox_of(app).kinds[kind] = Kind(
-        kind, renderer, priority, expiry, secret, transient, merge, delay
-    )
+    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, transient, merge, delay)
 
 
 async def drain() -> None:

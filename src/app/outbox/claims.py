@@ -96,11 +96,7 @@ def _due() -> Any:
     """
     others = [_due_of(priority, "bulk") for priority in Priority if priority]
     bulk = union_all(*others).subquery()
-    first = (
-        select(bulk)
-        .order_by(bulk.c.priority, bulk.c.due_at)
-        .limit(bindparam("bulk", type_=Integer))
-    )
+    first = select(bulk).order_by(bulk.c.priority, bulk.c.due_at).limit(bindparam("bulk", type_=Integer))
     rows = union_all(_due_of(Priority.RESET, "total"), select(first.subquery())).subquery()
     order = (rows.c.priority, rows.c.due_at)
     return select(rows.c.id).order_by(*order).limit(bindparam("total", type_=Integer)).cte()
@@ -157,9 +153,7 @@ async def claim_due(
     return sorted(claims, key=lambda claim: (claim.priority, claim.id))
 
 
-async def still_owned(
-    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime
-) -> set[int]:
+async def still_owned(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
     """Return the ids of the rows that are still owned, locked for the rest of the transaction."""
     return set((await connection.execute(OWNED, _values(claims, now))).scalars())
 

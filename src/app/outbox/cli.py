@@ -24,15 +24,7 @@ MOST_LISTED = 1_000_000
 MOST_NUMBER = 2**63 - 1
 MOST_DAYS = 36_500
 COLUMNS = "\t".join(
-    (
-        "MAIL",
-        "POSTED (UTC)       ",
-        "KIND AND RECIPIENT",
-        "STATE",
-        "ATTEMPTS",
-        "NEXT TRY",
-        "LAST REPLY",
-    )
+    ("MAIL", "POSTED (UTC)       ", "KIND AND RECIPIENT", "STATE", "ATTEMPTS", "NEXT TRY", "LAST REPLY")
 )
 Numbers = TypeVar("Numbers", int, tuple[int, ...])
 
@@ -47,9 +39,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: Number
     return value
 
 
-def _days(
-    _context: click.Context, _parameter: click.Parameter, value: float | None
-) -> float | None:
+def _days(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
     """Return a number of days that a date can go back by; NaN is rejected."""
     if value is not None and not 0 <= value <= MOST_DAYS:
         raise click.BadParameter(f"{value:g} is not a number of days from 0 to {MOST_DAYS}.")
@@ -73,9 +63,7 @@ def outbox() -> None:
 @click.option("--oldest", is_flag=True, help="List the oldest first.")
 @as_json
 @inside_app
-async def list_(
-    app: Quart, states: tuple[str, ...], limit: int, oldest: bool, as_json: bool
-) -> None:
+async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, as_json: bool) -> None:
     """List mails, the newest first."""
     database = app.extensions["database"]
     mails = await queries.list_(database, states=states, limit=limit, oldest=oldest)
@@ -133,9 +121,7 @@ async def retry(app: Quart, mails: tuple[int, ...]) -> None:
 
 
 @outbox.command()
-@click.option(
-    "--days", type=float, callback=_days, help="Days since then, at least; default OUTBOX_KEEP."
-)
+@click.option("--days", type=float, callback=_days, help="Days since then, at least; default OUTBOX_KEEP.")
 @inside_app
 async def purge(app: Quart, days: float | None) -> None:
     """Delete old mails that are sent, failed, skipped or expired. Waiting mail is kept."""

@@ -34,9 +34,7 @@ class DatabaseProblem:
     """Logs when the outbox cannot be read, and when it can be read again."""
 
     def __init__(self) -> None:
-        self._problem = OngoingProblem(
-            _log, "Cannot read the outbox: %s", "The outbox can be read again"
-        )
+        self._problem = OngoingProblem(_log, "Cannot read the outbox: %s", "The outbox can be read again")
 
     def start(self, error: DatabaseUnavailable | DBAPIError) -> None:
         """Log what `error` means for an operator, once."""
@@ -217,9 +215,7 @@ class Claimer:
         if not self._breaker.is_open:
             return self._capacity.free([claim.priority for claim in self.claims.values()])
         is_probing = any(
-            claim.is_probe
-            for claimer in self._courier.claimers
-            for claim in claimer.claims.values()
+            claim.is_probe for claimer in self._courier.claimers for claim in claimer.claims.values()
         )
         return ClaimLimit(0, 0) if is_probing or self._breaker.remaining() else ClaimLimit(1, 1)
 
@@ -229,10 +225,7 @@ class Claimer:
         async with self._is_claiming:
             if self.is_stopping:
                 return 0
-            async with (
-                self._courier.deliverer.writer.lock,
-                self._outbox.database.writing() as session,
-            ):
+            async with self._courier.deliverer.writer.lock, self._outbox.database.writing() as session:
                 connection = await session.connection()
                 now = self._outbox.clock()  # read after waiting for the connection and its lock
                 claims = await claim_due(connection, limit, now=now, lease=self._outbox.lease)

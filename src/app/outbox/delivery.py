@@ -21,11 +21,7 @@ from app.quart_mail.errors import CONNECTION_STAGES
 
 _log = logging.getLogger(__name__)
 _RELEASED = Outcome(Event.RELEASED)
-_LEVELS = {
-    State.SENT: logging.DEBUG,
-    State.SKIPPED: logging.DEBUG,
-    State.FAILED: logging.WARNING,
-}
+_LEVELS = {State.SENT: logging.DEBUG, State.SKIPPED: logging.DEBUG, State.FAILED: logging.WARNING}
 """Sent mails are logged at DEBUG, because writing the line takes a tenth as long as sending the mail."""
 
 
@@ -161,9 +157,7 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
     except messages.UnreadableMail as error:
         return Outcome(Event.UNRENDERED, text=str(error))
     except Exception as error:
-        if isinstance(error, DBAPIError) and is_schema_outdated(
-            error
-        ):  # during an upgrade of the site
+        if isinstance(error, DBAPIError) and is_schema_outdated(error):  # during an upgrade of the site
             return Outcome(Event.DEFERRED, text=NOT_MIGRATED)
         return _unrendered(outbox, claim, error)
     if isinstance(message, Postponed):

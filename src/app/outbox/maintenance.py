@@ -47,10 +47,7 @@ REPAIR_CLOCK_SKEW = (
     update(table)
     .where(_IN_FUTURE)
     .values(
-        due_at=case(
-            (table.c.claim_id.is_(None), _now),
-            else_=bindparam("lease_end", type_=UtcDateTime()),
-        )
+        due_at=case((table.c.claim_id.is_(None), _now), else_=bindparam("lease_end", type_=UtcDateTime()))
     )
 )
 
@@ -72,9 +69,7 @@ class Maintenance:
         async with self._outbox.database.writing() as session:
             connection = await session.connection()
             transient = [kind.name for kind in self._outbox.kinds.values() if kind.transient]
-            expired = await transitions.expire(
-                connection, now=self._outbox.clock(), transient=transient
-            )
+            expired = await transitions.expire(connection, now=self._outbox.clock(), transient=transient)
         if expired:
             _log.warning("%d mails expired: %s", len(expired), expired)
             self._outbox.notify_done(expired)
@@ -108,9 +103,7 @@ class Maintenance:
         lease_end = now + timedelta(seconds=self._outbox.lease)
         async with self._outbox.database.writing() as session:
             connection = await session.connection()
-            await connection.execute(
-                REPAIR_CLOCK_SKEW, values | {"now_": now, "lease_end": lease_end}
-            )
+            await connection.execute(REPAIR_CLOCK_SKEW, values | {"now_": now, "lease_end": lease_end})
         _log.warning("The system clock was set back; mail scheduled in the future is due now")
         return True
 
@@ -126,9 +119,7 @@ async def retry(outbox: Outbox, id_: int) -> bool:
     now = outbox.clock()
     async with outbox.database.writing() as session:
         is_erased = and_(table.c.params.is_(None), table.c.content_id.is_(None))
-        columns = select(
-            table.c.kind, table.c.created_at, table.c.state, is_erased.label("is_erased")
-        )
+        columns = select(table.c.kind, table.c.created_at, table.c.state, is_erased.label("is_erased"))
         row = (await session.execute(columns.where(table.c.id == id_))).first()
         if row is None:
             raise NoSuchMail(f"There is no mail {id_}.")
@@ -169,11 +160,7 @@ async def purge(outbox: Outbox, keep: float | None = None) -> int:
 async def purge_some(outbox: Outbox, keep: float | None = None) -> int:
     """Purge at most PURGED_AT_ONCE deliveries in one transaction; return how many."""
     before = outbox.clock() - timedelta(seconds=outbox.keep if keep is None else keep)
-    old = (
-        select(table.c.id)
-        .where(table.c.done_at < before, table.c.due_at.is_(None))
-        .limit(PURGED_AT_ONCE)
-    )
+    old = select(table.c.id).where(table.c.done_at < before, table.c.due_at.is_(None)).limit(PURGED_AT_ONCE)
     async with outbox.database.writing() as session:
         ids = (await session.execute(old)).scalars().all()
         await session.execute(delete(table).where(table.c.id.in_(ids)))

@@ -81,9 +81,7 @@ async def load(database: Database, claim: Claim) -> Message | None:
     if claim.recipient is None:
         return None
     async with database.reading() as connection:
-        packed = await connection.scalar(
-            select(Content.message).where(Content.id == claim.content_id)
-        )
+        packed = await connection.scalar(select(Content.message).where(Content.id == claim.content_id))
     if packed is None:
         raise LookupError(f"mail {claim.id} has no content")
     if isinstance(packed, Unreadable):
@@ -102,9 +100,7 @@ def _pack_attachment(attachment: Attachment) -> dict[str, Any]:
     return {
         "filename": attachment.filename,
         "content_type": attachment.content_type,
-        "data": base64.b64encode(
-            data.encode("utf-8", "replace") if isinstance(data, str) else data
-        ).decode(),
+        "data": base64.b64encode(data.encode("utf-8", "replace") if isinstance(data, str) else data).decode(),
         "disposition": attachment.disposition,
         "headers": attachment.headers,
     }

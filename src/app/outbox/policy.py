@@ -99,13 +99,7 @@ _FREE = OPENING | {Event.NOT_NEEDED, Event.POSTPONED, Event.RELEASED}
 
 
 def decide(
-    outcome: Outcome,
-    *,
-    attempts: int,
-    in_doubt: bool,
-    priority: int,
-    times: RetryTimes,
-    jitter: float,
+    outcome: Outcome, *, attempts: int, in_doubt: bool, priority: int, times: RetryTimes, jitter: float
 ) -> Settlement:
     """Return what a row with `attempts` so far becomes; `jitter` is in [-1, 1]."""
     if outcome.event not in _FREE:
@@ -120,9 +114,7 @@ def decide(
     )
 
 
-def _wait(
-    outcome: Outcome, attempts: int, priority: int, times: RetryTimes, jitter: float
-) -> float | None:
+def _wait(outcome: Outcome, attempts: int, priority: int, times: RetryTimes, jitter: float) -> float | None:
     if outcome.event in _FINAL_STATES:
         return None
     if outcome.event is Event.DEFERRED:

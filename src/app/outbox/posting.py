@@ -64,9 +64,7 @@ class Handle:
 
     async def states(self) -> dict[int, State]:
         """Return the committed state of each delivery by its id, including copies for further recipients."""
-        columns = select(
-            table.c.id, table.c.message_id, table.c.state, table.c.kind, table.c.recipient
-        )
+        columns = select(table.c.id, table.c.message_id, table.c.state, table.c.kind, table.c.recipient)
         posted = columns.where(table.c.id.in_(self._message_ids))
         copies = columns.where(
             table.c.id > min(self._message_ids),  # a range of the primary key
@@ -83,9 +81,7 @@ class Handle:
         return states
 
 
-async def post(
-    session: AsyncSession, kind: str, *, unique: str | None = None, **params: Any
-) -> Handle:
+async def post(session: AsyncSession, kind: str, *, unique: str | None = None, **params: Any) -> Handle:
     """Add a mail of `kind` with JSON `params` to the transaction of `session`, by one INSERT.
 
     If a mail with the same `unique` key is still waiting, no second one is stored: it gets the new parameters
@@ -162,9 +158,7 @@ async def _insert_or_merge(
             expires_at=row["expires_at"],
             claim_id=None,
         )
-        posted = (
-            await session.execute(merged.where(table.c.id == mail.id).returning(*_HANDLE))
-        ).one()
+        posted = (await session.execute(merged.where(table.c.id == mail.id).returning(*_HANDLE))).one()
         break
     return posted
 

@@ -80,16 +80,11 @@ SETTLE = update(table).where(table.c.id == bindparam("row_id"))
 KEY_OWNERS = select(table.c.unique_key, table.c.id).where(
     table.c.unique_key.in_(bindparam("keys", expanding=True))
 )
-DELETE_CONTENTS = delete(contents).where(
-    contents.c.id.in_(bindparam("ids", expanding=True)), ~NEEDED
-)
+DELETE_CONTENTS = delete(contents).where(contents.c.id.in_(bindparam("ids", expanding=True)), ~NEEDED)
 _IS_TRANSIENT = table.c.kind.in_(bindparam("transient", expanding=True))
 _EXPIRED_ROWS = (
     select(table.c.id)
-    .where(
-        table.c.expires_at <= _now,
-        or_(table.c.claim_id.is_(None), table.c.due_at <= _now),
-    )
+    .where(table.c.expires_at <= _now, or_(table.c.claim_id.is_(None), table.c.due_at <= _now))
     .limit(EXPIRED_AT_ONCE)
     .with_for_update(skip_locked=True)
     .cte()
@@ -106,17 +101,13 @@ EXPIRE = (
         unique_key=None,
         done_at=_now,
         params=case((_IS_TRANSIENT, None), else_=table.c.params),
-        last_text=case(
-            (or_(table.c.last_text.is_(None), _IS_TRANSIENT), EXPIRED), else_=table.c.last_text
-        ),
+        last_text=case((or_(table.c.last_text.is_(None), _IS_TRANSIENT), EXPIRED), else_=table.c.last_text),
     )
     .returning(table.c.id)
 )
 
 
-async def mark_sending(
-    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime
-) -> set[int]:
+async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
     """Move rows to `sending`; return the ids of those whose DATA may begin.
 
     A mail is held back if another of its kind with the same `about` was marked after this one was claimed:
@@ -160,9 +151,7 @@ async def split(
     await connection.execute(update(table).where(table.c.id == claim.id).values(row))
     copy = {name: getattr(claim, name) for name in COPIED_COLUMNS}
     copy |= {"state": State.QUEUED.value, "due_at": min(claim.created_at, now)}
-    await connection.execute(
-        insert(table), [copy | {"recipient": recipient} for recipient in recipients[1:]]
-    )
+    await connection.execute(insert(table), [copy | {"recipient": recipient} for recipient in recipients[1:]])
 
 
 async def settle(
@@ -180,9 +169,7 @@ async def settle(
         await connection.execute(DELETE_CONTENTS, {"ids": list(ids)})
 
 
-def _values_of(
-    claim: Claim, settlement: Settlement, key: str | None, now: datetime
-) -> dict[str, Any]:
+def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datetime) -> dict[str, Any]:
     """Return what to write to each column of the row; the other columns stay as they are."""
     is_done = settlement.state.is_done
     values: dict[str, Any] = {
@@ -215,9 +202,7 @@ def _due_at(claim: Claim, settlement: Settlement, now: datetime) -> datetime | N
     """Return when the next attempt is due; without a wait, mails are ordered by the time of the request."""
     if settlement.wait is None:
         return None
-    return (
-        now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
-    )
+    return now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
 
 
 async def _restore_keys(
@@ -251,9 +236,7 @@ def _wants_key(claim: Claim, settlement: Settlement) -> bool:
     return waits and claim.is_sending and claim.unique_key is not None
 
 
-async def expire(
-    connection: AsyncConnection, *, now: datetime, transient: Collection[str] = ()
-) -> list[int]:
+async def expire(connection: AsyncConnection, *, now: datetime, transient: Collection[str] = ()) -> list[int]:
     """Move rows past their `expires_at` that no one owns to `expired`; return their ids.
 
     `transient`: the kinds whose parameters are erased.
@@ -288,16 +271,7 @@ async def withdraw(
     )
     # Servers quote the address that they refuse, so `last_text` identifies the recipient too.
     erased = dict.fromkeys(
-        (
-            "recipient",
-            "last_text",
-            "params",
-            "content_id",
-            "unique_key",
-            "claim_id",
-            "due_at",
-            "expires_at",
-        )
+        ("recipient", "last_text", "params", "content_id", "unique_key", "claim_id", "due_at", "expires_at")
     )
     now = bindparam("now_", outbox.clock(), UtcDateTime())
     ids = await session.scalars(

@@ -84,9 +84,7 @@ class BatchWriter:
 
     async def renew(self, owned: Sequence[Claim], lease: float) -> list[Claim]:
         """Let leases end `lease` seconds from now; return the claims that were lost."""
-        lease_end = self._outbox.clock() + timedelta(
-            seconds=lease
-        )  # not later than the stored time
+        lease_end = self._outbox.clock() + timedelta(seconds=lease)  # not later than the stored time
         renewed = await asyncio.gather(*(self._write(claim, renew=lease) for claim in owned))
         for claim, is_renewed in zip(owned, renewed, strict=True):
             if is_renewed:
@@ -221,9 +219,7 @@ def _cancel(batch: Batch) -> None:
         request.written.cancel()
 
 
-async def keep_leases(
-    outbox: Outbox, writer: BatchWriter, owned: Mapping[asyncio.Task[None], Claim]
-) -> None:
+async def keep_leases(outbox: Outbox, writer: BatchWriter, owned: Mapping[asyncio.Task[None], Claim]) -> None:
     """Renew the leases of the `owned` claims until none is left; cancel the deliveries of lost claims.
 
     After an error the leases keep running, so a claim is lost only when its lease has ended.

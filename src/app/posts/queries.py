@@ -79,9 +79,7 @@ class PostEntry(NamedTuple):
     stamp: str
 
     @classmethod
-    def of(
-        cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str
-    ) -> PostEntry:
+    def of(cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str) -> PostEntry:
         """Return the entry for a row of `COLUMNS`."""
         return cls(
             number,
@@ -164,9 +162,7 @@ def _timeline(direction: Direction, *, is_postgresql: bool) -> Statement:
     keyset = (candidates.c.timestamp, candidates.c.id)
     nearest = _nearest_first(select(candidates), direction, *keyset).limit(ROWS).cte("nearest")
     posts = (
-        select(*COLUMNS)
-        .join_from(nearest, Post, Post.id == nearest.c.id)
-        .join(User, User.id == Post.user_id)
+        select(*COLUMNS).join_from(nearest, Post, Post.id == nearest.c.id).join(User, User.id == Post.user_id)
     )
     return _nearest_first(posts, direction, nearest.c.timestamp, nearest.c.id).limit(ROWS)
 
@@ -214,8 +210,6 @@ def _reaches(
 EVERYBODY = _by_time()
 BY_AUTHOR = _by_time(Post.user_id == AUTHOR)
 TIMELINE = {
-    direction: Query(
-        _timeline(direction, is_postgresql=False), _timeline(direction, is_postgresql=True)
-    )
+    direction: Query(_timeline(direction, is_postgresql=False), _timeline(direction, is_postgresql=True))
     for direction in Direction
 }

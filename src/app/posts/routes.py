@@ -21,9 +21,7 @@ POSTED_CLASS = "posted"
 """The class of that message; it tells site.js to discard the saved draft."""
 
 POSTS_PER_ACCOUNT = "30 per 5 minutes"
-TOO_MANY_POSTS = (
-    "You are posting too fast. Please try again in {}. Your text has not been posted yet."
-)
+TOO_MANY_POSTS = "You are posting too fast. Please try again in {}. Your text has not been posted yet."
 
 blueprint = Blueprint("posts", __name__)
 
@@ -46,16 +44,12 @@ async def index() -> ResponseReturnValue:
     """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
-    if form.validate_on_submit() and await form.count(
-        TOO_MANY_POSTS, (POSTS_PER_ACCOUNT, f"post:{me.id}")
-    ):
+    if form.validate_on_submit() and await form.count(TOO_MANY_POSTS, (POSTS_PER_ACCOUNT, f"post:{me.id}")):
         with suppress(AuthorDeletedError):  # the redirect leads to the login
             await create_post(me.id, form.post.data)
             await flash(POSTED, f"success {POSTED_CLASS}")
         return redirect("/index")
-    page = await queries.timeline(
-        me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"]
-    )
+    page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     return await form.render("posts/index.html", title="Home", path="/index", page=page)
 
 

@@ -20,15 +20,7 @@ from app.accounts.sessions import Visitor
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.web.csrf import BUTTON_EXPIRED
-from app.web.forms import (
-    Bounded,
-    EmptyForm,
-    Form,
-    TextAreaField,
-    add_error,
-    storable,
-    unify_newlines,
-)
+from app.web.forms import Bounded, EmptyForm, Form, TextAreaField, add_error, storable, unify_newlines
 from app.web.paging import parse_cursor
 from app.web.static import FOREVER
 from app.web.templating import Blueprint
@@ -67,9 +59,7 @@ class EditProfileForm(Form):
     """Edit Profile."""
 
     username = OwnUsernameField()
-    about_me = TextAreaField(
-        "About me", [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines]
-    )
+    about_me = TextAreaField("About me", [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines])
     submit = SubmitField("Submit")
 
     def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
@@ -179,9 +169,7 @@ async def _change_follow(
 
 def _printable(username: str) -> str:
     """Return any name as printable text that is short enough for a cookie."""
-    text = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in username
-    )
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in username)
     return text if len(text) <= USERNAME_LENGTH else f"{text[:USERNAME_LENGTH]}…"
 
 
@@ -209,7 +197,5 @@ def _avatar_cells(digest: str) -> list[tuple[int, int]]:
         for number, digit in enumerate(digest[: half * AVATAR_CELLS])
         if int(digit, 16) % 2
     ]
-    mirrored = [
-        (AVATAR_CELLS - 1 - column, row) for column, row in filled if column < AVATAR_CELLS // 2
-    ]
+    mirrored = [(AVATAR_CELLS - 1 - column, row) for column, row in filled if column < AVATAR_CELLS // 2]
     return filled + mirrored

@@ -61,12 +61,8 @@ STAGES: dict[str, tuple[str, type[RefusedError | ServerError]]] = {
 _CERTIFICATE_PROBLEMS = {
     9: "is not valid yet",
     10: "has expired",
-    **dict.fromkeys(
-        (18, 19), "is self-signed, or signed by an authority that is not in MAIL_CA_FILE"
-    ),
-    **dict.fromkeys(
-        (2, 20, 21), "was issued by an authority that is not trusted (see MAIL_CA_FILE)"
-    ),
+    **dict.fromkeys((18, 19), "is self-signed, or signed by an authority that is not in MAIL_CA_FILE"),
+    **dict.fromkeys((2, 20, 21), "was issued by an authority that is not trusted (see MAIL_CA_FILE)"),
     **dict.fromkeys((62, 63, 64), "is for a different name: {message}"),
 }
 

@@ -13,14 +13,7 @@ from aiosmtplib import SMTPAuthenticationError, SMTPHeloError, SMTPResponse
 
 from .classify import reply_error
 from .dialogue import Client, Dialogue
-from .errors import (
-    CleartextLoginError,
-    ConnectionLost,
-    LoginError,
-    MailError,
-    Reply,
-    TlsNotOffered,
-)
+from .errors import CleartextLoginError, ConnectionLost, LoginError, MailError, Reply, TlsNotOffered
 from .settings import MailSettings
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
@@ -98,8 +91,7 @@ async def _hello(client: Client) -> SMTPResponse:
 async def _start_tls(dialogue: Dialogue, timeout: float) -> None:
     if not dialogue.client.supports_extension("starttls"):
         raise TlsNotOffered(
-            "The mail server does not offer STARTTLS, which MAIL_USE_TLS requires.",
-            stage="starttls",
+            "The mail server does not offer STARTTLS, which MAIL_USE_TLS requires.", stage="starttls"
         )
     await dialogue.wait_for("starttls", dialogue.client.starttls(timeout=None), timeout)
     await dialogue.wait_for("ehlo", _hello(dialogue.client), timeout)
@@ -136,11 +128,7 @@ def _is_private(dialogue: Dialogue) -> bool:
 async def _log_in_with_password(dialogue: Dialogue, offered: set[str], timeout: float) -> str:
     client = dialogue.client
     username, password = str(dialogue.settings.username), str(dialogue.settings.password)
-    mechanisms = {
-        "plain": client.auth_plain,
-        "login": client.auth_login,
-        "cram-md5": client.auth_crammd5,
-    }
+    mechanisms = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
     last_error: MailError = _not_offered(offered, "PLAIN, LOGIN or CRAM-MD5")
     for name in [name for name in mechanisms if name in offered]:
         step = mechanisms[name](username, password, timeout=None)

@@ -77,9 +77,7 @@ class Dialogue:
         """Whether the connection is open, as far as this side knows."""
         return self.client.is_connected
 
-    async def command(
-        self, stage: str, *words: bytes, timeout: float, expected: int = SUCCESS
-    ) -> Reply:
+    async def command(self, stage: str, *words: bytes, timeout: float, expected: int = SUCCESS) -> Reply:
         """Send a command and return its reply; raise a MailError unless its first digit is ``expected``."""
         reply = await self.request(stage, *words, timeout=timeout)
         if reply.code // 100 != expected:

@@ -46,12 +46,7 @@ class MailError(Exception):
     scope: Scope = "message"
 
     def __init__(
-        self,
-        text: str,
-        *,
-        code: int | None = None,
-        stage: str | None = None,
-        in_doubt: bool = False,
+        self, text: str, *, code: int | None = None, stage: str | None = None, in_doubt: bool = False
     ) -> None:
         self.text = printable(text)
         self.code = code

@@ -187,9 +187,7 @@ def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") ->
 def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:
     """Return a subject for a header, as Flask-Mail's function does, but without line breaks of its own."""
     subject = clean(subject)
-    return (
-        subject if subject.isascii() else words(subject, charset(encoding), name=None, newline="\n")
-    )
+    return subject if subject.isascii() else words(subject, charset(encoding), name=None, newline="\n")
 
 
 def force_text(s: Any, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -130,9 +130,7 @@ def _transaction(
         raise NoRecipientsError("No recipients have been added.")
     message.prepare(settings)
     if not message.sender:
-        raise NoSenderError(
-            "The message does not specify a sender and MAIL_DEFAULT_SENDER is not set."
-        )
+        raise NoSenderError("The message does not specify a sender and MAIL_DEFAULT_SENDER is not set.")
     if message.has_bad_headers():
         raise BadHeaderError
     null = envelope_from == NULL_SENDER
@@ -215,9 +213,7 @@ class Mail(_PooledSender):
         self._last = weakref.ref(app)
         return state
 
-    def init_mail(
-        self, config: Mapping[str, Any], debug: bool = False, testing: bool = False
-    ) -> AppMail:
+    def init_mail(self, config: Mapping[str, Any], debug: bool = False, testing: bool = False) -> AppMail:
         """Return the settings in a config; raises ConfigurationError."""
         return AppMail(**vars(read_settings(config, debug=bool(debug), testing=bool(testing))))
 
@@ -291,10 +287,7 @@ class Connection(_Sender):
         return self
 
     async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Send QUIT and close; errors here are ignored, because all messages were sent."""
         self._session.quit()

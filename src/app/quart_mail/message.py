@@ -20,15 +20,7 @@ from typing import Any, TypeVar
 from quart import current_app, has_app_context
 
 from .address import Address, as_text, domain_of
-from .headers import (
-    address_field,
-    clean,
-    is_bad_address,
-    is_bad_field,
-    is_bad_line,
-    is_bad_text,
-    text_field,
-)
+from .headers import address_field, clean, is_bad_address, is_bad_field, is_bad_line, is_bad_text, text_field
 from .headers import charset as find_charset
 from .mime import Attachment, multipart, text_part
 from .settings import MailSettings

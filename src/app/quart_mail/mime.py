@@ -21,9 +21,7 @@ from .headers import MAX_LINE, charset, clean, is_bad_field, is_bad_line, text_f
 BASE64_LINE = 76  # characters, RFC 2045 6.8
 MAX_PARAMETER = 500  # characters of a file name in one parameter; longer ones are continued
 
-_CONTENT_TYPE = re.compile(
-    r"^[!#-'*+.^_`|~\w-]+/[!#-'*+.^_`|~\w-]+(?:\s*;[^\r\n\x00]*)?$", re.ASCII
-)
+_CONTENT_TYPE = re.compile(r"^[!#-'*+.^_`|~\w-]+/[!#-'*+.^_`|~\w-]+(?:\s*;[^\r\n\x00]*)?$", re.ASCII)
 _SPACES = re.compile(r"\s+")
 _HIGH = bytes(range(128, 256))
 _QP_LIMIT = 6  # quoted-printable is shorter than base64 up to one non-ASCII byte in six

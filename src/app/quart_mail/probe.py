@@ -36,9 +36,7 @@ def describe(settings: MailSettings) -> list[str]:
         f"the EHLO name is {settings.helo_name} (MAIL_LOCAL_HOSTNAME).",
     ]
     if settings.suppress:
-        sentences.append(
-            "MAIL_SUPPRESS_SEND is on: only this test mail is sent, no other mail of the site."
-        )
+        sentences.append("MAIL_SUPPRESS_SEND is on: only this test mail is sent, no other mail of the site.")
     return sentences
 
 

@@ -60,9 +60,7 @@ class Transaction:
     @property
     def needs_utf8(self) -> bool:
         """Whether an address needs SMTPUTF8; nothing else puts bytes over 127 into ``data``."""
-        return not (
-            self.sender.isascii() and all(map(str.isascii, self.recipients)) and self.data.isascii()
-        )
+        return not (self.sender.isascii() and all(map(str.isascii, self.recipients)) and self.data.isascii())
 
 
 class Session(Dialogue):

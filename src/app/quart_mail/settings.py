@@ -38,9 +38,7 @@ class Setting:
                 value = None if raw is None else self.parse(raw)
             except (TypeError, ValueError) as error:
                 value = "the value given" if self.is_secret else repr(raw)
-                raise ConfigurationError(
-                    f"{key}: {value} is not accepted; give {self.accepts}."
-                ) from error
+                raise ConfigurationError(f"{key}: {value} is not accepted; give {self.accepts}.") from error
             if value is not None:
                 return value
         return None
@@ -179,9 +177,7 @@ class MailSettings:
 
     def secrets(self) -> list[str]:
         """Return the values that must never be logged or shown."""
-        return [
-            text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)
-        ]
+        return [text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)]
 
 
 SETTINGS: dict[str, Setting] = {
@@ -190,9 +186,7 @@ SETTINGS: dict[str, Setting] = {
 """The settings by the name of their field in MailSettings."""
 
 
-def read_settings(
-    config: Mapping[str, Any], *, debug: bool = False, testing: bool = False
-) -> MailSettings:
+def read_settings(config: Mapping[str, Any], *, debug: bool = False, testing: bool = False) -> MailSettings:
     """Read the MAIL_* keys of an app's config.
 
     Raises ConfigurationError with a line that names the key, its value (never a secret) and what is
@@ -218,8 +212,7 @@ def _check(settings: MailSettings) -> None:
         )
     if settings.client_key and not settings.client_cert:
         raise ConfigurationError(
-            f"MAIL_CLIENT_KEY: {settings.client_key!r} is not accepted without MAIL_CLIENT_CERT; "
-            "give both."
+            f"MAIL_CLIENT_KEY: {settings.client_key!r} is not accepted without MAIL_CLIENT_CERT; give both."
         )
 
 

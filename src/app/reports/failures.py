@@ -130,8 +130,7 @@ async def post_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
     due = (
         select(Failure)
         .where(
-            Failure.count > 0,
-            or_(Failure.mailed_at.is_(None), Failure.mailed_at <= now - REPORT_INTERVAL),
+            Failure.count > 0, or_(Failure.mailed_at.is_(None), Failure.mailed_at <= now - REPORT_INTERVAL)
         )
         .with_for_update(skip_locked=True)
     )

@@ -140,10 +140,7 @@ def _store(secret: str, path: Path) -> None:
 def _check(values: Mapping[str, Any]) -> None:
     """Raise SettingsError for settings that are missing in production or contradict each other."""
     for key, example in (
-        (
-            "SECRET_KEY",
-            "32 random bytes: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
-        ),
+        ("SECRET_KEY", "32 random bytes: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"),
         ("BASE_URL", "the address people use, such as https://example.com"),
         ("MAIL_DEFAULT_SENDER", "the address that mail is sent from, or ADMINS"),
     ):

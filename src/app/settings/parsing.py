@@ -30,9 +30,7 @@ LOCALHOST = re.compile(r"@localhost(?=>?$)")
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
 
 # As in URLs rather than DNS: container names may contain underscores.
-LABELS = re.compile(
-    r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
-)
+LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)+")
 NAME_LENGTH = 253
 MAX_PORT = 65535
@@ -235,8 +233,7 @@ text = Parser(_text, "one line of text")
 words = Parser(_words, "a list separated by commas")
 counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")
 broker = Parser(
-    _broker,
-    "the address of Redis or RabbitMQ, such as redis://127.0.0.1:6379/0 or amqp://guest@127.0.0.1//",
+    _broker, "the address of Redis or RabbitMQ, such as redis://127.0.0.1:6379/0 or amqp://guest@127.0.0.1//"
 )
 hash_method = Parser(
     _hash_method,
@@ -245,13 +242,9 @@ hash_method = Parser(
 )
 address = Parser(_address, "an email address")
 addresses = Parser(_addresses, "email addresses separated by commas")
-sender = Parser(
-    _sender, "an address such as noreply@example.com or Microblog <noreply@example.com>"
-)
+sender = Parser(_sender, "an address such as noreply@example.com or Microblog <noreply@example.com>")
 hosts = Parser(_hosts, "hosts separated by commas, with optional ports, such as example.com")
-origin = Parser(
-    _origin, "http:// or https://, a host and an optional port, such as https://example.com"
-)
+origin = Parser(_origin, "http:// or https://, a host and an optional port, such as https://example.com")
 database = Parser(
     _database,
     "sqlite:///path/to/file.db or postgresql://user:password@host/database, "

@@ -40,9 +40,7 @@ class Setting:
             return self.parser(raw)
         except (ValueError, TypeError):
             value = "the value given" if self.secret else repr(raw)
-            raise SettingsError(
-                f"{self.key}: {value} is not accepted; give {self.parser.accepts}."
-            ) from None
+            raise SettingsError(f"{self.key}: {value} is not accepted; give {self.parser.accepts}.") from None
 
 
 def _mail_settings() -> Iterator[Setting]:
@@ -89,13 +87,7 @@ SETTINGS = (
     Setting("RATELIMIT_ENABLED", boolean, True),
     Setting("RATELIMIT_STORAGE_URI", parsing.counters, "memory", secret=True),
     *_mail_settings(),
-    Setting(
-        "MAIL_SUBJECT_PREFIX",
-        text,
-        "[Microblog]",
-        ("FLASKY_MAIL_SUBJECT_PREFIX",),
-        may_be_empty=True,
-    ),
+    Setting("MAIL_SUBJECT_PREFIX", text, "[Microblog]", ("FLASKY_MAIL_SUBJECT_PREFIX",), may_be_empty=True),
     Setting("MAIL_COURIER", one_of("loop", "celery", "none"), "loop"),
     Setting("CELERY_BROKER_URL", parsing.broker, secret=True),
     Setting("OUTBOX_LEASE", seconds(0.1, DAY), 30),
@@ -109,9 +101,7 @@ SETTINGS = (
     Setting("OUTBOX_REPLY_TIMEOUT", seconds(0.1, HOUR), 300),
     Setting("OUTBOX_RESET_DELAY", seconds(0, HOUR / 60)),
     Setting("OUTBOX_EXPIRY", seconds(1), 5 * DAY),
-    Setting(
-        "OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)
-    ),  # other links are valid for an hour or more
+    Setting("OUTBOX_EXPIRY_MARGIN", seconds(0, HOUR / 2)),  # other links are valid for an hour or more
     Setting("OUTBOX_GRACE", seconds(), 10),
     Setting("OUTBOX_KEEP", seconds(), 14 * DAY),
 )

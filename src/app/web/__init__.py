@@ -8,17 +8,7 @@ from __future__ import annotations
 from quart import Quart
 
 from app import logs
-from app.web import (
-    csrf,
-    errors,
-    health,
-    limits,
-    middleware,
-    request_log,
-    security,
-    static,
-    templating,
-)
+from app.web import csrf, errors, health, limits, middleware, request_log, security, static, templating
 
 
 def init_app(app: Quart) -> None:

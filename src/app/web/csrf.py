@@ -128,9 +128,7 @@ def is_valid(token: str | None) -> bool:
     if not nonce or not (expires.isascii() and expires.isdigit() and len(expires) < 20):
         return False
     keys = [current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]
-    signed = any(
-        hmac.compare_digest(_sign(key, nonce, expires).encode(), signature.encode()) for key in keys
-    )
+    signed = any(hmac.compare_digest(_sign(key, nonce, expires).encode(), signature.encode()) for key in keys)
     return signed and int(expires) >= time.time()
 
 

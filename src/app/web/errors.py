@@ -6,12 +6,7 @@ import logging
 
 from quart import Quart, Response, make_response, render_template
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import (
-    HTTPException,
-    InternalServerError,
-    ServiceUnavailable,
-    TooManyRequests,
-)
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, TooManyRequests
 
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.logs import request_id
@@ -31,10 +26,7 @@ SENTENCES = {
     408: ("Request Timeout", "Your request took too long to arrive. Please try again."),
     413: ("Too Large", "Your request is larger than this site accepts."),
     414: ("Address Too Long", "The address of this page is longer than this site accepts."),
-    431: (
-        "Request Header Too Large",
-        "Your browser sent more headers or cookies than this site accepts.",
-    ),
+    431: ("Request Header Too Large", "Your browser sent more headers or cookies than this site accepts."),
     429: ("Too Many Requests", "Too many attempts. Please try again later."),
     500: (
         "An unexpected error has occurred",

@@ -51,11 +51,7 @@ SHED_LOG_INTERVAL = 1000
 
 _LABEL = rb"[a-z0-9_-]{1,63}"
 HOST = re.compile(
-    rb"(?:(?=.{1,253}$)"
-    + _LABEL
-    + rb"(?:\."
-    + _LABEL
-    + rb")*\.?|(?=.{1,60}$)\[[0-9a-f:.]{2,45}\])?"
+    rb"(?:(?=.{1,253}$)" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?|(?=.{1,60}$)\[[0-9a-f:.]{2,45}\])?"
     rb"(?::[0-9]{0,5})?",
     re.IGNORECASE,
 )
@@ -87,15 +83,9 @@ class CleartextHTTP2:
         headers = headers_for(quart) | {"Content-Length": "0"}
         self.headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on, or answer 505."""
-        if (
-            scope["type"] == "http"
-            and scope["http_version"].startswith("2")
-            and scope["scheme"] == "http"
-        ):
+        if scope["type"] == "http" and scope["http_version"].startswith("2") and scope["scheme"] == "http":
             await send({"type": "http.response.start", "status": 505, "headers": self.headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
@@ -113,9 +103,7 @@ class TrustedProxies:
         self.app = app
         self.hops = hops
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on as the outermost proxy received it."""
         if scope["type"] == "http":
             scope = scope.copy()
@@ -216,9 +204,7 @@ class LoadShedding:
         self.in_progress_by: Counter[str] = Counter()
         self.shed = 0
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on, or answer 503 with Retry-After."""
         if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
             await self.app(scope, receive, send)
@@ -267,9 +253,7 @@ class RequestLimits:
         self.max_url_length: int = config["MAX_URL_LENGTH"]
         self.bodies = Bodies(config)
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on or refuse it; WebSockets are always refused."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000, "reason": None})

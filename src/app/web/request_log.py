@@ -45,9 +45,7 @@ class RequestLog:
         self.app = app
         self.enabled = enabled
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on, and log it once it has been answered."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)

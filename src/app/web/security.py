@@ -58,13 +58,7 @@ PROXY_HEADERS = (
     *("Forwarded", "Via", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP"),
     *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"),
     *("X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Original-Host"),
-    *(
-        "CF-Connecting-IP",
-        "CF-Ray",
-        "Fastly-Client-IP",
-        "X-Envoy-External-Address",
-        "X-ProxyUser-IP",
-    ),
+    *("CF-Connecting-IP", "CF-Ray", "Fastly-Client-IP", "X-Envoy-External-Address", "X-ProxyUser-IP"),
     *("X-Amzn-Trace-Id", "X-ARR-LOG-ID", "X-Scheme", "X-Varnish"),
 )
 """Headers that proxies add to a request, and browsers do not."""
@@ -73,9 +67,7 @@ ADDRESS = re.compile(r"\[([^\]%]*)\](?::\d{1,5})?|([^:%]*)(?::\d{1,5})?|([^%]*)"
 """An IP address as proxies write it: with or without a port, never with a zone."""
 IPV6_SUBSCRIBER_BITS = 64
 
-DEBUG_ON = (
-    "DEBUG is on, which is for development on this machine only; set DEBUG=0 to serve other people"
-)
+DEBUG_ON = "DEBUG is on, which is for development on this machine only; set DEBUG=0 to serve other people"
 DEBUG_EXPOSED = (
     "DEBUG is on and the site listens on %s, where other machines can reach it; "
     "set DEBUG=0, or listen on 127.0.0.1 only"
@@ -97,9 +89,7 @@ def init_app(app: Quart) -> None:
 
     @app.before_request
     async def check_host() -> None:
-        if request.path not in HEALTH_PATHS and not is_allowed_host(
-            request.headers.get("Host", "")
-        ):
+        if request.path not in HEALTH_PATHS and not is_allowed_host(request.headers.get("Host", "")):
             abort(400, "This site does not serve that host name.")
 
     @app.after_request

@@ -53,6 +53,4 @@ async def file(name: str) -> Response:
     static: StaticFile | None = current_app.extensions["static"].get(name)
     if static is None:
         abort(404)
-    return Response(
-        static.content, content_type=static.media_type, headers={"Cache-Control": FOREVER}
-    )
+    return Response(static.content, content_type=static.media_type, headers={"Cache-Control": FOREVER})

@@ -11,9 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "known_device",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column(
-            "user_id", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE"), nullable=False
-        ),
+        sa.Column("user_id", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE"), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.UniqueConstraint("user_id", "digest"),

@@ -10,16 +10,13 @@ from alembic import op
 revision = "a3f52c8d9e17"
 down_revision = "b62f80d4ca19"
 
-HIGHEST_COUNTED_ID = (
-    "SELECT max(CAST(substr(about, 6) AS INTEGER)) FROM outbox WHERE about LIKE 'user:%'"
-)
+HIGHEST_COUNTED_ID = "SELECT max(CAST(substr(about, 6) AS INTEGER)) FROM outbox WHERE about LIKE 'user:%'"
 """Includes accounts that were deleted since."""
 
 
 def upgrade() -> None:
     op.add_column(
-        "user",
-        sa.Column("email_confirmed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        "user", sa.Column("email_confirmed", sa.Boolean(), server_default=sa.false(), nullable=False)
     )
     user = sa.table("user", sa.column("email_confirmed", sa.Boolean()))
     op.execute(user.update().values(email_confirmed=True))

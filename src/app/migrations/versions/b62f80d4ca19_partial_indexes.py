@@ -19,9 +19,7 @@ def upgrade() -> None:
     for column, columns in AFTER.items():
         op.drop_index(f"ix_outbox_{column}", table_name="outbox")
         some = sa.text(f"{column} IS NOT NULL")
-        op.create_index(
-            f"ix_outbox_{column}", "outbox", columns, sqlite_where=some, postgresql_where=some
-        )
+        op.create_index(f"ix_outbox_{column}", "outbox", columns, sqlite_where=some, postgresql_where=some)
 
 
 def downgrade() -> None:

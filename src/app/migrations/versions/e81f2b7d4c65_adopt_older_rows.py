@@ -22,9 +22,7 @@ EXPLANATION = "Posts whose author is no longer known."
 EXPLANATION_BEFORE = "Posts whose author was not known any more."  # of version 0.1.0
 
 TEXTS = ("username", "email", "password_hash", "about_me", "username_canonical", "email_canonical")
-user = sa.table(
-    "user", sa.column("id", sa.Integer), *(sa.column(name, sa.String) for name in TEXTS)
-)
+user = sa.table("user", sa.column("id", sa.Integer), *(sa.column(name, sa.String) for name in TEXTS))
 post = sa.table(
     "post",
     sa.column("id", sa.Integer),
@@ -32,9 +30,7 @@ post = sa.table(
     sa.column("timestamp", sa.DateTime),
     sa.column("user_id", sa.Integer),
 )
-followers = sa.table(
-    "followers", sa.column("follower_id", sa.Integer), sa.column("followed_id", sa.Integer)
-)
+followers = sa.table("followers", sa.column("follower_id", sa.Integer), sa.column("followed_id", sa.Integer))
 
 
 def upgrade() -> None:
@@ -69,10 +65,7 @@ def _is_2018_edition() -> bool:
 
 def _fill_missing_names() -> None:
     """Give accounts without a name or address a unique one that no mail reaches (RFC 2606)."""
-    for column, stem, ending in (
-        (user.c.username, "unnamed", ""),
-        (user.c.email, "unknown", NOWHERE),
-    ):
+    for column, stem, ending in ((user.c.username, "unnamed", ""), (user.c.email, "unknown", NOWHERE)):
         taken = _taken(column)
         for user_id in op.get_bind().scalars(sa.select(user.c.id).where(column.is_(None))).all():
             texts = (name + ending for name in _variants(f"{stem}-{user_id}"))
@@ -101,8 +94,7 @@ def _fill_missing_post_columns() -> None:
         .where(post.c.timestamp.is_(None))
         .values(
             timestamp=sa.func.coalesce(
-                earlier.scalar_subquery(),
-                sa.literal_column("'1970-01-01 00:00:00.000000'", sa.DateTime),
+                earlier.scalar_subquery(), sa.literal_column("'1970-01-01 00:00:00.000000'", sa.DateTime)
             )
         )
     )
@@ -128,11 +120,7 @@ def _placeholder_author(connection: sa.Connection) -> int:
     account_id = connection.scalar(earlier)
     if account_id is None:
         names, addresses = _taken(user.c.username), _taken(user.c.email)
-        free = (
-            name
-            for name in _variants(NOBODY)
-            if name not in names and name + NOWHERE not in addresses
-        )
+        free = (name for name in _variants(NOBODY) if name not in names and name + NOWHERE not in addresses)
         values = {"username": next(free), "about_me": EXPLANATION}
         values["email"] = values["username"] + NOWHERE
         connection.execute(user.insert().values(values))
@@ -162,9 +150,7 @@ def _add_not_null() -> None:
 def _add_followers_key() -> None:
     """Recreate `followers` with a primary key, without duplicates."""
     connection = op.get_bind()
-    pairs = connection.execute(
-        sa.select(followers.c.follower_id, followers.c.followed_id).distinct()
-    ).all()
+    pairs = connection.execute(sa.select(followers.c.follower_id, followers.c.followed_id).distinct()).all()
     op.drop_table("followers")
     op.create_table(
         "followers",
@@ -197,9 +183,7 @@ def _fold(field: str) -> None:
             taken.add(canonical)
             changes.append({"which": user_id, "form": canonical})
     statement = (
-        user.update()
-        .where(user.c.id == sa.bindparam("which"))
-        .values({folded.name: sa.bindparam("form")})
+        user.update().where(user.c.id == sa.bindparam("which")).values({folded.name: sa.bindparam("form")})
     )
     if changes:
         connection.execute(statement, changes)

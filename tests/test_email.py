@@ -13,7 +13,7 @@ from app import email, mail, outbox
 from app.accounts import service
 from app.accounts.models import User
 from app.database import reading, writing
-from app.outbox.models import Delivery
+from app.outbox.models import DONE_STATES, Delivery
 from app.quart_mail import Attachment, Message
 from tests.factories import make_user
 from tests.inspection import bodies
@@ -78,7 +78,7 @@ EVERY: list[Send] = [ready_made, *SUBJECTS]
 
 async def delivered(handle: outbox.Handle) -> list[Message]:
     """Deliver what is due and return it; the handle must end by that and not before."""
-    assert not any(state.is_done for state in (await handle.states()).values())
+    assert not any(state in DONE_STATES for state in (await handle.states()).values())
     with mail.record_messages() as sent:
         await outbox.drain()
     assert await handle == "sent"

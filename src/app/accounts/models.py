@@ -89,9 +89,13 @@ class User(Base):
         return or_(cls.username == name, cls.username_canonical == folded)
 
     @classmethod
-    def addressed(cls, address: str) -> ColumnElement[bool]:
-        """Return the condition that an account has `address`, exactly or in canonical form."""
-        return or_(cls.email == address, cls.email_canonical == canonical(address))
+    def addressed(cls, address: Text, folded: Text = "") -> ColumnElement[bool]:
+        """Return the condition that an account has `address`, exactly or in canonical form.
+
+        `folded`: the canonical address, for an `address` that is a parameter.
+        """
+        folded = canonical(address) if isinstance(address, str) else folded
+        return or_(cls.email == address, cls.email_canonical == folded)
 
     async def set_password(self, password: str) -> None:
         """Set the password of this object, and end links and sessions made for the old one.

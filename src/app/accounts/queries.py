@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVarTuple
 
-from sqlalchemy import ColumnElement, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, bindparam, or_, select
 
 from app.accounts.models import Registration, User, exact_first
+from app.accounts.names import canonical
 from app.database import reading
 
 Ts = TypeVarTuple("Ts")
 
 ACCOUNT = select(User.id, User.username, User.email, User.credentials_version, User.email_confirmed)
 HASH = select(User.id, User.password_hash, User.credentials_version)
+_ADDRESS = bindparam("address", type_=String)
+BY_ADDRESS = (
+    ACCOUNT.where(User.addressed(_ADDRESS, bindparam("folded", type_=String)))
+    .order_by(exact_first(User.email, _ADDRESS))
+    .limit(1)
+)
 
 
 async def find(user_id: int) -> Row[int, str, str, int, bool] | None:
@@ -24,7 +31,9 @@ async def find(user_id: int) -> Row[int, str, str, int, bool] | None:
 
 async def find_by_address(address: str) -> Row[int, str, str, int, bool] | None:
     """Return the same columns of the account with `address`; an exact match is preferred to a folded one."""
-    return await _first(ACCOUNT, User.addressed(address), exact_first(User.email, address))
+    async with reading() as connection:
+        result = await connection.execute(BY_ADDRESS, {"address": address, "folded": canonical(address)})
+        return result.first()
 
 
 async def find_hash(user_id: int) -> Row[int, str | None, int] | None:

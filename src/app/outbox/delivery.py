@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.database import NOT_MIGRATED, DatabaseUnavailable, Unreadable, is_schema_outdated
 from app.outbox import messages, policy, transitions
 from app.outbox.claims import Claim, still_owned
-from app.outbox.models import State
+from app.outbox.models import DONE_STATES, State
 from app.outbox.policy import Capacity, CircuitBreaker, Event, Outcome, PrioritySemaphore
 from app.outbox.state import READY_MADE, MailRequest, Outbox, Postponed, Rendered
 from app.outbox.writer import BatchWriter
@@ -139,7 +139,7 @@ class Deliverer:
         if settlement.in_doubt:
             level, reason = logging.WARNING, f", in doubt{reason}"
         _log.log(level, "Mail %d (%s): %s%s", claim.id, claim.kind, settlement.state, reason)
-        if settlement.state.is_done:
+        if settlement.state in DONE_STATES:
             self.outbox.notify_done([claim.id])
 
 

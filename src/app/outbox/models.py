@@ -46,10 +46,9 @@ class State(enum.StrEnum):
     EXPIRED = "expired"
     SKIPPED = "skipped"
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the delivery needs no further attempt."""
-        return self not in (State.QUEUED, State.SENDING)
+
+DONE_STATES = frozenset({State.SENT, State.FAILED, State.EXPIRED, State.SKIPPED})
+"""The states of deliveries that need no further attempt."""
 
 
 class Priority(enum.IntEnum):

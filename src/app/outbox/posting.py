@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.database import insert_into
 from app.outbox import messages
-from app.outbox.models import Content, Delivery, Priority, State, table
+from app.outbox.models import DONE_STATES, Content, Delivery, Priority, State, table
 from app.outbox.state import READY_MADE, Merge, Outbox, outbox_of
 from app.quart_mail import Message
 
@@ -54,7 +54,7 @@ class Handle:
             while True:
                 done.clear()
                 states = await self.states()
-                if all(state.is_done for state in states.values()):
+                if all(state in DONE_STATES for state in states.values()):
                     return min(states.values(), key=_WORST_FIRST.index)
                 try:
                     async with asyncio.timeout(self._outbox.poll):

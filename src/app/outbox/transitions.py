@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database import UtcDateTime
 from app.outbox.claims import Claim
-from app.outbox.models import LONGEST_TEXT, NEEDED, State, contents, table
+from app.outbox.models import DONE_STATES, LONGEST_TEXT, NEEDED, State, contents, table
 from app.outbox.policy import Settlement
 from app.outbox.state import outbox_of
 
@@ -164,14 +164,14 @@ async def settle(
         groups[tuple(values)].append(values | {"row_id": claim.id})
     for rows in groups.values():
         await connection.execute(SETTLE, rows)
-    ids = {claim.content_id for claim, settlement in settled if settlement.state.is_done}
+    ids = {claim.content_id for claim, settlement in settled if settlement.state in DONE_STATES}
     if ids := ids - {None}:
         await connection.execute(DELETE_CONTENTS, {"ids": list(ids)})
 
 
 def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datetime) -> dict[str, Any]:
     """Return what to write to each column of the row; the other columns stay as they are."""
-    is_done = settlement.state.is_done
+    is_done = settlement.state in DONE_STATES
     values: dict[str, Any] = {
         "state": settlement.state.value,
         "attempts": settlement.attempts,
@@ -232,7 +232,7 @@ async def _restore_keys(
 
 
 def _wants_key(claim: Claim, settlement: Settlement) -> bool:
-    waits = not (settlement.state.is_done or settlement.in_doubt)
+    waits = not (settlement.state in DONE_STATES or settlement.in_doubt)
     return waits and claim.is_sending and claim.unique_key is not None
 
 

@@ -55,7 +55,7 @@ async def test_a_draft_is_kept_for_its_account_until_it_is_posted_or_its_author_
 
     await page.context.clear_cookies(name="login")
     await page.get_by_role("button", name="Submit").click()
-    await expect(page.get_by_role("status")).to_contain_text("Your login had ended")
+    await expect(page.get_by_role("status")).to_contain_text("You had been logged out")
     await log_in(page, "david")
     await expect(box).to_have_value("")
     await page.get_by_role("button", name="Log out").click()

@@ -132,6 +132,9 @@ def _begin_immediate(connection: Connection) -> None:
         _retry_while_busy(begin, until)
     except sqlite3.Error as error:
         raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+    except BaseException:  # cancelled: SQLite's thread may still begin the transaction
+        connection.invalidate()
+        raise
 
 
 def _roll_back(connection: Any, record: object, state: PoolResetState) -> None:

@@ -1,7 +1,5 @@
 """Microblog: a small social site on Quart with durable e-mail."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

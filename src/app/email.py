@@ -6,8 +6,6 @@ the mail is part of that transaction. Await the returned handle to wait until th
 The site's other mails are in the features that send them; see `app.mailer`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

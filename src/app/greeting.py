@@ -1,7 +1,5 @@
 """Flasky's greeting page: it asks for a name, greets the visitor, and recognizes a known name."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from datetime import UTC, datetime

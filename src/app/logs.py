@@ -1,7 +1,5 @@
 """Logging: each event is one line, as `key=value` pairs or JSON; a lasting problem is logged only once."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

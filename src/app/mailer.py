@@ -17,8 +17,6 @@ Only the parameters are stored. The outbox calls `render` when it delivers, and 
 no token is ever stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self

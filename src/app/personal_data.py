@@ -3,8 +3,6 @@
 GDPR articles 15 and 20. It is mailed to the account's address, so that a stolen session alone cannot get it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from datetime import datetime

@@ -6,8 +6,6 @@ A client that stalls in an upload or does not read its response would keep the p
 connections are aborted after the grace period, as if the client had disconnected.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import threading

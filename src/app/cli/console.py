@@ -1,7 +1,5 @@
 """`microblog shell`: a Python console with the app loaded, in which `await` works."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import code

@@ -1,7 +1,5 @@
 """Run an async command of the `microblog` program inside the app's context."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps

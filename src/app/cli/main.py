@@ -1,7 +1,5 @@
 """The `microblog` command: running the site for development, the database, the console, mail."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 

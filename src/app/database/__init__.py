@@ -7,8 +7,6 @@ fetch(QUERY, ...)` runs a SELECT of a page faster (see `app.database.reads`). Al
 DatabaseUnavailable instead of waiting for long.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The base class of tables, and types and rules for columns: times, and text that every database stores."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

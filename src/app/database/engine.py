@@ -1,7 +1,5 @@
 """The engines of an app's database, and the blocks in which it is read and written."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping

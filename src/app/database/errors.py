@@ -1,7 +1,5 @@
 """How long to wait for the database, and which of its errors mean that it is unavailable."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,5 @@
 """How connections to PostgreSQL are opened, watched and closed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import URL, Dialect, event

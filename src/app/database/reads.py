@@ -13,13 +13,11 @@ The price: a statement takes exactly the parameters named by its `bindparam`s, r
 cannot hold BLOBs. Text columns are therefore cast to text.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from sqlalchemy import Dialect, Select, String
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -29,28 +27,6 @@ from sqlalchemy.types import TypeEngine
 Statement = Select[*tuple[Any, ...]]
 Convert = Callable[[Any], Any]
 Rows = Sequence[Sequence[Any]]
-
-
-class Query:
-    """A SELECT whose variable parts are `bindparam`s. Create it once, at import.
-
-    `postgresql`: the statement to run there instead, where one wording is not fast on both databases. It
-    takes the same parameters.
-    """
-
-    def __init__(self, statement: Statement, postgresql: Statement | None = None) -> None:
-        self._statement = statement
-        self._on_postgresql = statement if postgresql is None else postgresql
-        self._compiled: dict[str, CompiledQuery] = {}
-
-    def compile(self, dialect: Dialect) -> CompiledQuery:
-        """Return the statement compiled for `dialect`; the first call compiles it."""
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            is_postgresql = dialect.name == "postgresql"
-            statement = self._on_postgresql if is_postgresql else self._statement
-            compiled = self._compiled[dialect.name] = CompiledQuery.of(statement, dialect)
-        return compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +42,7 @@ class CompiledQuery:
     converters: Sequence[tuple[int, Convert]]
 
     @classmethod
-    def of(cls, statement: Statement, dialect: Dialect) -> CompiledQuery:
+    def of(cls, statement: Statement, dialect: Dialect) -> Self:
         """Compile `statement`."""
         compiled = statement.compile(dialect=dialect)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
@@ -106,6 +82,28 @@ class CompiledQuery:
                 row[index] = convert(row[index])
             rows.append(tuple(row))
         return rows
+
+
+class Query:
+    """A SELECT whose variable parts are `bindparam`s. Create it once, at import.
+
+    `postgresql`: the statement to run there instead, where one wording is not fast on both databases. It
+    takes the same parameters.
+    """
+
+    def __init__(self, statement: Statement, postgresql: Statement | None = None) -> None:
+        self._statement = statement
+        self._on_postgresql = statement if postgresql is None else postgresql
+        self._compiled: dict[str, CompiledQuery] = {}
+
+    def compile(self, dialect: Dialect) -> CompiledQuery:
+        """Return the statement compiled for `dialect`; the first call compiles it."""
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            is_postgresql = dialect.name == "postgresql"
+            statement = self._on_postgresql if is_postgresql else self._statement
+            compiled = self._compiled[dialect.name] = CompiledQuery.of(statement, dialect)
+        return compiled
 
 
 def _packed(sql: str, types: Sequence[TypeEngine[Any]]) -> str:

@@ -1,7 +1,5 @@
 """How connections to SQLite files are opened and configured, and how writers wait for the file's lock."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 import time

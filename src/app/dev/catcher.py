@@ -1,7 +1,5 @@
 """An SMTP server that accepts every mail, keeps it in a Mailbox, and delivers none."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Self
 

@@ -3,8 +3,6 @@
 They are the same at every start. If another account uses one of their names or addresses, none are added.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,6 @@
 It uses the `compat32` policy because the newer one raises on some malformed headers.
 """
 
-from __future__ import annotations
-
 import email
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The mails caught by `microblog dev`, in memory. The oldest are dropped beyond a number or total size."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A mail's HTML is untrusted: it is served at a URL of its own, whose Content-Secu
 scripts and no remote content, and is shown in a sandboxed frame.
 """
 
-from __future__ import annotations
-
 import re
 from urllib.parse import unquote
 

@@ -1,7 +1,5 @@
 """`microblog dev`: the site with an upgraded database and an inbox for its mail, on one event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import socket

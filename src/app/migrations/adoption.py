@@ -3,8 +3,6 @@
 Accounts that today's rules would refuse keep working; `db upgrade` and `db check` list them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

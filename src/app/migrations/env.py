@@ -1,7 +1,5 @@
 """Alembic's environment: it runs on the connection that `app.migrations.run` passes in."""
 
-from __future__ import annotations
-
 from alembic import context
 
 import app.accounts.models

@@ -1,7 +1,5 @@
 """Run the migrations, for `microblog db` and the tests."""
 
-from __future__ import annotations
-
 import io
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Posts: the timeline, the page of everybody's posts, and writing one."""
 
-from __future__ import annotations
-
 from quart import Quart
 
 from app.posts import routes

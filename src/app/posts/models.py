@@ -1,7 +1,5 @@
 """The table of posts, with Microblog v0.10's columns, and how a post is stored."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from sqlalchemy import ForeignKey, Index, String

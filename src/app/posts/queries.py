@@ -9,11 +9,9 @@ the authors whose newest posts are the newest `rows` of these can be on the page
 sorted. That takes 2 to 3 ms for the same thousand (benchmarks/timeline.py).
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import (
     CTE,
@@ -79,7 +77,7 @@ class PostEntry(NamedTuple):
     stamp: str
 
     @classmethod
-    def of(cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str) -> PostEntry:
+    def of(cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str) -> Self:
         """Return the entry for a row of `COLUMNS`."""
         return cls(
             number,

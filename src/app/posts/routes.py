@@ -1,7 +1,5 @@
 """The pages of posts, and the form that writes one."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from quart import current_app, flash, redirect, render_template, request

@@ -1,7 +1,5 @@
 """Profiles: profile pages, editing your own, following and unfollowing, avatars."""
 
-from __future__ import annotations
-
 from quart import Quart
 
 from app.profiles import routes

@@ -1,7 +1,5 @@
 """Read profiles: one statement finds a person with everything that their page shows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The pages of profiles, the buttons Follow and Unfollow, and the avatars drawn here (AVATARS=local)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any

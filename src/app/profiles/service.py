@@ -1,7 +1,5 @@
 """Edit profiles, follow and unfollow."""
 
-from __future__ import annotations
-
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 

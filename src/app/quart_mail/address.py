@@ -1,7 +1,5 @@
 """Mail addresses: parsing, validation, and their forms in headers and in the envelope."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import lru_cache

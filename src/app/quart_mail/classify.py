@@ -11,8 +11,6 @@
 Without a reply to the final dot ("dot"), the message is in doubt.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 

@@ -1,7 +1,5 @@
 """Opening a connection: connect, read the greeting, EHLO, STARTTLS, log in."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import ipaddress

@@ -1,7 +1,5 @@
 """The SMTP dialogue: commands and replies over one connection."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import ssl

@@ -1,7 +1,5 @@
 """The errors of quart_mail: one tree under MailError, which says by which attributes a queue can decide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 

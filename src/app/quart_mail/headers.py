@@ -1,7 +1,5 @@
 """Header fields: validation, encoding (RFC 2047), folding (RFC 5322 2.2.3), Flask-Mail's helpers."""
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Iterable

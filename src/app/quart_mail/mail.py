@@ -1,7 +1,5 @@
 """The extension: ``Mail``, its ``Connection``, the state of an app and the signal."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import logging
@@ -11,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from blinker import NamedSignal, Namespace
 from quart import Quart, current_app, has_app_context
@@ -163,7 +161,7 @@ async def _announce(app: Quart, message: Message) -> None:
 class _PooledSender(_Sender):
     """What Mail and its state share: they send over the app's pool."""
 
-    def connect(self) -> Connection:
+    def connect(self) -> "Connection":
         """Return a connection outside the pool, for ``async with``."""
         return Connection(self._current())
 
@@ -280,7 +278,7 @@ class Connection(_Sender):
         self._session = Session(app.extensions["mail"])
         self._lock = asyncio.Lock()
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> Self:
         """Connect and log in; raises MailError."""
         if not self._session.settings.suppress:
             await self._session.open()

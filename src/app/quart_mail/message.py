@@ -8,8 +8,6 @@ Parts are nested as in Flask-Mail, without a needless outer part:
     any of these with attachments         mixed(the above, attachment, ...)
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Iterable, KeysView

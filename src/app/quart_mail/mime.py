@@ -6,8 +6,6 @@ this module and ``headers`` encode, fold and nest by themselves; tests parse the
 standard library and compare.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from binascii import b2a_base64, b2a_qp

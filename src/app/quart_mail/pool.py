@@ -1,7 +1,5 @@
 """A pool of SMTP sessions that stay open between messages."""
 
-from __future__ import annotations
-
 import asyncio
 
 from .dialogue import wait_closed

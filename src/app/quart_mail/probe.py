@@ -1,7 +1,5 @@
 """A test of the settings: which were used, and what the server replied, in sentences."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

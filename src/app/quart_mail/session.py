@@ -1,7 +1,5 @@
 """Sending messages over one connection, one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The MAIL_* settings: their keys, defaults and parsers."""
 
-from __future__ import annotations
-
 import ipaddress
 import math
 import ssl

@@ -4,8 +4,6 @@ An unhandled error is logged and kept in memory at once, and stored by a backgro
 neither waits for the report nor fails because of it. A failure to report is logged and not reported.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator

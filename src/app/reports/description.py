@@ -4,8 +4,6 @@ Exception messages often contain what somebody typed, so a description has only 
 source text.
 """
 
-from __future__ import annotations
-
 import traceback
 from dataclasses import dataclass
 from hashlib import sha256

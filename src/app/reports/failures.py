@@ -1,7 +1,5 @@
 """Count failures in the database, for all processes together, and report them by mail."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -57,7 +55,7 @@ class Occurrences:
         """Return one occurrence of `error`."""
         return cls(error.fingerprint, error.kind, error.traceback, route, request_id, 1, now, now)
 
-    def merge(self, other: Occurrences) -> None:
+    def merge(self, other: Self) -> None:
         """Add the occurrences of `other`, which has the same kind."""
         self.count += other.count
         self.first_seen = min(self.first_seen, other.first_seen)

@@ -5,8 +5,6 @@ the default, in this order. `table` lists all settings; this module loads them, 
 depend on other settings, and checks their combination.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Mapping, Sequence

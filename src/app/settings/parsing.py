@@ -5,8 +5,6 @@ returns the typed value, and raises ValueError for anything else. Its `accepts` 
 the error message. The `MAIL_*` keys that quart_mail knows have their parsers in `app.quart_mail.settings`.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import math
 import re

@@ -1,7 +1,5 @@
 """The table of all settings; `docs/mail.md` describes the `MAIL_*` settings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing in this package depends on a feature.
 """
 
-from __future__ import annotations
-
 from quart import Quart
 
 from app import logs

@@ -6,8 +6,6 @@ percent signs takes them 0.7 s, and the head of one multipart field of that size
 process answers nobody. So a form that costs more than a few milliseconds is refused unparsed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Mapping

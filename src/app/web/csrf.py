@@ -7,8 +7,6 @@ subdomain, would know a token that is valid for that person's login. WTForms' ow
 OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadata headers".
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 import time

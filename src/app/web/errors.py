@@ -1,7 +1,5 @@
 """Error pages: every error is answered with a page in the site's own look."""
 
-from __future__ import annotations
-
 import logging
 
 from quart import Quart, Response, make_response, render_template

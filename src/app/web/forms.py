@@ -1,7 +1,5 @@
 """What every form builds on: WTForms with CSRF protection, filled from Quart's request."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any, Self
 

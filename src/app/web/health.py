@@ -1,7 +1,5 @@
 """`/healthz` and `/readyz`, for supervisors and load balancers."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Rate limits: moving windows in this process, or shared in Redis through the library `limits`."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -3,8 +3,6 @@
 A client that is slow to send its request or to read the answer takes no place among the requests in progress.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re

@@ -4,8 +4,6 @@ A cursor is the time and id of a row at the edge of a page. Addresses carry it a
 or `?after=...` (newer ones). A cursor that cannot be read leads to the first page.
 """
 
-from __future__ import annotations
-
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@
 The server's own access log would contain paths, and so reset links. This one has the route's pattern.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import time

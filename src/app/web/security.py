@@ -3,8 +3,6 @@
 Sources: OWASP Secure Headers Project; OWASP Unvalidated Redirects and Forwards Cheat Sheet.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import logging
 import os

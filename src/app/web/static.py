@@ -3,8 +3,6 @@
 Quart's own static folder reads files in threads (1 to 7 under load, measured).
 """
 
-from __future__ import annotations
-
 import mimetypes
 from dataclasses import dataclass
 from hashlib import sha256

@@ -4,8 +4,6 @@ Nothing in these templates is awaited. Jinja's async mode would still make each 
 generator, which costs a page of posts a fifth of its whole time.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

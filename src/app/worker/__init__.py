@@ -5,8 +5,6 @@ data, as the backlog needs. Losing or duplicating tasks changes nothing, and the
 connects to the broker.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """The scheduler of `celery -A app.worker beat`."""
 
-from __future__ import annotations
-
 import logging
 import math
 import signal

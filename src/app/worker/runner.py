@@ -1,7 +1,5 @@
 """Run the app's coroutines in a Celery process, and keep signals from interrupting them."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

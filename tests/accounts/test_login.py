@@ -14,7 +14,7 @@ from werkzeug.security import generate_password_hash
 from app.accounts import passwords
 from app.accounts.models import LoginSession, User
 from app.database import reading, writing
-from tests.clients import Visitor
+from tests.clients import Page, Visitor
 from tests.conftest import CHEAP_HASH
 from tests.factories import make_user
 
@@ -27,6 +27,13 @@ async def visitor(app: Quart) -> Visitor:
     await visitor.register("susan")
     await visitor.get("/login")  # where the congratulation is read
     return visitor
+
+
+def link(page: Page, path: str) -> str:
+    """Return the address of the link in the page's content that leads to `path`, with its query."""
+    found = re.findall(rf'class="aside">[^<]*<a href="({path}[^"]*)"', page.text)
+    assert len(found) == 1
+    return html.unescape(found[0])
 
 
 async def count_sessions() -> int:
@@ -104,6 +111,29 @@ async def test_the_way_back_is_the_address_that_was_asked_for(visitor: Visitor, 
     [action] = map(html.unescape, ACTION.findall(form.text))
     fields = {"username": "susan", "password": "correct horse", "csrf_token": form.token}
     assert (await visitor.post(action, **fields)).location == path
+
+
+async def test_registering_on_the_way_to_a_page_leads_to_that_page(app: Quart) -> None:
+    visitor = Visitor(app)
+    login = (await visitor.get("/user/david?before=2")).location or ""
+    register = link(await visitor.get(login), "/register")
+    page = await visitor.get(register)
+    assert link(page, "/login") == "/login?next=%2Fuser%2Fdavid%3Fbefore%3D2"
+    [action] = map(html.unescape, ACTION.findall(page.text))
+    fields = {"username": "susan", "email": "susan@example.com", "csrf_token": page.token}
+    refused = await visitor.post(action, password="correct horse", password2="no", **fields)
+    assert [html.unescape(path) for path in ACTION.findall(refused.text)] == [action]
+    both = {"password": "correct horse", "password2": "correct horse"}
+    login = (await visitor.post(action, **both, **fields)).location or ""
+    fields = {"username": "susan", "password": "correct horse"}
+    page = await visitor.post(login, csrf_token=(await visitor.get(login)).token, **fields)
+    assert page.location == "/user/david?before=2"
+
+
+async def test_the_link_to_register_drops_a_next_that_leads_elsewhere(app: Quart) -> None:
+    page = await Visitor(app).get("/register?next=//evil.example")
+    assert link(page, "/login") == "/login"
+    assert "evil" not in page.text
 
 
 @pytest.mark.parametrize("target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"])

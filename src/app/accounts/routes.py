@@ -5,7 +5,7 @@ Only POST uses up a link, because mail scanners follow links by GET.
 
 from __future__ import annotations
 
-from quart import current_app, flash, redirect, request
+from quart import current_app, flash, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
@@ -43,8 +43,7 @@ blueprint = Blueprint("accounts", __name__)
 @guests_only
 async def login() -> ResponseReturnValue:
     """Log a guest in, and go to the page they came for."""
-    form = await LoginForm.from_request()
-    target = safe_path(request.args.get("next"))
+    form, target = await LoginForm.from_request(), safe_path(request.args.get("next"))
     if form.validate_on_submit():
         counted = await throttle.count_login(form.username.data, known_device())
         try:
@@ -76,7 +75,7 @@ async def logout() -> ResponseReturnValue:
 @guests_only
 async def register() -> ResponseReturnValue:
     """Create an account, or with CONFIRM_EMAIL a registration that waits for its link."""
-    form = await RegistrationForm.from_request()
+    form, target = await RegistrationForm.from_request(), safe_path(request.args.get("next"))
     if form.validate_on_submit():
         await limits.count((REGISTRATIONS_PER_PEER, f"register:{client_address()}"))
         confirm = current_app.config["CONFIRM_EMAIL"]
@@ -90,8 +89,8 @@ async def register() -> ResponseReturnValue:
         else:
             log_event("registration_requested" if confirm else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
-            return redirect("/login")
-    return await form.render("accounts/register.html", title="Register")
+            return redirect(url_for("accounts.login", next=target))
+    return await form.render("accounts/register.html", title="Register", next=target)
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])

@@ -31,15 +31,32 @@ async def test_static_files_have_their_digest_in_their_name_and_stay_cached(app:
     assert (await app.test_client().get("/static/site.css")).status_code == 404
 
 
+LONG = "s" * 65
+LONG_ADDRESS = f"{'s' * 60}@{'example.' * 7}org"
+assert len(LONG_ADDRESS) == 120
+
+
 @pytest.mark.parametrize(
-    "path", ["/login", "/register", "/change_password", "/change_email", "/delete_account"]
+    ("path", "field", "value", "message"),
+    [
+        ("/register", "username", LONG, "Too long by 1: at most 64 characters."),
+        ("/register", "email", f"s{LONG_ADDRESS}", "Too long by 1: at most 120 characters."),
+        ("/reset_password_request", "email", f"s{LONG_ADDRESS}", "Too long by 1: at most 120 characters."),
+        ("/login", "username", "s" * 257, "Too long by 1: at most 256 characters."),
+        ("/hello", "name", LONG, "Too long by 1: at most 64 characters."),
+        ("/edit_profile", "username", LONG, "Too long by 1: at most 64 characters."),
+        ("/change_email", "email", f"s{LONG_ADDRESS}", "Too long by 1: at most 120 characters."),
+    ],
 )
-async def test_password_fields_have_no_maxlength(app: Quart, path: str) -> None:
-    is_guests = path in {"/login", "/register"}
-    visitor = Visitor(app) if is_guests else (await logged_in(app, "susan"))[0]
-    boxes = re.findall(r'<input [^>]*type="password"[^>]*>', (await visitor.get(path)).text)
-    assert boxes
-    assert not [box for box in boxes if "maxlength" in box]
+async def test_fields_that_are_too_long_are_not_cut_but_refused(
+    app: Quart, path: str, field: str, value: str, message: str
+) -> None:
+    is_mine = path in {"/edit_profile", "/change_email"}
+    visitor = (await logged_in(app, "susan"))[0] if is_mine else Visitor(app)
+    assert not re.search("maxlength|minlength", (await visitor.get(path)).text)
+    page = await visitor.submit(path, **{field: value})
+    assert page.errors(field) == [message]
+    assert f'value="{value}"' in page.text
 
 
 @pytest.mark.parametrize(

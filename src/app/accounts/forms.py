@@ -22,6 +22,7 @@ USERNAME_RULE = (
 )
 ADDRESS_PATTERN = r"\S+@[^@\s]+\Z"
 INVALID_ADDRESS = "Invalid email address."
+LOCAL_PART_TOO_LONG = "The part before the @ is too long: at most 64 characters."
 DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
 SAME_ADDRESS = "This is already your email address."
@@ -61,7 +62,7 @@ def _validate_canonical_length(form: BaseForm, field: EmailField) -> None:
 def _validate_local_part(form: BaseForm, field: EmailField) -> None:
     """Refuse local parts that mail servers refuse; `Email` accepts 65 letters."""
     if len(field.data.rpartition("@")[0].encode()) > MAX_LOCAL_PART_LENGTH:
-        raise ValidationError(INVALID_ADDRESS)
+        raise ValidationError(LOCAL_PART_TOO_LONG)
 
 
 def new_email_field() -> EmailField:

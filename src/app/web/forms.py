@@ -118,7 +118,7 @@ class Bounded:
 
     def __init__(self, *, min: int = 0, max: int) -> None:  # noqa: A002 -- as WTForms' Length
         self.min, self.max = min, max
-        self.field_flags = {"maxlength": max} | ({"minlength": min} if min else {})
+        self.field_flags = {"limit": max}
 
     def __call__(self, form: BaseForm, field: Field) -> None:
         """Raise StopValidation if the text is too long or too short."""

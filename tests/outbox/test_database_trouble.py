@@ -106,4 +106,4 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
         await courier.stop(1)
         await running
     told = [record.getMessage() for record in caplog.records]
-    assert told[1:] == ["The outbox can be read again", "Mail courier stopping; 0 deliveries in progress"]
+    assert told[1:] == ["The outbox can be read again", "Mail courier stopping; deliveries in progress: 0"]

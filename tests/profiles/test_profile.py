@@ -33,7 +33,7 @@ async def test_a_profile_shows_the_person(app: Quart) -> None:
         "User: david",
         "I like &lt;tea&gt;.",
         "19 Nov 2026, 08:30 UTC",
-        "1 followers, 0 following.",
+        "1 follower, 0 following.",
         "https://www.gravatar.com/avatar/d66694bbc7619203377bd9c9b7b9f14a?d=identicon&amp;s=128",
         ">Unfollow</button>",
         'dir="auto">Hello</p>',
@@ -101,7 +101,7 @@ async def test_unusual_names_of_old_databases_have_working_pages_and_buttons(app
         assert page.location is not None
         page = await susan.get(page.location)
         assert page.flashes == [f"You are following {name}!"]
-        assert "1 followers" in page.text
+        assert "1 follower, " in page.text
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\\b"])

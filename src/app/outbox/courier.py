@@ -102,13 +102,13 @@ class Courier:
         claimers = list(self.claimers)
         is_first = any(not claimer.is_stopping for claimer in claimers)
         if is_first:
-            _log.info("Mail courier stopping; %d deliveries in progress", self._count(claimers))
+            _log.info("Mail courier stopping; deliveries in progress: %d", self._count(claimers))
         for claimer in claimers:
             claimer.begin_stop()
         self.outbox.posted.set()
         await asyncio.gather(*(claimer.wait(until) for claimer in claimers))
         if is_first and (count := self._count(claimers)):
-            _log.warning("Grace period over; releasing %d deliveries", count)
+            _log.warning("Grace period over; unfinished deliveries: %d", count)
         await asyncio.gather(*(claimer.cancel() for claimer in claimers))
 
     @staticmethod

@@ -71,7 +71,7 @@ class Maintenance:
             transient = [kind.name for kind in self._outbox.kinds.values() if kind.transient]
             expired = await transitions.expire(connection, now=self._outbox.clock(), transient=transient)
         if expired:
-            _log.warning("%d mails expired: %s", len(expired), expired)
+            _log.warning("Mails expired: %s", expired)
             self._outbox.notify_done(expired)
 
     async def purge(self) -> bool:

@@ -16,6 +16,7 @@ from wtforms.validators import StopValidation
 from app.database import is_storable
 from app.web import limits
 from app.web.csrf import UNSAFE_METHODS, SessionCSRF
+from app.web.templating import counted
 
 REQUIRED = "This field is required."
 UNSTORABLE = "This contains a character that cannot be stored."
@@ -126,7 +127,7 @@ class Bounded:
         if length > self.max:
             raise StopValidation(f"Too long by {length - self.max}: at most {self.max} characters.")
         if length < self.min:
-            raise StopValidation(f"Too short: at least {self.min} characters.")
+            raise StopValidation(f"Too short: at least {counted(self.min, 'character')}.")
 
 
 def visible(form: object, field: Field) -> None:

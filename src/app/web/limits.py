@@ -18,6 +18,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from app.logs import OngoingProblem
 from app.web.request_log import log_event
+from app.web.templating import counted
 
 REDIS_TIMEOUT = 1.0
 """Seconds to wait for Redis; after that this process counts by itself."""
@@ -72,7 +73,7 @@ async def hit(rule: str, key: str) -> int:
 def duration(seconds: int) -> str:
     """Return the time to wait in words: in seconds below 100 s, in minutes below 100 min, else in hours."""
     if seconds < UNIT_SHOWN_BELOW:
-        return f"{seconds} second{'s' if seconds > 1 else ''}"
+        return counted(seconds, "second")
     if seconds < 60 * UNIT_SHOWN_BELOW:
         return f"{math.ceil(seconds / 60)} minutes"
     return f"{math.ceil(seconds / 3600)} hours"

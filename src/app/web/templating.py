@@ -53,7 +53,7 @@ class Blueprint(quart.Blueprint):
 def init_app(app: Quart) -> None:
     """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
     app.jinja_environment = SyncEnvironment
-    app.jinja_env.filters.update(written=written, fold=fold)
+    app.jinja_env.filters.update(written=written, fold=fold, counted=counted)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
@@ -65,6 +65,11 @@ def init_app(app: Quart) -> None:
 def written(time: datetime) -> str:
     """Return the UTC time `time` in the form "20 Nov 2026, 12:00 UTC"."""
     return f"{time:%d %b %Y, %H:%M UTC}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 follower", "2 followers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def fold(text: str) -> tuple[str, str]:

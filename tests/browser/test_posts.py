@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 PASSWORD = "korrekt horse 77"
 WORDS = "worth keeping"
 HEADER = "[...document.querySelectorAll('.top a, .top button')].map(e => e.getBoundingClientRect().x)"
+UNCOVERED = "document.documentElement.clientWidth - document.querySelector('.top').offsetWidth"
 SKIP_LINK_END = "document.querySelector('.skip').getBoundingClientRect().bottom"
 
 
@@ -89,13 +90,16 @@ async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(page: Pa
     assert set(await page.evaluate(boxes)) == {"clip"}
 
 
-async def test_the_header_stays_and_small_things_keep_their_size(page: Page, url: str) -> None:
+async def test_the_header_fills_its_row_and_stays_and_small_things_keep_their_size(
+    page: Page, url: str
+) -> None:
     await register(page, url, "susan")
     await log_in(page, "susan")
     places = set()
     for path in ("/index", "/explore", "/user/susan", "/mailbox", "/account"):
         await page.goto(url + path)
         places.add(str(await page.evaluate(HEADER)))
+        assert await page.evaluate(UNCOVERED) == 0
     assert len(places) == 1
     await page.set_viewport_size({"width": 390, "height": 844})
     await page.goto(f"{url}/delete_account")

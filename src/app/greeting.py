@@ -13,7 +13,6 @@ from wtforms.validators import DataRequired
 
 from app.accounts import emails
 from app.database import Base, UtcDateTime, insert_into, writing
-from app.web import limits
 from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
 from app.web.security import client_address
 from app.web.templating import Blueprint
@@ -77,8 +76,7 @@ class NameForm(Form):
 async def hello() -> ResponseReturnValue:
     """Ask for a name, and greet the visitor by the name given in this session."""
     form = await NameForm.from_request()
-    if form.validate_on_submit():
-        await limits.count((NAMES_PER_PEER, f"hello:{client_address()}"))
+    if form.validate_on_submit() and await form.count((NAMES_PER_PEER, f"hello:{client_address()}")):
         session["known"] = not await add_name(form.name.data)
         session["name"] = form.name.data
         return redirect("/hello")

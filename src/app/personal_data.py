@@ -21,7 +21,6 @@ from app.mailer import Email, render
 from app.outbox import MailRequest, Priority
 from app.posts.models import Post
 from app.quart_mail import Attachment, Message
-from app.web import limits
 from app.web.forms import EmptyForm
 from app.web.templating import Blueprint
 
@@ -45,8 +44,7 @@ def init_app(app: Quart) -> None:
 async def download_data() -> ResponseReturnValue:
     """Send people a copy of everything stored about them."""
     form, me = await EmptyForm.from_request(), await visitor()
-    if form.validate_on_submit():
-        await limits.count((DOWNLOADS, f"download:{me.id}"))
+    if form.validate_on_submit() and await form.count((DOWNLOADS, f"download:{me.id}")):
         async with writing() as session:
             await YourData(me.id).post(session)
         await flash(REQUESTED)

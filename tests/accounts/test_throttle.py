@@ -42,17 +42,22 @@ async def fail(visitor: Visitor, times: int, username: str = "susan") -> list[in
     return [(await visitor.log_in(username, "wrong horse")).status for _ in range(times)]
 
 
-async def test_the_eleventh_try_is_told_in_words_when_to_come_back(app: Quart) -> None:
+async def test_the_eleventh_attempt_gets_the_form_again_and_the_time_to_wait(app: Quart) -> None:
     await make_user("susan")
     visitor = Peer(app, "192.0.2.1")
     assert await fail(visitor, 10) == [200] * 10
     page = await visitor.log_in("susan", PASSWORD)
     assert page.status == 429
     assert 0 < int(page.response.headers["Retry-After"]) <= 300
-    assert re.search(r"Please try again in \d+ (seconds|minutes)\.", page.text)
+    assert re.search(
+        r'role="alert">\s*<p>Too many attempts. Please try again in \d+ (seconds|minutes)', page.text
+    )
+    assert page.title == "Sign In - Microblog"
+    assert 'value="susan"' in page.text
+    assert 'href="/reset_password_request"' in page.text
 
 
-async def test_who_logs_in_again_and_again_is_not_kept_out(app: Quart) -> None:
+async def test_a_successful_login_resets_the_count(app: Quart) -> None:
     await make_user("susan")
     for _ in range(3):
         visitor = Peer(app, "192.0.2.1")
@@ -61,7 +66,7 @@ async def test_who_logs_in_again_and_again_is_not_kept_out(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("name", ["susan", "nobody"])
-async def test_names_that_there_are_and_are_not_are_limited_alike(app: Quart, name: str) -> None:
+async def test_existing_and_unknown_names_have_the_same_limits(app: Quart, name: str) -> None:
     await make_user("susan")
     assert await fail(Peer(app, "192.0.2.1"), 11, name) == [200] * 10 + [429]
 
@@ -106,7 +111,7 @@ async def test_a_known_browser_has_a_limit_too(app: Quart) -> None:
     assert await fail(thief, 11) == [200] * 10 + [429]
 
 
-async def test_a_known_browser_is_a_stranger_to_other_accounts(app: Quart) -> None:
+async def test_a_known_browser_is_unknown_to_other_accounts(app: Quart) -> None:
     await make_user("susan")
     await make_user("david")
     thief = Peer(app, "192.0.2.1")
@@ -116,10 +121,10 @@ async def test_a_known_browser_is_a_stranger_to_other_accounts(app: Quart) -> No
     assert await fail(thief, 1) == [429]
 
 
-async def test_many_guessers_slow_each_other_down_and_shut_nobody_out(
+async def test_guesses_from_many_addresses_slow_new_ones_down_but_lock_nobody_out(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "LOGINS_PER_NAME", "6 per hour")
+    monkeypatch.setattr(throttle, "ATTEMPTS_PER_NAME", "6 per hour")
     await make_user("susan")
     for number in range(6):
         await fail(Peer(app, f"192.0.2.{number}"), 1)
@@ -127,10 +132,10 @@ async def test_many_guessers_slow_each_other_down_and_shut_nobody_out(
     assert (await Peer(app, "192.0.2.51").log_in("susan", PASSWORD)).location == "/index"
 
 
-async def test_a_hundred_names_from_one_address_are_enough(
+async def test_one_address_has_a_limit_for_all_names_together(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "LOGINS_PER_PEER", "5 per 5 minutes")
+    monkeypatch.setattr(throttle, "ATTEMPTS_PER_PEER", "5 per 5 minutes")
     visitor = Peer(app, "192.0.2.1")
     answers = [(await visitor.log_in(f"person{n}", "wrong")).status for n in range(6)]
     assert answers == [200] * 5 + [429]
@@ -150,20 +155,25 @@ async def test_forms_for_guests_are_limited_per_address(
     token = (await visitor.get(path)).token
     answers = [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most)]
     assert 429 not in answers
-    assert (await visitor.post(path, csrf_token=token, **fields)).status == 429
+    page = await visitor.post(path, csrf_token=token, **fields)
+    assert page.status == 429
+    assert f'value="{fields["email"]}"' in page.text
     other = Peer(app, "192.0.2.2")
     assert (await other.submit(path, **fields)).status != 429
 
 
+FOR_OWNERS = [
+    ("/change_password", {"current": "wrong", "password": "battery staple", "password2": "battery staple"}),
+    ("/change_email", {"current": "wrong", "email": "new@example.com"}),
+    ("/delete_account", {"current": "wrong", "sure": "y"}),
+]
+"""Pages that ask for the current password, and a form with a wrong one."""
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "most"),
-    [
-        ("/change_password", {"current": "wrong", "password": "battery staple", "password2": "battery staple"}, 10),
-        ("/change_email", {"current": "wrong", "email": "new@example.com"}, 10),
-        ("/delete_account", {"current": "wrong", "sure": "y"}, 10),
-        ("/download_data", {}, 5),
-    ],
-)  # fmt: skip
+    [*((path, fields, 10) for path, fields in FOR_OWNERS), ("/download_data", {}, 5)],
+)
 async def test_forms_for_owners_are_limited_per_account(
     app: Quart, path: str, fields: dict[str, str], most: int
 ) -> None:
@@ -171,9 +181,38 @@ async def test_forms_for_owners_are_limited_per_account(
     visitor = Peer(app, "192.0.2.1")
     await visitor.log_in("susan", PASSWORD)
     token = (await visitor.get(path)).token
-    answers = [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(most + 1)]
-    assert answers[-1] == 429
-    assert 429 not in answers[:-1]
+    pages = [await visitor.post(path, csrf_token=token, **fields) for _ in range(most + 1)]
+    assert [page.status for page in pages].index(429) == most
+    assert pages[-1].title == pages[0].title.replace("Redirecting...", "Your Data - Microblog")
+    assert "Too many attempts. Please try again in" in pages[-1].text
+
+
+async def test_all_pages_that_ask_for_a_password_share_one_limit(app: Quart) -> None:
+    await make_user("susan")
+    visitor = Peer(app, "192.0.2.1")
+    await visitor.log_in("susan", PASSWORD)
+    for path, fields in FOR_OWNERS:
+        token = (await visitor.get(path)).token
+        assert [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(3)] == [200] * 3
+    assert (await visitor.post(path, csrf_token=token, **fields)).status == 200
+    assert (await visitor.post(path, csrf_token=token, **fields)).status == 429
+    await visitor.submit("/logout")
+    assert (await visitor.log_in("susan", PASSWORD)).status == 429
+
+
+async def test_wrong_current_passwords_count_for_the_address_whatever_the_account(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "ATTEMPTS_PER_PEER", "8 per 5 minutes")
+    path, fields = FOR_OWNERS[0]
+    answers = []
+    for name in ("susan", "david", "maria"):
+        await make_user(name)
+        visitor = Peer(app, "192.0.2.1")
+        await visitor.log_in(name, PASSWORD)
+        token = (await visitor.get(path)).token
+        answers += [(await visitor.post(path, csrf_token=token, **fields)).status for _ in range(3)]
+    assert answers == [200] * 8 + [429]
 
 
 UNLIMITED = {
@@ -188,5 +227,5 @@ async def test_every_form_of_accounts_has_a_limit_or_a_reason(app: Quart) -> Non
         feature = rule.endpoint.partition(".")[0]
         if "POST" in (rule.methods or ()) and feature in {"accounts", "account"}:
             source = inspect.getsource(inspect.unwrap(app.view_functions[rule.endpoint]))
-            is_limited = "await limits.count(" in source or "await throttle.count" in source
+            is_limited = "await form.count(" in source or "await throttle.count_password(" in source
             assert is_limited != (rule.rule in UNLIMITED), rule

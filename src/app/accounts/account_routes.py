@@ -16,7 +16,6 @@ from app.accounts.forms import (
     EndSessionForm,
     OwnerForm,
 )
-from app.web import limits
 from app.web.csrf import BUTTON_EXPIRED_TRY_AGAIN
 from app.web.forms import EmptyForm
 from app.web.request_log import log_event
@@ -91,8 +90,7 @@ async def change_password() -> ResponseReturnValue:
     """Change the password; this browser gets a new session, all others end."""
     me = await visitor()
     form = await ChangePasswordForm.from_request(names=(me.username, me.email))
-    if form.validate_on_submit():
-        await throttle.count_confirmation(me.id)
+    if form.validate_on_submit() and await throttle.count_password(form, me.username):
         try:
             credentials = await service.change_password(
                 me.id, current=form.current.data, new=form.password.data, device=browser_name()
@@ -114,9 +112,11 @@ async def change_email() -> ResponseReturnValue:
     """Send a confirmation link to a new address, with the same answer for every address."""
     me = await visitor()
     form = await ChangeEmailForm.from_request(present=me.email)
-    if form.validate_on_submit():
-        await throttle.count_confirmation(me.id)
-        await limits.count((EMAIL_CHANGES, f"change-email:{me.id}"))
+    if (
+        form.validate_on_submit()
+        and await throttle.count_password(form, me.username)
+        and await form.count((EMAIL_CHANGES, f"change-email:{me.id}"))
+    ):
         try:
             await service.request_email_change(
                 me.id, form.email.data, current=form.current.data, device=browser_name()
@@ -135,8 +135,7 @@ async def change_email() -> ResponseReturnValue:
 async def delete_account() -> ResponseReturnValue:
     """Delete the account."""
     form, me = await DeleteAccountForm.from_request(), await visitor()
-    if form.validate_on_submit():
-        await throttle.count_confirmation(me.id)
+    if form.validate_on_submit() and await throttle.count_password(form, me.username):
         try:
             await service.delete_account(me.id, current=form.current.data)
         except service.WrongPassword:

@@ -9,7 +9,7 @@ from quart import current_app, flash, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
-from app.accounts.auth import browser_name, guests_only, known_device, log_in, log_out, visitor
+from app.accounts.auth import browser_name, guests_only, log_in, log_out, visitor
 from app.accounts.forms import LoginForm, RegistrationForm, ResetPasswordForm, ResetPasswordRequestForm
 from app.web import limits
 from app.web.forms import EmptyForm
@@ -19,6 +19,7 @@ from app.web.templating import Blueprint
 
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
+LINKS_PER_PEER = "60 per hour"
 
 INVALID_LOGIN = "Invalid username or password"
 REGISTERED = "Congratulations, you are now a registered user!"
@@ -44,8 +45,7 @@ blueprint = Blueprint("accounts", __name__)
 async def login() -> ResponseReturnValue:
     """Log a guest in, and go to the page they came for."""
     form, target = await LoginForm.from_request(), safe_path(request.args.get("next"))
-    if form.validate_on_submit():
-        counted = await throttle.count_login(form.username.data, known_device())
+    if form.validate_on_submit() and (counted := await throttle.count_password(form, form.username.data)):
         try:
             credentials = await service.authenticate(form.username.data, form.password.data)
             await log_in(credentials, remember=form.remember_me.data)
@@ -76,8 +76,8 @@ async def logout() -> ResponseReturnValue:
 async def register() -> ResponseReturnValue:
     """Create an account, or with CONFIRM_EMAIL a registration that waits for its link."""
     form, target = await RegistrationForm.from_request(), safe_path(request.args.get("next"))
-    if form.validate_on_submit():
-        await limits.count((REGISTRATIONS_PER_PEER, f"register:{client_address()}"))
+    limit = (REGISTRATIONS_PER_PEER, f"register:{client_address()}")
+    if form.validate_on_submit() and await form.count(limit):
         confirm = current_app.config["CONFIRM_EMAIL"]
         action = service.request_registration if confirm else service.register
         try:
@@ -100,8 +100,7 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
     home = "/index" if me.is_authenticated else "/login"
     try:
         username = await service.check_registration(token)
-        if form.validate_on_submit():
-            await throttle.count_link("confirm")
+        if form.validate_on_submit() and await form.count(_link_limit()):
             log_event("registered", user=await service.confirm_registration(token))
             await flash(REGISTERED, "success")
             return redirect(home)
@@ -127,8 +126,7 @@ async def reset_password_request() -> ResponseReturnValue:
     if not again and (await visitor()).is_authenticated:
         return redirect("/index")
     form = await ResetPasswordRequestForm.from_request()
-    if form.validate_on_submit():
-        await limits.count((RESETS_PER_PEER, f"reset:{client_address()}"))
+    if form.validate_on_submit() and await form.count((RESETS_PER_PEER, f"reset:{client_address()}")):
         await service.request_reset(form.email.data)
         log_event("reset_requested")
         await flash(CHECK_EMAIL)
@@ -147,8 +145,7 @@ async def reset_password(token: str) -> ResponseReturnValue:
     try:
         user = await service.check_reset(token)
         form = await ResetPasswordForm.from_request(names=(user.username, user.email))
-        if form.validate_on_submit():
-            await throttle.count_link("reset")
+        if form.validate_on_submit() and await form.count(_link_limit()):
             user_id = await service.reset_password(token, form.password.data, device=browser_name())
             log_event("password_reset", user=user_id)
             await flash(RESET_DONE, "success")
@@ -170,8 +167,7 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
     home = "/account" if me.is_authenticated else "/login"
     try:
         address = await service.check_email_change(token)
-        if form.validate_on_submit():
-            await throttle.count_link("change-email")
+        if form.validate_on_submit() and await form.count(_link_limit()):
             user_id = await service.change_email(token, keep_session=me.session_id, device=browser_name())
             log_event("email_changed", user=user_id)
             await flash(EMAIL_CHANGED.format(address), "success")
@@ -181,3 +177,7 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         await flash(LINK_NOT_VALID, "warning")
         return redirect(home)
     return await form.render("accounts/confirm_email.html", title="Confirm Your Address", address=address)
+
+
+def _link_limit() -> limits.Limit:
+    return LINKS_PER_PEER, f"link:{client_address()}"

@@ -42,7 +42,8 @@ async def index() -> ResponseReturnValue:
     """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
-    if form.validate_on_submit() and await form.count(TOO_MANY_POSTS, (POSTS_PER_ACCOUNT, f"post:{me.id}")):
+    limit = (POSTS_PER_ACCOUNT, f"post:{me.id}")
+    if form.validate_on_submit() and await form.count(limit, message=TOO_MANY_POSTS):
         with suppress(AuthorDeletedError):  # the redirect leads to the login
             await create_post(me.id, form.post.data)
             await flash(POSTED, f"success {POSTED_CLASS}")

@@ -127,7 +127,7 @@ async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:
     if other is not None and other[0] != me.id:
         add_error(form.username, DIFFERENT_USERNAME)
         return False
-    return await form.count(TOO_MANY_NAMES, (NAMES_PER_ACCOUNT, f"rename:{me.id}"))
+    return await form.count((NAMES_PER_ACCOUNT, f"rename:{me.id}"), message=TOO_MANY_NAMES)
 
 
 @blueprint.post("/follow/", defaults={"username": ""})

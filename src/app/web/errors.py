@@ -4,12 +4,11 @@ import logging
 
 from quart import Quart, Response, make_response, render_template
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, TooManyRequests
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.logs import request_id
 from app.web import health
-from app.web.limits import duration
 
 RETRY_AFTER_SECONDS = 5
 SENTENCES = {
@@ -81,8 +80,6 @@ async def database_error(error: DBAPIError) -> Response:
 
 def _message(error: HTTPException) -> str | None:
     """Return the message for `error` itself, or None to use the one for its status."""
-    if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
-        return f"Too many attempts. Please try again in {duration(error.retry_after)}."
     if isinstance(error, InternalServerError) or error.description == type(error).description:
         return None
     return error.description  # the second argument of `abort(code, "...")`

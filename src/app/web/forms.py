@@ -4,9 +4,7 @@ import unicodedata
 from typing import Any, Self
 
 import wtforms
-from quart import abort, after_this_request, render_template, request
-from quart.typing import ResponseTypes
-from werkzeug.exceptions import TooManyRequests
+from quart import abort, render_template, request
 from wtforms import Field, SubmitField
 from wtforms import Form as WTForm
 from wtforms.form import BaseForm
@@ -19,6 +17,7 @@ from app.web.csrf import UNSAFE_METHODS, SessionCSRF
 from app.web.templating import counted
 
 REQUIRED = "This field is required."
+TOO_MANY_ATTEMPTS = "Too many attempts. Please try again in {}."
 UNSTORABLE = "This contains a character that cannot be stored."
 
 
@@ -52,36 +51,25 @@ class Form(WTForm):
         """Return whether this request submits the form and all of it is valid."""
         return request.method in UNSAFE_METHODS and self.validate()
 
-    async def count(self, message: str, *counted: limits.Limit) -> bool:
+    async def count(self, *counted: limits.Limit, message: str = TOO_MANY_ATTEMPTS) -> bool:
         """Count a valid submission against limits; return False if one is exceeded.
 
         Then `message`, with the time to wait in place of its `{}`, stands above the form, and the page has
         status 429 and a Retry-After header.
         """
-        try:
-            await limits.count(*counted)
-        except TooManyRequests as error:
-            self.refuse_for_now(message, error)
-            return False
+        for rule, key in counted:
+            if seconds := await limits.hit(rule, key):
+                self.retry_after = seconds
+                self.form_errors.append(message.format(limits.duration(seconds)))
+                return False
         return True
 
-    def refuse_for_now(self, message: str, error: TooManyRequests) -> None:
-        """Show above the form that a limit is exceeded, as `count` does."""
-        assert isinstance(error.retry_after, int)  # noqa: S101 -- limits.count sets it
-        seconds = self.retry_after = error.retry_after
-        self.form_errors.append(message.format(limits.duration(seconds)))
-
-        @after_this_request
-        async def set_retry_after(response: ResponseTypes) -> ResponseTypes:
-            response.headers["Retry-After"] = str(seconds)
-            return response
-
-    async def render(self, template: str, **context: Any) -> tuple[str, int]:
-        """Return a page that shows this form and its status: 200, 400 (CSRF token refused) or 429."""
+    async def render(self, template: str, **context: Any) -> tuple[str, int, dict[str, str]]:
+        """Return a page that shows this form, its status (200, 400: CSRF token refused, 429) and headers."""
         page = await render_template(template, form=self, **context)
         if self.retry_after is not None:
-            return page, 429
-        return page, 400 if "csrf_token" in self.errors else 200
+            return page, 429, {"Retry-After": str(self.retry_after)}
+        return page, 400 if "csrf_token" in self.errors else 200, {}
 
 
 class StringField(wtforms.StringField):

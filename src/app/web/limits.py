@@ -14,7 +14,6 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
 from quart import Quart, current_app
-from werkzeug.exceptions import TooManyRequests
 
 from app.logs import OngoingProblem
 from app.web.request_log import log_event
@@ -46,17 +45,6 @@ def init_app(app: Quart) -> None:
     @app.after_serving
     async def close() -> None:
         await limiter.close()
-
-
-async def count(*limits: Limit) -> None:
-    """Count this request against each of `limits`.
-
-    Raises TooManyRequests, with the seconds to wait, at the first limit exceeded.
-    """
-    for rule, key in limits:
-        seconds = await hit(rule, key)
-        if seconds:
-            raise TooManyRequests(retry_after=seconds)
 
 
 async def hit(rule: str, key: str) -> int:

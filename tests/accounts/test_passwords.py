@@ -34,9 +34,11 @@ class CountingHasher(Hasher):
     def __init__(self) -> None:
         super().__init__(0)
         self.hashed: list[str] = []
+        self.peers: set[str] = set()
 
-    async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+    async def run(self, function: str, *arguments: str, peer: str = "") -> tuple[Any, float]:
         self.hashed += arguments
+        self.peers.add(peer)
         return await super().run(function, *arguments)
 
 
@@ -133,7 +135,7 @@ async def test_only_the_right_password_upgrades_an_old_hash(app: Quart) -> None:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_full_queue_is_answered_with_503_and_retry_after(app: Quart) -> None:
     class Full(Hasher):
-        async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+        async def run(self, function: str, *arguments: str, peer: str = "") -> tuple[Any, float]:
             raise Busy
 
     await make_user("susan")
@@ -170,7 +172,10 @@ def worker_of(hasher: Hasher) -> int:
 async def test_a_hash_runs_to_its_end_when_its_client_leaves(pool: Hasher) -> None:
     before = child_processes()
     capacity = pool.processes * (1 + passwords.QUEUE_PER_PROCESS)
-    waiting = [asyncio.create_task(pool.run("generate", "x", "pbkdf2:sha256:20000")) for _ in range(capacity)]
+    waiting = [
+        asyncio.create_task(pool.run("generate", "x", "pbkdf2:sha256:20000", peer=f"192.0.2.{n}"))
+        for n in range(capacity)
+    ]
     await asyncio.sleep(0)
     for task in waiting:
         task.cancel()
@@ -184,6 +189,39 @@ async def test_a_hash_runs_to_its_end_when_its_client_leaves(pool: Hasher) -> No
     assert result.startswith(CHEAP_HASH)
     assert seconds > 0
     assert child_processes() == before
+
+
+async def test_many_hashes_for_one_client_delay_another_client_by_one(pool: Hasher) -> None:
+    done: list[str] = []
+
+    async def hash_for(peer: str) -> None:
+        await pool.run(*QUICK_HASH, peer=peer)
+        done.append(peer)
+
+    many = 3 * passwords.QUEUE_PER_PROCESS
+    await asyncio.gather(*(hash_for(peer) for peer in ["greedy"] * many + ["other"]))
+    assert done.index("other") <= 1
+    assert len(done) == many + 1
+    assert not pool.turns
+
+
+async def test_clients_that_leave_do_not_get_more_of_the_queue(pool: Hasher) -> None:
+    leaving = [asyncio.create_task(pool.run(*QUICK_HASH, peer="greedy")) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    assert len(pool.tasks) == 1
+    await pool.run(*QUICK_HASH, peer="greedy")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_hashes_are_counted_for_the_address_of_the_client(app: Quart, hasher: CountingHasher) -> None:
+    visitor = Visitor(app)
+    token = (await visitor.get("/login")).token
+    form = {"username": "susan", "password": PASSWORD, "csrf_token": token}
+    await visitor.client.post("/login", form=form, scope_base={"client": ("192.0.2.7", 40000)})
+    assert hasher.peers == {"192.0.2.7"}
 
 
 async def test_a_worker_killed_during_a_hash_is_replaced_and_the_hash_done(pool: Hasher) -> None:

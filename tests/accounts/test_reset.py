@@ -303,7 +303,7 @@ async def test_a_login_that_was_under_way_does_not_outlive_the_reset(visitor: Vi
     class Delayed(passwords.Hasher):
         """A reset is completed while the old password is being checked."""
 
-        async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+        async def run(self, function: str, *arguments: str, peer: str = "") -> tuple[Any, float]:
             app.extensions["passwords"] = calm
             assert await choose(Visitor(app), link) == "/login"
             return await super().run(function, *arguments)

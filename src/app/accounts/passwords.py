@@ -2,8 +2,9 @@
 
 Everything in the site that hashes calls this module. The queue is bounded; when it is full, callers get Busy,
 which pages answer with 503. Each hash runs to its end in a task of its own, so that a client that disconnects
-neither frees its worker too early nor loses it (`tests/faults/test_leaving.py`). The site talks to its
-workers over socket pairs, which need neither a thread nor a child watcher.
+neither frees its worker too early nor loses it (`tests/faults/test_leaving.py`). Each client address has at
+most as many hashes in the queue as there are workers; its others wait outside and delay nobody else. The site
+talks to its workers over socket pairs, which need neither a thread nor a child watcher.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
-from quart import Quart, current_app
+from quart import Quart, current_app, has_request_context
 
 from app.accounts import password_worker
+from app.web.security import client_address
 
 MAX_PASSWORD_LENGTH = 256
 
@@ -100,28 +103,33 @@ class Hasher:
         self.workers: set[Worker] = set()
         self.idle: list[Worker] = []
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self.durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
         """Seconds that the latest hashes by PASSWORD_HASH_METHOD took."""
 
-    async def run(self, function: str, *arguments: str) -> tuple[Any, float]:
+    async def run(self, function: str, *arguments: str, peer: str = "") -> tuple[Any, float]:
         """Return the result of a function of `password_worker` and the seconds it took.
 
-        Raises Busy, and ValueError for a notation that Werkzeug does not know.
+        `peer`: the client's address. Raises Busy, and ValueError for a notation that Werkzeug does not know.
         """
         if not self.processes:
             begin = time.perf_counter()
             result = password_worker.FUNCTIONS[function](*arguments)
             return result, time.perf_counter() - begin
+        turn = self.turns.setdefault(peer, asyncio.Semaphore(self.processes))
+        await turn.acquire()
         if len(self.tasks) >= self.processes * (1 + QUEUE_PER_PROCESS):
+            turn.release()
             raise Busy("the queue for hashing passwords is full")
         task = asyncio.create_task(self._run_in_worker(function, *arguments))
         self.tasks.add(task)
         task.add_done_callback(self._forget)
+        task.add_done_callback(lambda _: turn.release())
         return await asyncio.shield(task)
 
-    async def run_current(self, function: str, *arguments: str) -> Any:
+    async def run_current(self, function: str, *arguments: str, peer: str = "") -> Any:
         """Return the result of `run`, one hash by PASSWORD_HASH_METHOD, and note how long it took."""
-        result, seconds = await self.run(function, *arguments)
+        result, seconds = await self.run(function, *arguments, peer=peer)
         self.durations.append(seconds)
         return result
 
@@ -197,7 +205,7 @@ def init_app(app: Quart) -> None:
 async def generate(password: str) -> str:
     """Return the hash of `password` by PASSWORD_HASH_METHOD, in Werkzeug's notation; raises Busy."""
     method: str = current_app.config["PASSWORD_HASH_METHOD"]
-    password_hash: str = await _hasher().run_current("generate", password, method)
+    password_hash: str = await _hasher().run_current("generate", password, method, peer=_peer())
     return password_hash
 
 
@@ -208,12 +216,12 @@ async def matches(stored: str | None, password: str) -> bool:
     unreadable or cheaper (OWASP Authentication Cheat Sheet); only a slower method shows. Raises Busy.
     """
     if is_current(stored):
-        return bool(await _hasher().run_current("check", str(stored), password))
+        return bool(await _hasher().run_current("check", str(stored), password, peer=_peer()))
     if not stored:
         await generate(password)
         return False
     try:
-        matched, seconds = await _hasher().run("check", stored, password)
+        matched, seconds = await _hasher().run("check", stored, password, peer=_peer())
     except (ValueError, TypeError):  # a notation that Werkzeug does not know
         await generate(password)
         return False
@@ -236,3 +244,7 @@ def is_current(stored: str | None) -> bool:
 def _hasher() -> Hasher:
     hasher: Hasher = current_app.extensions["passwords"]
     return hasher
+
+
+def _peer() -> str:
+    return client_address() if has_request_context() else ""

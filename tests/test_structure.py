@@ -55,7 +55,7 @@ ROUTES = {"routes", "account_routes", "auth"}
 
 # Within a feature: a module imports none that stands before it.
 LAYERS = [
-    *("routes", "account_routes", "cli", "auth", "throttle", "forms"),
+    *("routes", "account_routes", "cli", "throttle", "auth", "forms"),
     *("service", "sessions", "devices", "emails", "queries"),
     *("models", "tokens", "passwords", "password_worker", "password_policy", "names"),
 ]

@@ -294,7 +294,7 @@ async def test_the_names_of_the_tutorial_work(visitor: Visitor) -> None:
     assert found.id == user_id
     assert await found.check_password("correct horse")
     assert await User.verify_reset_password_token("nonsense") is None
-    assert found.avatar(128).endswith("?d=identicon&s=128")
+    assert found.avatar(128).startswith("/avatar/")
 
 
 async def test_a_login_that_was_under_way_does_not_outlive_the_reset(visitor: Visitor, app: Quart) -> None:

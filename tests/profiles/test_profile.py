@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from hashlib import md5, new
 from html import unescape
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from quart import Quart
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
-from app.accounts.models import LoginSession
-from app.accounts.names import person_path
+from app import create_app
+from app.accounts.models import LoginSession, User
+from app.accounts.names import avatar_url, person_path
 from app.database import writing
 from tests.clients import Visitor
 from tests.factories import logged_in, make_follow, make_post, make_user
 from tests.inspection import database_of, statements_of
+
+PAGES = ("/index", "/explore", "/user/susan")
+AVATAR = re.compile(r'<img src="/avatar/(\w+)\.svg"')
 
 
 async def test_a_profile_shows_the_person(app: Quart) -> None:
@@ -34,7 +39,7 @@ async def test_a_profile_shows_the_person(app: Quart) -> None:
         "I like &lt;tea&gt;.",
         "19 Nov 2026, 08:30 UTC",
         "1 follower, 0 following.",
-        "https://www.gravatar.com/avatar/d66694bbc7619203377bd9c9b7b9f14a?d=identicon&amp;s=128",
+        'src="/avatar/',
         ">Unfollow</button>",
         'dir="auto">Hello</p>',
     ):
@@ -116,19 +121,55 @@ async def test_anonymous_visitors_are_sent_to_the_login(app: Quart) -> None:
     assert page.location == "/login?next=/user/susan"
 
 
-class TestLocalAvatars:
-    """Avatars drawn by the site instead of Gravatar."""
+class TestGravatar:
+    """Avatars of Gravatar."""
 
     @pytest.fixture
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
-        return config | {"AVATARS": "local"}
+        return config | {"AVATARS": "gravatar"}
+
+    async def test_pages_show_avatars_of_gravatar(self, app: Quart) -> None:
+        susan, me = await logged_in(app, "susan")
+        await make_post(me, "Hello")
+        digest = md5(b"susan@example.com", usedforsecurity=False).hexdigest()
+        for path, size in (("/explore", 48), ("/user/susan", 128)):
+            url = f"https://www.gravatar.com/avatar/{digest}?d=identicon&amp;s={size}"
+            assert f'<img src="{url}"' in (await susan.get(path)).text
+
+
+class TestLocalAvatars:
+    """Avatars drawn by the site instead of Gravatar."""
+
+    async def test_names_of_avatars_reveal_nothing_about_the_address(self, app: Quart) -> None:
+        susan, me = await logged_in(app, "susan")
+        await make_post(me, "Hello")
+        address = b"susan@example.com"
+        digests = {
+            new(name, address, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256")
+        }
+        names = {digest[:length] for digest in digests for length in (32, 40, 64)}
+        shown = {name for path in PAGES for name in AVATAR.findall((await susan.get(path)).text)}
+        assert len(shown) == 1
+        assert not shown & names
+        async with writing() as session:
+            await session.execute(update(User).values(email="other@example.com"))
+        assert set(AVATAR.findall((await susan.get("/explore")).text)) == shown
+
+    async def test_names_of_avatars_are_bound_to_the_secret_key(
+        self, app: Quart, config: dict[str, Any]
+    ) -> None:
+        mine = avatar_url(1, "susan@example.com", 48)
+        other = create_app(config | {"SECRET_KEY": "k" * 32})
+        async with other.app_context():
+            assert avatar_url(1, "susan@example.com", 48) != mine
+        assert avatar_url(2, "susan@example.com", 48) != mine
 
     async def test_pages_show_avatars_of_this_site_only(self, app: Quart) -> None:
         susan, me = await logged_in(app, "susan")
         await make_post(await make_user("david"), "Hello")
         await make_post(me, "Hello too")
         pictures = set()
-        for path in ("/explore", "/user/susan", "/user/david"):
+        for path in (*PAGES, "/user/david"):
             text = (await susan.get(path)).text
             assert "gravatar" not in text
             pictures |= set(re.findall(r'<img src="(/avatar/[^"]+)"', text))
@@ -142,7 +183,9 @@ class TestLocalAvatars:
             drawings.add(page.text)
         assert len(drawings) == 2
 
-    @pytest.mark.parametrize("name", ["x.svg", "A" * 32 + ".svg", "0" * 33 + ".svg", "%00.svg"])
+    @pytest.mark.parametrize(
+        "name", ["x.svg", "A" * 64 + ".svg", "0" * 32 + ".svg", "0" * 65 + ".svg", "%00.svg"]
+    )
     async def test_only_digests_have_avatars(self, app: Quart, name: str) -> None:
         susan, _ = await logged_in(app, "susan")
         assert (await susan.get(f"/avatar/{name}")).status == 404
@@ -153,7 +196,7 @@ class TestLocalAvatars:
         if ended:
             async with writing() as session:
                 await session.execute(delete(LoginSession))
-        page, statements = await statements_of(susan, f"/avatar/{'0f' * 16}.svg")
+        page, statements = await statements_of(susan, f"/avatar/{'0f' * 32}.svg")
         assert page.status == 200
         assert "public" in page.response.headers["Cache-Control"]
         assert "Set-Cookie" not in page.response.headers

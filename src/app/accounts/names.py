@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import unicodedata
 from functools import lru_cache
 from hashlib import md5
@@ -46,13 +47,15 @@ def person_path(page: str, username: str) -> str:
     return f"/{page}/?{urlencode({'name': username})}"
 
 
-def avatar_url(email: str, size: int) -> str:
-    """Return the URL of the picture for `email`, `size` pixels square.
+def avatar_url(user_id: int, email: str, size: int) -> str:
+    """Return the URL of an account's picture, `size` pixels square.
 
-    Gravatar's, or this site's with AVATARS=local; both use the MD5 of the lower-cased address
-    (docs.gravatar.com).
+    With AVATARS=local its name is a keyed digest of the id, which reveals nothing about the address.
+    Gravatar's name is the MD5 of the lower-cased address (docs.gravatar.com).
     """
-    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
-    if current_app.config["AVATARS"] == "local":
+    config = current_app.config
+    if config["AVATARS"] == "local":
+        digest = hmac.digest(config["SECRET_KEY"].encode(), b"avatar:%d" % user_id, "sha256").hex()
         return f"/avatar/{digest}.svg"
+    digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
     return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"

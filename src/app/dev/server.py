@@ -70,8 +70,8 @@ async def run(*, host: str, port: int, with_demo: bool = False) -> None:
 
 
 def _config(environment: Mapping[str, str], address: str, *, with_demo: bool) -> dict[str, Any]:
-    """Return settings for development, unless set in `environment`. Local avatars work offline."""
-    defaults = {"DEBUG": True, "IS_DEVELOPMENT_SERVER": True, "AVATARS": "local", "BASE_URL": address}
+    """Return settings for development, unless set in `environment`."""
+    defaults = {"DEBUG": True, "IS_DEVELOPMENT_SERVER": True, "BASE_URL": address}
     if with_demo:  # keep sample accounts apart from a developer's data
         defaults["DATABASE_URL"] = DEMO_DATABASE
     return {key: environment.get(key) or value for key, value in defaults.items()}

@@ -52,6 +52,7 @@ COLUMNS = (
     Post.id,
     Post.body,
     Post.timestamp,
+    User.id,
     User.username,
     User.email,
     type_coerce(Post.timestamp, StoredTime).label("stamp"),
@@ -77,7 +78,9 @@ class PostEntry(NamedTuple):
     stamp: str
 
     @classmethod
-    def of(cls, number: int, body: str, time: datetime, username: str, email: str, stamp: str) -> Self:
+    def of(
+        cls, number: int, body: str, time: datetime, author: int, username: str, email: str, stamp: str
+    ) -> Self:
         """Return the entry for a row of `COLUMNS`."""
         return cls(
             number,
@@ -86,7 +89,7 @@ class PostEntry(NamedTuple):
             written(time),
             username,
             person_path("user", username),
-            avatar_url(email, AVATAR_PIXELS),
+            avatar_url(author, email, AVATAR_PIXELS),
             stamp,
         )
 

@@ -32,7 +32,7 @@ NAMES_PER_ACCOUNT = "5 per day"
 TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
 NOT_FOUND = "User {} not found."
 
-DIGEST = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 AVATAR_PIXELS = 128
 AVATAR_CELLS = 5
 """Cells on each side of an avatar."""
@@ -89,7 +89,7 @@ async def user(username: str) -> ResponseReturnValue:
         "profiles/user.html",
         title=person.username,
         user=person,
-        avatar=avatar_url(person.email, AVATAR_PIXELS),
+        avatar=avatar_url(person.id, person.email, AVATAR_PIXELS),
         page=page,
         path=person_path("user", person.username),
     )
@@ -173,10 +173,9 @@ def _printable(username: str) -> str:
 
 @blueprint.get("/avatar/<digest>.svg")
 async def avatar(digest: str) -> Response:
-    """Draw the avatar for the MD5 `digest` of an address, in 32 hexadecimal digits.
+    """Draw the avatar for the `digest` that `avatar_url` makes of an account, in 64 hexadecimal digits.
 
-    No other site learns who visits which page, and it works offline. It is cached, so the template gets no
-    request context.
+    It is cached, so the template gets no request context.
     """
     if not DIGEST.fullmatch(digest):
         abort(404)

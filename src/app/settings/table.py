@@ -73,7 +73,7 @@ SETTINGS = (
     Setting("LOG_FORMAT", one_of("text", "json", "tall")),
     Setting("ACCESS_LOG", boolean),
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
-    Setting("AVATARS", one_of("gravatar", "local"), "gravatar"),
+    Setting("AVATARS", one_of("local", "gravatar"), "local"),
     Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),
     Setting("PASSWORD_HASH_METHOD", parsing.hash_method, parsing.DEFAULT_HASH_METHOD),
     Setting("PASSWORD_PROCESSES", whole(0, 64), 2),

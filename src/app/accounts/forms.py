@@ -12,7 +12,7 @@ from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Rege
 
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
-from app.accounts.password_policy import is_common, is_one_of
+from app.accounts.password_policy import weakness
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, add_error, storable
 
@@ -27,8 +27,6 @@ DIFFERENT_USERNAME = "Please use a different username."
 DIFFERENT_EMAIL = "Please use a different email address."
 SAME_ADDRESS = "This is already your email address."
 PASSWORDS_DIFFER = "The passwords do not match."
-PASSWORD_TOO_COMMON = "This password is too common. Please choose another one."  # noqa: S105
-PASSWORD_IS_NAME = "Your password cannot be your username or email address."  # noqa: S105
 SAME_PASSWORD = "Your new password must be different from your current one."  # noqa: S105
 WRONG_PASSWORD = "This is not your current password."  # noqa: S105
 TICK_TO_DELETE = "Please tick this box to delete your account."
@@ -45,12 +43,10 @@ def _validate_length(form: BaseForm, field: PasswordField) -> None:
 
 
 def _validate_strength(form: BaseForm, field: NewPasswordField) -> None:
-    """Refuse passwords that many people use, and the account's own name or address."""
-    if is_common(field.data):
-        raise ValidationError(PASSWORD_TOO_COMMON)
+    """Refuse passwords that are easy to guess."""
     names = [form[name].data or "" for name in ("username", "email") if name in form]
-    if is_one_of(field.data, *names, *field.names):
-        raise ValidationError(PASSWORD_IS_NAME)
+    if reason := weakness(field.data, *names, *field.names):
+        raise ValidationError(reason)
 
 
 def _validate_canonical_length(form: BaseForm, field: EmailField) -> None:

@@ -109,7 +109,7 @@ async def test_a_limit_that_is_hit_is_logged_without_its_key(
 
     @app.get("/limited")
     async def limited() -> str:
-        return str(await limits.hit("1 per minute", "test:somebody@example.com"))
+        return str(await limits.count("1 per minute", "test:somebody@example.com"))
 
     visitor = Visitor(app)
     assert (await visitor.get("/limited")).text == "0"

@@ -39,6 +39,6 @@ async def count_password(form: Form, username: str) -> list[limits.Limit]:
     slowed = (ATTEMPTS_WHEN_SLOWED, f"login-slow:{peer}:{name}")
     if not await form.count(own, (ATTEMPTS_PER_PEER, f"login-peer:{peer}")):
         return []
-    if await limits.hit(ATTEMPTS_PER_NAME, f"login-name:{name}") and not await form.count(slowed):
+    if await limits.count(ATTEMPTS_PER_NAME, f"login-name:{name}") and not await form.count(slowed):
         return []
     return [own, slowed]

@@ -17,36 +17,25 @@ from app.web.security import peer_of
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-MAX_BUFFERED_BODIES = 64
-"""The bodies of all requests in progress together hold at most this many times MAX_CONTENT_LENGTH."""
-
-PEER_SHARE = 1 / 6
-"""The part of it that the bodies of one peer may hold."""
-
-MAX_BODY_PIECES = 4096
-"""Pieces in which a body may arrive; each chunk of a chunked body is one, and costs 0.1 ms."""
-
-MAX_ENCODED_BYTES = 16_384
-"""Bytes of a form that browsers percent-encode, and percent signs; each costs up to 1 microsecond."""
-
-MAX_MULTIPART_LENGTH = 16_384
-"""Bytes of a form sent as multipart/form-data; no page here sends one, and 16 KiB cost up to 8 ms."""
+MAX_BUFFERED_BODIES = 64  # all bodies together hold at most this many times MAX_CONTENT_LENGTH
+PEER_SHARE = 1 / 6  # of it, for the bodies of one peer
+MAX_BODY_PIECES = 4096  # each chunk of a chunked body is one, and costs 0.1 ms
+MAX_ENCODED_BYTES = 16_384  # in a form; each percent sign or byte to encode costs up to 1 microsecond
+MAX_MULTIPART_LENGTH = 16_384  # bytes of such a form, which no page here sends; they cost up to 8 ms
 
 PLAIN_BYTES = b"*-._+&=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """What remains as it is in application/x-www-form-urlencoded (WHATWG URL Standard, 5.2)."""
-
 
 URLENCODED = ("application/x-www-form-urlencoded", "application/x-url-encoded")
 """The types that Quart parses as such."""
 
 
 class RequestRefused(Exception):
-    """The request is answered with `status`; `is_sending`: its body has not been read to the end."""
+    """The request is answered with the page for `status`."""
 
-    def __init__(self, status: int, *, is_sending: bool = True) -> None:
+    def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
-        self.is_sending = is_sending
 
 
 class ClientDisconnected(Exception):
@@ -54,12 +43,12 @@ class ClientDisconnected(Exception):
 
 
 class Body:
-    """The body of a request; `reading` is set while it arrives."""
+    """The body of a request, and the timeout for reading it."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, reading: asyncio.Timeout) -> None:
         self.peer = peer
+        self.reading = reading
         self.data = bytearray()
-        self.reading: asyncio.Timeout | None = None
         self.gave_way = False
 
 
@@ -72,7 +61,6 @@ class Bodies:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.max_length: int = config["MAX_CONTENT_LENGTH"]
-        self.max_fields: int = config["MAX_FORM_PARTS"]
         self.timeout: float = config["BODY_TIMEOUT"]
         self.held = 0
         self.held_by: Counter[str] = Counter()
@@ -86,10 +74,9 @@ class Bodies:
         length = header(scope, b"content-length")
         if length.isdigit() and (len(length) > 20 or int(length) > self.max_length):
             raise RequestRefused(413)
-        body = Body(peer_of(scope))
+        body = Body(peer_of(scope), asyncio.timeout(self.timeout))
         try:
             await self._receive(receive, body)
-            self._check_form(scope, body)
         except BaseException:
             self.release(body)
             raise
@@ -103,7 +90,7 @@ class Bodies:
     async def _receive(self, receive: ASGIReceiveCallable, body: Body) -> None:
         self.arriving.add(body)
         try:
-            async with asyncio.timeout(self.timeout) as body.reading:
+            async with body.reading:
                 for _ in range(MAX_BODY_PIECES):
                     message = cast("dict[str, Any]", await receive())
                     if message["type"] != "http.request":
@@ -134,7 +121,7 @@ class Bodies:
     def _make_room(self, body: Body, more: int, arriving: set[Body]) -> None:
         """Let the largest of `arriving` give way, or refuse `body` if it would be the largest itself."""
         largest = max(arriving, key=lambda other: len(other.data))
-        if largest.reading is None or len(largest.data) <= len(body.data) + more:
+        if len(largest.data) <= len(body.data) + more:
             raise RequestRefused(503)
         largest.gave_way = True
         largest.reading.reschedule(asyncio.get_running_loop().time())
@@ -146,18 +133,19 @@ class Bodies:
         if not self.held_by[body.peer]:
             del self.held_by[body.peer]
 
-    def _check_form(self, scope: HTTPScope, body: Body) -> None:
-        """Refuse a form that would take Quart more than a few milliseconds to parse."""
-        content_type = header(scope, b"content-type").decode("latin1")
-        mimetype = content_type.partition(";")[0].strip().lower()
-        is_costly = False
-        if mimetype == "multipart/form-data":
-            is_costly = len(body.data) > MAX_MULTIPART_LENGTH
-        elif mimetype in URLENCODED:
-            encoded = len(body.data.translate(None, PLAIN_BYTES))
-            is_costly = encoded > MAX_ENCODED_BYTES or body.data.count(b"&") >= self.max_fields
-        if is_costly:
-            raise RequestRefused(413, is_sending=False)
+
+def check_form(scope: HTTPScope, data: bytearray, *, max_fields: int) -> None:
+    """Refuse a form that would take Quart more than a few milliseconds to parse."""
+    content_type = header(scope, b"content-type").decode("latin1")
+    mimetype = content_type.partition(";")[0].strip().lower()
+    too_costly = False
+    if mimetype == "multipart/form-data":
+        too_costly = len(data) > MAX_MULTIPART_LENGTH
+    elif mimetype in URLENCODED:
+        encoded = len(data.translate(None, PLAIN_BYTES))
+        too_costly = encoded > MAX_ENCODED_BYTES or data.count(b"&") >= max_fields
+    if too_costly:
+        raise RequestRefused(413)
 
 
 def has_body(scope: HTTPScope) -> bool:

@@ -23,9 +23,6 @@ from wtforms.form import BaseForm
 from app.web.security import DEFAULT_PORTS
 
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-LOGIN_KEY = "csrf_login"
-"""The key of `app.extensions` for the function that `bind` was given."""
-
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
 EXPIRED = "This form has expired. Your input has been kept. Please submit it again."
@@ -76,7 +73,7 @@ def init_app(app: Quart) -> None:
 
 def bind(app: Quart, login: Callable[[], str]) -> None:
     """Bind the tokens of `app` to what `login` returns for a request: its login session, "" for a guest."""
-    app.extensions[LOGIN_KEY] = login
+    app.extensions["csrf_login"] = login
 
 
 def is_from_another_site() -> bool:
@@ -136,6 +133,6 @@ def renew() -> None:
 
 
 def _sign(key: str, nonce: str, expires: str) -> str:
-    login: Callable[[], str] = current_app.extensions[LOGIN_KEY]
+    login: Callable[[], str] = current_app.extensions["csrf_login"]
     message = f"csrf:{nonce}:{login()}:{expires}"
     return hmac.new(key.encode(), message.encode(), sha256).hexdigest()

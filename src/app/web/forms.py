@@ -58,7 +58,7 @@ class Form(WTForm):
         status 429 and a Retry-After header.
         """
         for rule, key in counted:
-            if seconds := await limits.hit(rule, key):
+            if seconds := await limits.count(rule, key):
                 self.retry_after = seconds
                 self.form_errors.append(message.format(limits.duration(seconds)))
                 return False

@@ -1,6 +1,7 @@
 """`/healthz` and `/readyz`, for supervisors and load balancers."""
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -13,7 +14,6 @@ from app.migrations import HEAD_REVISION
 from app.web.templating import Blueprint
 
 CACHE_SECONDS = 1.0
-"""How long the result of a readiness check is cached."""
 
 blueprint = Blueprint("health", __name__)
 
@@ -33,13 +33,12 @@ class Readiness:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._problem: str | None = None
-        self._checked_at: float | None = None
+        self._checked_at = -math.inf
 
     async def problem(self) -> str | None:
         """Return why the site cannot serve, or None if it can."""
         async with self._lock:
-            now = time.monotonic()
-            if self._checked_at is None or now - self._checked_at >= CACHE_SECONDS:
+            if time.monotonic() - self._checked_at >= CACHE_SECONDS:
                 self._problem = await _problem()
                 self._checked_at = time.monotonic()
             return self._problem

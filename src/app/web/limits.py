@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
@@ -19,13 +19,9 @@ from app.logs import OngoingProblem
 from app.web.request_log import log_event
 from app.web.templating import counted
 
-REDIS_TIMEOUT = 1.0
-"""Seconds to wait for Redis; after that this process counts by itself."""
-REDIS_RETRY_INTERVAL = 10.0
-"""Seconds before Redis is tried again; trying at once would make every visitor wait."""
-
-MAX_KEYS = 200_000
-"""Keys kept in memory for each length of window (some 100 MB); then the least recently used are dropped."""
+REDIS_TIMEOUT = 1.0  # seconds; after that this process counts by itself
+REDIS_RETRY_INTERVAL = 10.0  # seconds; trying Redis again at once would make every visitor wait
+MAX_KEYS = 200_000  # in memory, for each length of window (some 100 MB); the least recently used are dropped
 SWEPT_PER_HIT = 2
 UNIT_SHOWN_BELOW = 100
 
@@ -47,8 +43,8 @@ def init_app(app: Quart) -> None:
         await limiter.close()
 
 
-async def hit(rule: str, key: str) -> int:
-    """Count this request against `rule` and `key`; return 0, or log it and return the seconds to wait."""
+async def count(rule: str, key: str) -> int:
+    """Count this request against a limit; return 0, or the seconds to wait and log that it is exceeded."""
     if not current_app.config["RATELIMIT_ENABLED"]:
         return 0
     limiter: Limiter = current_app.extensions["limits"]
@@ -74,56 +70,6 @@ async def clear(*limits: Limit) -> None:
     limiter: Limiter = current_app.extensions["limits"]
     for rule, key in limits:
         await limiter.clear(rule, key)
-
-
-class Counters(Protocol):
-    """Where hits are counted."""
-
-    async def hit(self, rule: str, key: str) -> int:
-        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
-
-    async def clear(self, rule: str, key: str) -> None:
-        """Reset the count for `rule` and `key`."""
-
-
-class Limiter:
-    """Counts in Redis while it answers, otherwise in this process's memory."""
-
-    def __init__(self, uri: str) -> None:
-        self.memory = MemoryCounters()
-        self.redis = None if uri == "memory" else RedisCounters(uri)
-        self.retry_redis_at = -math.inf
-        self.problem = OngoingProblem(
-            log,
-            "Redis (RATELIMIT_STORAGE_URI) does not answer: %s; rate limits are counted in this process only",
-            "Redis answers again; rate limits are shared",
-        )
-
-    async def hit(self, rule: str, key: str) -> int:
-        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
-        return await self._run(lambda counters: counters.hit(rule, key))
-
-    async def clear(self, rule: str, key: str) -> None:
-        """Reset the count for `rule` and `key`."""
-        await self._run(lambda counters: counters.clear(rule, key))
-
-    async def _run(self, operation: Callable[[Counters], Awaitable[T]]) -> T:
-        if self.redis is not None and time.monotonic() >= self.retry_redis_at:
-            try:
-                async with asyncio.timeout(REDIS_TIMEOUT):
-                    result = await operation(self.redis)
-            except self.redis.errors as error:
-                self.retry_redis_at = time.monotonic() + REDIS_RETRY_INTERVAL
-                self.problem.start(type(error).__name__)
-            else:
-                self.problem.end()
-                return result
-        return await operation(self.memory)
-
-    async def close(self) -> None:
-        """Close the connections to Redis."""
-        if self.redis is not None:
-            await self.redis.close()
 
 
 class MemoryCounters:
@@ -187,6 +133,46 @@ class RedisCounters:
     async def close(self) -> None:
         """Close the connections."""
         await self._bridge.storage.aclose()
+
+
+class Limiter:
+    """Counts in Redis while it answers, otherwise in this process's memory."""
+
+    def __init__(self, uri: str) -> None:
+        self.memory = MemoryCounters()
+        self.redis = None if uri == "memory" else RedisCounters(uri)
+        self.retry_redis_at = -math.inf
+        self.problem = OngoingProblem(
+            log,
+            "Redis (RATELIMIT_STORAGE_URI) does not answer: %s; rate limits are counted in this process only",
+            "Redis answers again; rate limits are shared",
+        )
+
+    async def hit(self, rule: str, key: str) -> int:
+        """Count a hit on `rule` and `key`; return 0, or how many seconds to wait."""
+        return await self._run(lambda counters: counters.hit(rule, key))
+
+    async def clear(self, rule: str, key: str) -> None:
+        """Reset the count for `rule` and `key`."""
+        await self._run(lambda counters: counters.clear(rule, key))
+
+    async def _run(self, operation: Callable[[MemoryCounters | RedisCounters], Awaitable[T]]) -> T:
+        if self.redis is not None and time.monotonic() >= self.retry_redis_at:
+            try:
+                async with asyncio.timeout(REDIS_TIMEOUT):
+                    result = await operation(self.redis)
+            except self.redis.errors as error:
+                self.retry_redis_at = time.monotonic() + REDIS_RETRY_INTERVAL
+                self.problem.start(type(error).__name__)
+            else:
+                self.problem.end()
+                return result
+        return await operation(self.memory)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        if self.redis is not None:
+            await self.redis.close()
 
 
 @lru_cache

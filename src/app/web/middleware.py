@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,31 +22,21 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
-from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, has_body
+from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, has_body
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
 from app.web.request_log import RequestLog, log_event
 from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
 
 MAX_HEADERS = 100
-MAX_HEADERS_LENGTH = 16_384
-"""Bytes of all headers together; their server does not count those that arrive at once with the rest."""
-MAX_COOKIE_LENGTH = 8192
+MAX_HEADERS_LENGTH = 16_384  # bytes; Hypercorn does not count those that arrive at once with the rest
+MAX_COOKIE_LENGTH = 8192  # Werkzeug takes up to half a microsecond for each byte of these two
 MAX_CONTENT_TYPE_LENGTH = 256
-"""Werkzeug takes up to half a microsecond for each byte of these two."""
-
-PEER_SHARE = 1 / 3
-"""The part of MAX_REQUESTS that one peer may have in progress."""
-
-LINGER_SECONDS = 2.0
-"""How long to keep reading from a client that is still sending, so that it can read the response."""
-
-MAX_LINGERING = 32
-"""How many such clients there may be at once; other connections are closed immediately."""
-
 CHECKED_HEADERS = (b"host", b"content-type", b"cookie", b"transfer-encoding", b"content-length")
 
-SHED_LOG_INTERVAL = 1000
-"""The first shed request is logged, and then one in this many."""
+PEER_SHARE = 1 / 3  # of MAX_REQUESTS, for the requests in progress of one peer
+LINGER_SECONDS = 2.0  # to read on from a client that is still sending, so that it can read the response
+MAX_LINGERING = 32  # such clients at once; other connections are closed immediately
+SHED_LOG_INTERVAL = 1000  # the first shed request is logged, and then one in this many
 
 _LABEL = rb"[a-z0-9_-]{1,63}"
 HOST = re.compile(
@@ -66,7 +57,71 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
         wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
-    app.asgi_app = CleartextHTTP2(wrapped, app)  # type: ignore[method-assign]
+    app.asgi_app = CleartextHTTP2(wrapped, early_responses)  # type: ignore[method-assign]
+
+
+class EarlyResponses:
+    """Error pages sent before Quart sees the request, each rendered once."""
+
+    def __init__(self, app: Quart) -> None:
+        self.app = app
+        self.headers = [(k.lower().encode(), v.encode()) for k, v in headers_for(app).items()]
+        self.pages: dict[int, bytes] = {}
+        self.lingering = 0
+
+    async def send(
+        self,
+        status: int,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        *,
+        is_sending: bool = False,
+    ) -> None:
+        """Answer with the page for `status`; a client that `is_sending` its body is cut off."""
+        page = await self._page(status)
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-length", str(len(page)).encode()),
+            *self.headers,
+        ]
+        if status == 503:
+            headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+        if is_sending and scope["http_version"].startswith("1"):
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": page, "more_body": True})
+        if is_sending:
+            await self._linger(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _page(self, status: int) -> bytes:
+        if status not in self.pages:
+            title, message = SENTENCES[status]
+            template = self.app.jinja_env.get_template("errors/error.html")
+            page = await template.render_async(
+                code=status,
+                title=title,
+                message=message,
+                current_user=SimpleNamespace(is_known=False, is_authenticated=False),
+                get_flashed_messages=lambda **_: [],
+            )
+            self.pages[status] = page.encode()
+        return self.pages[status]
+
+    async def _linger(self, receive: ASGIReceiveCallable) -> None:
+        """Read and discard more data for a moment: a reset could destroy the response (RFC 9112 9.6)."""
+        if self.lingering >= MAX_LINGERING:
+            return
+        self.lingering += 1
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await receive()).get("more_body", False):
+                    pass
+        except TimeoutError:
+            pass
+        finally:
+            self.lingering -= 1
 
 
 class CleartextHTTP2:
@@ -76,10 +131,9 @@ class CleartextHTTP2:
     would hold a request in progress with each of them.
     """
 
-    def __init__(self, app: ASGIFramework, quart: Quart) -> None:
+    def __init__(self, app: ASGIFramework, early_responses: EarlyResponses) -> None:
         self.app = app
-        headers = headers_for(quart) | {"Content-Length": "0"}
-        self.headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+        self.headers = [*early_responses.headers, (b"content-length", b"0")]
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on, or answer 505."""
@@ -124,69 +178,6 @@ class TrustedProxies:
         return values[-self.hops].decode("latin1").strip() if len(values) >= self.hops else ""
 
 
-class EarlyResponses:
-    """Error pages sent before Quart sees the request, each rendered once."""
-
-    def __init__(self, app: Quart) -> None:
-        self.app = app
-        self.pages: dict[int, bytes] = {}
-        self.lingering = 0
-
-    async def send(
-        self,
-        status: int,
-        scope: HTTPScope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        *,
-        is_sending: bool = False,
-    ) -> None:
-        """Answer with the page for `status`; a client that `is_sending` its body is cut off."""
-        page = await self._page(status)
-        headers = [
-            (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-length", str(len(page)).encode()),
-            *((k.lower().encode(), v.encode()) for k, v in headers_for(self.app).items()),
-        ]
-        if status == 503:
-            headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
-        if is_sending and scope["http_version"].startswith("1"):
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": page, "more_body": True})
-        if is_sending:
-            await self._linger(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _page(self, status: int) -> bytes:
-        if status not in self.pages:
-            title, message = SENTENCES[status]
-            template = self.app.jinja_env.get_template("errors/error.html")
-            page = await template.render_async(
-                code=status,
-                title=title,
-                message=message,
-                current_user=SimpleNamespace(is_known=False, is_authenticated=False),
-                get_flashed_messages=lambda **_: [],
-            )
-            self.pages[status] = page.encode()
-        return self.pages[status]
-
-    async def _linger(self, receive: ASGIReceiveCallable) -> None:
-        """Read and discard more data for a moment: a reset could destroy the response (RFC 9112 9.6)."""
-        if self.lingering >= MAX_LINGERING:
-            return
-        self.lingering += 1
-        try:
-            async with asyncio.timeout(LINGER_SECONDS):
-                while (await receive()).get("more_body", False):
-                    pass
-        except TimeoutError:
-            pass
-        finally:
-            self.lingering -= 1
-
-
 class LoadShedding:
     """Answers 503 beyond `limit` requests in progress, a third of which one peer may hold.
 
@@ -198,8 +189,7 @@ class LoadShedding:
         self.early_responses = early_responses
         self.limit = limit
         self.peer_limit = math.ceil(limit * PEER_SHARE)
-        self.in_progress = 0
-        self.in_progress_by: Counter[str] = Counter()
+        self.in_progress: Counter[str] = Counter()  # by peer
         self.shed = 0
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -207,34 +197,27 @@ class LoadShedding:
         if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
             await self.app(scope, receive, send)
             return
-        peer = peer_of(scope)
-        if self.in_progress >= self.limit or self.in_progress_by[peer] >= self.peer_limit:
+        peer, in_progress = peer_of(scope), self.in_progress.total()
+        if in_progress >= self.limit or self.in_progress[peer] >= self.peer_limit:
             if self.shed % SHED_LOG_INTERVAL == 0:
-                log_event("shed", in_progress=self.in_progress, shed_before=self.shed)
+                log_event("shed", in_progress=in_progress, shed_before=self.shed)
             self.shed += 1
             await self.early_responses.send(503, scope, receive, send)
             return
-        is_counted = True
-        self.in_progress += 1
-        self.in_progress_by[peer] += 1
+        with ExitStack() as progress:
+            self.in_progress[peer] += 1
+            progress.callback(self._finish, peer)
 
-        def finish() -> None:
-            nonlocal is_counted
-            if is_counted:
-                is_counted = False
-                self.in_progress -= 1
-                self.in_progress_by[peer] -= 1
-                if not self.in_progress_by[peer]:
-                    del self.in_progress_by[peer]
+            async def finish_and_send(message: Any) -> None:
+                progress.close()
+                await send(message)
 
-        async def send_and_finish(message: Any) -> None:
-            finish()
-            await send(message)
+            await self.app(scope, receive, finish_and_send)
 
-        try:
-            await self.app(scope, receive, send_and_finish)
-        finally:
-            finish()
+    def _finish(self, peer: str) -> None:
+        self.in_progress[peer] -= 1
+        if not self.in_progress[peer]:
+            del self.in_progress[peer]
 
 
 class RequestLimits:
@@ -249,6 +232,7 @@ class RequestLimits:
         self.app = app
         self.early_responses = early_responses
         self.max_url_length: int = config["MAX_URL_LENGTH"]
+        self.max_fields: int = config["MAX_FORM_PARTS"]
         self.bodies = Bodies(config)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -260,17 +244,18 @@ class RequestLimits:
             await self.app(scope, receive, send)
             return
         body: Body | None = None
+        is_sending = has_body(scope)
         try:
             self._check_url(scope)
             _check_headers(scope)
-            if has_body(scope):
+            if is_sending:
                 body = await self.bodies.read(scope, receive)
+                is_sending = False
+                check_form(scope, body.data, max_fields=self.max_fields)
                 receive = _replay(body, receive)
             await self.app(scope, receive, send)
         except RequestRefused as refused:
-            await self.early_responses.send(
-                refused.status, scope, receive, send, is_sending=refused.is_sending
-            )
+            await self.early_responses.send(refused.status, scope, receive, send, is_sending=is_sending)
         except ClientDisconnected:
             return
         finally:
@@ -280,11 +265,11 @@ class RequestLimits:
     def _check_url(self, scope: HTTPScope) -> None:
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
         if len(raw) + len(scope["query_string"]) > self.max_url_length:
-            raise RequestRefused(414, is_sending=has_body(scope))
+            raise RequestRefused(414)
         if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
-            raise RequestRefused(400, is_sending=has_body(scope))
+            raise RequestRefused(400)
         if not scope["path"].startswith("/"):
-            scope["path"] = _path_of(scope["path"], is_sending=has_body(scope))
+            scope["path"] = _path_of(scope["path"])
 
 
 def _check_headers(scope: HTTPScope) -> None:
@@ -293,31 +278,30 @@ def _check_headers(scope: HTTPScope) -> None:
     A body with two lengths is how a request is smuggled past a proxy that believes the other one; neither
     it nor what follows on the connection may be answered (RFC 9112 6.1, 6.3).
     """
-    headers, is_sending = list(scope["headers"]), has_body(scope)
-    if len(headers) > MAX_HEADERS or sum(map(_length, headers)) > MAX_HEADERS_LENGTH:
-        raise RequestRefused(431, is_sending=is_sending)
+    headers = list(scope["headers"])
+    if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers) > MAX_HEADERS_LENGTH:
+        raise RequestRefused(431)
     hosts, types, cookies, encodings, lengths = (
         [value for key, value in headers if key.lower() == name] for name in CHECKED_HEADERS
     )
     if sum(map(len, cookies)) > MAX_COOKIE_LENGTH:
-        raise RequestRefused(431, is_sending=is_sending)
-    is_smuggled = encodings and (lengths or scope["http_version"] == "1.0")
-    is_valid = len(hosts) <= 1 and all(HOST.fullmatch(host) for host in hosts)
-    has_line_break = any(b"\n" in value or b"\r" in value for _, value in headers)
-    is_odd = len(lengths) > 1 or any(len(value) > MAX_CONTENT_TYPE_LENGTH for value in types)
-    if is_smuggled or is_odd or has_line_break or not is_valid:
-        raise RequestRefused(400, is_sending=is_sending)
+        raise RequestRefused(431)
+    if (
+        (encodings and (lengths or scope["http_version"] == "1.0"))
+        or len(lengths) > 1
+        or len(hosts) > 1
+        or not all(HOST.fullmatch(host) for host in hosts)
+        or any(len(value) > MAX_CONTENT_TYPE_LENGTH for value in types)
+        or any(b"\n" in value or b"\r" in value for _, value in headers)
+    ):
+        raise RequestRefused(400)
 
 
-def _length(header: tuple[bytes, bytes]) -> int:
-    return len(header[0]) + len(header[1])
-
-
-def _path_of(target: str, *, is_sending: bool) -> str:
+def _path_of(target: str) -> str:
     """Return the path of a request target in absolute form, such as http://host/path (RFC 9112 3.2.2)."""
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise RequestRefused(400, is_sending=is_sending)
+        raise RequestRefused(400)
     _, slash, path = rest.partition("/")
     return slash + path or "/"
 

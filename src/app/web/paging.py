@@ -66,25 +66,18 @@ def build_page(rows: Sequence[T], cursor: PageCursor | None, size: int) -> Page[
     more = len(rows) > size
     rows = list(rows[:size])
     if cursor is None:
-        return Page(rows, older=_older_than(rows[-1]) if more else "")
+        return Page(rows, older=_query("before", rows[-1]) if more else "")
     if not rows or (cursor.newer and len(rows) < size):
         return None
     if cursor.newer:
         rows.reverse()
-        return Page(rows, _newer_than(rows[0]) if more else "", _older_than(rows[-1]))
-    return Page(rows, _newer_than(rows[0]), _older_than(rows[-1]) if more else "")
+        return Page(rows, _query("after", rows[0]) if more else "", _query("before", rows[-1]))
+    return Page(rows, _query("after", rows[0]), _query("before", rows[-1]) if more else "")
 
 
-def _newer_than(row: Row) -> str:
-    return f"after={_encode(row)}"
-
-
-def _older_than(row: Row) -> str:
-    return f"before={_encode(row)}"
-
-
-def _encode(row: Row) -> str:
-    return urlsafe_b64encode(f"{row.stamp}~{row.id}".encode()).decode().rstrip("=")
+def _query(name: str, row: Row) -> str:
+    cursor = urlsafe_b64encode(f"{row.stamp}~{row.id}".encode()).decode().rstrip("=")
+    return f"{name}={cursor}"
 
 
 def _decode(text: str, *, newer: bool) -> PageCursor | None:

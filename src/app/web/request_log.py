@@ -16,9 +16,7 @@ from quart import Quart, has_request_context, request
 
 from app.logs import Event, request_id
 
-SCOPE_KEY = "microblog.request"
-"""Where an ASGI scope holds its RequestRecord."""
-
+SCOPE_KEY = "microblog.request"  # where an ASGI scope holds its RequestRecord
 MAX_METHOD_LENGTH = 20
 
 log = logging.getLogger("app.events")

@@ -16,21 +16,10 @@ from urllib.parse import quote, unquote, urlsplit
 from hypercorn.typing import HTTPScope
 from quart import Quart, Response, abort, current_app, request
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' https://www.gravatar.com",
-        "connect-src 'self'",
-        "font-src 'self'",
-        "manifest-src 'self'",
-        "frame-src 'self'",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https://www.gravatar.com; "
+    "connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -48,8 +37,7 @@ HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths that are answered for any Host header, because load balancers use IP addresses."""
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
-COOKIE_SECONDS = 400 * 86400
-"""The longest lifetime that browsers accept. The session's row in the database decides when a login ends."""
+COOKIE_SECONDS = 400 * 86400  # as long as browsers accept; the session's row decides when a login ends
 
 MAX_REDIRECT_LENGTH = 2000
 PROXY_HEADERS = (
@@ -70,8 +58,7 @@ DEBUG_EXPOSED = (
     "DEBUG is on and the site listens on %s, where other machines can reach it; "
     "set DEBUG=0, or listen on 127.0.0.1 only"
 )
-OPEN_FILES = "/dev/fd"
-"""A directory that names the file descriptors of this process (Linux, macOS, BSD)."""
+OPEN_FILES = "/dev/fd"  # names the file descriptors of this process (Linux, macOS, BSD)
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,8 @@ from quart import Quart, flash, request, session
 from quart.globals import request_ctx
 from quart.templating import Environment
 
-FLASHES_KEY = "_flashes"
-"""The session key under which `quart.flash` stores messages."""
-
-
-MAX_LINES = 10
-"""Lines of a post that a page shows at once."""
+FLASHES_KEY = "_flashes"  # of the session, where `quart.flash` stores messages
+MAX_LINES = 10  # of a post that a page shows at once
 
 
 class SyncTemplate(jinja2.Template):

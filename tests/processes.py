@@ -119,6 +119,13 @@ class Process:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    async def freeze(self) -> None:
+        """Stop the process with SIGSTOP, until a SIGCONT; return when it has stopped."""
+        self.signal(signal.SIGSTOP)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+                await asyncio.sleep(0.01)
+
     async def end(self) -> int:
         """Wait for the process to end by itself, and return its status."""
         async with asyncio.timeout(PATIENCE_SECONDS):

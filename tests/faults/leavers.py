@@ -184,3 +184,13 @@ async def leave(port: int, parting: Parting, *, after: float) -> None:
     await writer.drain()
     await asyncio.sleep(after)
     writer.transport.abort()
+
+
+async def leave_at_response(port: int, parting: Parting) -> None:
+    """Submit the form and disconnect when the response begins; do so again if the site is busy."""
+    status = b"503"
+    while status == b"503":
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(parting.request())
+        status = (await reader.readline()).split()[1]
+        writer.transport.abort()

@@ -2,7 +2,7 @@
 
 Its plan holds the `config` of the site; `post`: the number of mails to post; `kill_at`: a point, and
 `kill_after`: the process kills itself with SIGKILL when it reaches the point that many times. It prints `ready`,
-then `posted <id>` after the commit of each mail.
+then `posted <id>` after the commit of each mail. On SIGUSR1 its outbox's clock jumps past the end of all leases.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import signal
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
 from app.cli.context import close_connections
 from app.outbox import courier, delivery, transitions
 from app.outbox.delivery import Deliverer
+from app.outbox.state import Outbox
 from app.quart_mail import Mail
 from tests.inspection import courier_of, outbox_of
 from tests.outbox.site import make_site, post
@@ -85,12 +87,18 @@ def wrap_before_data(reach: Callable[[], None]) -> None:
     Mail.send = dying  # type: ignore[method-assign,assignment]
 
 
+def jump(box: Outbox) -> None:
+    """Set the outbox's clock forward by more than a lease."""
+    box.clock = lambda: datetime.now(UTC) + timedelta(seconds=2 * box.lease)  # type: ignore[method-assign]
+
+
 async def main(plan: dict[str, Any]) -> None:
     site = make_site(plan["config"])
     if "kill_at" in plan:
         die_at(plan["kill_at"], plan["kill_after"])
     box = outbox_of(site)
     deliverer = courier_of(site)
+    signal.signal(signal.SIGUSR1, lambda *_: jump(box))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with site.app_context():

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import mailer
 from app.accounts.auth import login_required, visitor
-from app.accounts.models import LoginSession, User, followers
+from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing
 from app.mailer import Email, render
 from app.outbox import MailRequest, Priority
@@ -89,11 +89,13 @@ async def collect(user_id: int) -> dict[str, Any] | None:
     followed_by = others.join(followers, followers.c.follower_id == User.id)
     sessions = select(LoginSession.created_at, LoginSession.seen_at, LoginSession.user_agent)
     sessions = sessions.where(LoginSession.user_id == user_id)
+    browsers = select(KnownDevice.seen_at, KnownDevice.user_agent).where(KnownDevice.user_id == user_id)
     lists = {
         "posts": posts.order_by(Post.timestamp.desc(), Post.id.desc()),
         "following": following.where(followers.c.follower_id == user_id),
         "followers": followed_by.where(followers.c.followed_id == user_id),
         "sessions": sessions.order_by(LoginSession.seen_at.desc()),
+        "browsers": browsers.order_by(KnownDevice.seen_at.desc()),
     }
     async with reading() as connection:
         rows = await _rows(connection, account.where(User.id == user_id))

@@ -110,6 +110,75 @@ async def test_nobody_ends_the_session_of_another_account(app: Quart) -> None:
     assert (await victim.get("/index")).status == 200
 
 
+def browsers(page: Page) -> list[str]:
+    found = re.findall(r'<li class="card session known">(.*?)</li>', page.text, re.DOTALL)
+    return [" ".join(re.sub("<[^>]+>", "", html.unescape(row)).split()) for row in found]
+
+
+async def test_known_browsers_are_listed_although_they_are_logged_out(app: Quart) -> None:
+    await make_user("susan")
+    await (await log_in_with(app, IPHONE)).submit("/logout")
+    page = await (await log_in_with(app, FIREFOX)).get("/sessions")
+    assert len(rows(page)) == 1
+    this, other = browsers(page)
+    assert this.startswith("Firefox on Linux this one Last login: ")
+    assert other.startswith("Safari on an iPhone Last login: ")
+    assert "Log out everywhere else" in page.text
+
+
+async def log_in_again(visitor: Visitor, user_agent: str, password: str) -> None:
+    form = {"username": "susan", "password": password, "csrf_token": (await visitor.get("/login")).token}
+    response = await visitor.client.post("/login", form=form, headers={"User-Agent": user_agent})
+    assert response.headers["Location"] == "/index"
+
+
+async def test_a_reset_forgets_all_browsers_and_their_next_login_is_reported(app: Quart) -> None:
+    await make_user("susan", email_confirmed=True)
+    thief = await log_in_with(app, IPHONE)
+    await Visitor(app).submit("/reset_password_request", email="susan@example.com")
+    [message] = await sent_by(app)
+    new = "violet anchor"
+    await Visitor(app).submit(reset_link(message.body), password=new, password2=new)
+    await sent_by(app)
+    await log_in_again(thief, IPHONE, new)
+    [notice] = await sent_by(app)
+    assert notice.subject == "[Microblog] New login to your account"
+    assert len(browsers(await thief.get("/sessions"))) == 1
+
+
+async def test_logging_out_everywhere_else_forgets_all_other_browsers(app: Quart) -> None:
+    await make_user("susan", email_confirmed=True)
+    thief = await log_in_with(app, IPHONE)
+    await thief.submit("/logout")
+    visitor = await log_in_with(app, FIREFOX)
+    await sent_by(app)
+    token = (await visitor.get("/sessions")).token
+    await visitor.post("/sessions/end_others", csrf_token=token)
+    page = await visitor.get("/sessions")
+    assert page.flashes == ["All other sessions have been ended, and all other browsers forgotten."]
+    assert [browser.partition(" this")[0] for browser in browsers(page)] == ["Firefox on Linux"]
+    assert "Log out everywhere else" not in page.text
+    await visitor.submit("/logout")
+    await log_in_again(visitor, FIREFOX, PASSWORD)
+    assert await sent_after(app, 61) == []
+    await log_in_again(thief, IPHONE, PASSWORD)
+    [notice] = await sent_after(app, 122)
+    assert notice.subject == "[Microblog] New login to your account"
+
+
+async def test_a_new_password_forgets_all_browsers_but_the_one_that_set_it(app: Quart) -> None:
+    await make_user("susan", email_confirmed=True)
+    await log_in_with(app, IPHONE)
+    visitor = await log_in_with(app, FIREFOX)
+    await sent_by(app)
+    new = {"current": PASSWORD, "password": "battery staple", "password2": "battery staple"}
+    assert (await visitor.submit("/change_password", **new)).location == "/account"
+    assert [message.subject for message in await sent_after(app, 61)] == [
+        "[Microblog] Your password was changed"
+    ]
+    assert len(browsers(await visitor.get("/sessions"))) == 1
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("session", ["", "0", "-1", "x", "1e3", "١٢", "9" * 30, "1\0", "1_0"])
 async def test_nonsense_for_a_session_ends_nothing(app: Quart, session: str) -> None:

@@ -8,7 +8,15 @@ from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import devices, service, sessions, throttle
-from app.accounts.auth import browser_name, log_in, log_out, login_required, login_required_from, visitor
+from app.accounts.auth import (
+    browser_name,
+    known_device,
+    log_in,
+    log_out,
+    login_required,
+    login_required_from,
+    visitor,
+)
 from app.accounts.forms import (
     ChangeEmailForm,
     ChangePasswordForm,
@@ -24,7 +32,7 @@ from app.web.templating import Blueprint
 EMAIL_CHANGES = "10 per day"
 
 SESSION_ENDED = "The session has been ended."
-OTHERS_ENDED = "All other sessions have been ended."
+OTHERS_ENDED = "All other sessions have been ended, and all other browsers forgotten."
 PASSWORD_CHANGED = "Your password has been changed. You are logged out everywhere else."  # noqa: S105
 CHECK_NEW_ADDRESS = (
     "Check the inbox of your new address and follow the link there. Nothing changes until you do."
@@ -44,13 +52,14 @@ async def account() -> ResponseReturnValue:
 @blueprint.get("/sessions")
 @login_required
 async def list_sessions() -> ResponseReturnValue:
-    """List where the account is logged in."""
+    """List where the account is logged in, and has been."""
     me = await visitor()
     return await render_template(
         "accounts/sessions.html",
         title="Sessions",
         sessions=await sessions.list_for(me.id, current=me.session_id),
         current=me.session_id,
+        browsers=await devices.list_for(me.id, current=known_device()),
         describe=devices.describe,
     )
 
@@ -77,7 +86,7 @@ async def end_other_sessions() -> ResponseReturnValue:
     """End all of the account's sessions except this browser's."""
     form, me = await EmptyForm.from_request(), await visitor()
     if form.validate_on_submit():
-        await sessions.end_others(me.id, keep=me.session_id)
+        await sessions.end_all(me.id, keep=me.session_id, device=known_device())
         await flash(OTHERS_ENDED, "success")
     else:
         await flash(BUTTON_EXPIRED_TRY_AGAIN, "warning")
@@ -93,7 +102,11 @@ async def change_password() -> ResponseReturnValue:
     if form.validate_on_submit() and await throttle.count_password(form, me.username):
         try:
             credentials = await service.change_password(
-                me.id, current=form.current.data, new=form.password.data, device=browser_name()
+                me.id,
+                current=form.current.data,
+                new=form.password.data,
+                device=browser_name(),
+                keep_device=known_device(),
             )
         except service.WrongPassword:
             _refuse_password(form, me.id)

@@ -16,6 +16,7 @@ from quart_auth import AuthUser, QuartAuth, login_user, logout_user
 from quart_auth import current_user as cookie_user
 
 from app.accounts import devices, sessions
+from app.accounts.models import USER_AGENT_LENGTH
 from app.accounts.service import VerifiedCredentials, lock_if_current
 from app.accounts.sessions import NOBODY, UNKNOWN, Visitor
 from app.database import DatabaseUnavailable, writing
@@ -65,7 +66,8 @@ async def log_in(credentials: VerifiedCredentials, *, remember: bool) -> None:
 
     Raises service.OutdatedCredentials.
     """
-    user_agent = request.headers.get("User-Agent", "")
+    user_agent = "".join(c for c in request.headers.get("User-Agent", "") if c.isprintable())
+    user_agent = user_agent[:USER_AGENT_LENGTH]
     device = known_device() or devices.make_token()
     async with writing() as session:
         await lock_if_current(session, credentials)

@@ -5,13 +5,12 @@ guess passwords (OWASP, "Slow Down Online Guessing Attacks with Device Cookies")
 locations are stored: a browser that loses its cookies counts as new.
 """
 
-from __future__ import annotations
-
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import Row, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails
@@ -24,6 +23,7 @@ MAX_DEVICES = 30
 LIFETIME = timedelta(days=400)
 """The longest lifetime that browsers accept for a cookie."""
 
+FORGOTTEN = datetime.fromtimestamp(0, UTC)
 TOKEN_LENGTH = 43
 
 BROWSERS = (
@@ -81,6 +81,21 @@ async def is_known(token: str, username: str) -> bool:
         return (await connection.execute(statement)).first() is not None
 
 
+async def list_for(user_id: int, *, current: str | None) -> Sequence[Row[datetime, str, bool]]:
+    """Return seen_at, user_agent and is_current of the account's browsers, the latest login first.
+
+    `current`: the token of this browser.
+    """
+    is_current = (KnownDevice.digest == digest(current or "")).label("is_current")
+    async with reading() as connection:
+        result = await connection.execute(
+            select(KnownDevice.seen_at, KnownDevice.user_agent, is_current)
+            .where(KnownDevice.user_id == user_id, KnownDevice.seen_at > datetime.now(UTC) - LIFETIME)
+            .order_by(KnownDevice.seen_at.desc(), KnownDevice.id.desc())
+        )
+        return result.all()
+
+
 async def record_login(session: AsyncSession, user_id: int, token: str, user_agent: str) -> None:
     """Store that the account has logged in from the browser of `token`, and report a new one to its owner.
 
@@ -88,21 +103,30 @@ async def record_login(session: AsyncSession, user_id: int, token: str, user_age
     """
     now = datetime.now(UTC)
     is_own = KnownDevice.user_id == user_id
-    device_id = await session.scalar(
+    if await session.scalar(
         update(KnownDevice)
-        .where(is_own, KnownDevice.digest == digest(token))
-        .values(seen_at=now)
+        .where(is_own, KnownDevice.digest == digest(token), KnownDevice.seen_at > now - LIFETIME)
+        .values(seen_at=now, user_agent=user_agent)
         .returning(KnownDevice.id)
-    )
-    if device_id is not None:
+    ):
         return
     has_others = await session.scalar(select(exists().where(is_own)))
-    session.add(KnownDevice(user_id=user_id, digest=digest(token), seen_at=now))
-    await session.flush()
+    latest = select(KnownDevice.id).where(is_own).order_by(KnownDevice.seen_at.desc(), KnownDevice.id.desc())
+    is_kept = KnownDevice.id.in_(latest.limit(MAX_DEVICES - 1)) & (KnownDevice.seen_at > now - LIFETIME)
+    await session.execute(delete(KnownDevice).where(is_own, ~is_kept))
+    session.add(KnownDevice(user_id=user_id, digest=digest(token), seen_at=now, user_agent=user_agent))
     if has_others:
-        await _delete_old(session, user_id, now - LIFETIME)
         name = describe(user_agent)
         await emails.NewLogin(user_id, name, now.isoformat(timespec="minutes")).post(session)
+
+
+async def forget(session: AsyncSession, user_id: int, *, keep: str | None) -> None:
+    """Forget the account's browsers, except the one with the token `keep`.
+
+    Their rows stay until the next login, so that it is not taken for the first one, but reported.
+    """
+    is_other = (KnownDevice.user_id == user_id, KnownDevice.digest != digest(keep or ""))
+    await session.execute(update(KnownDevice).where(*is_other).values(seen_at=FORGOTTEN, user_agent=""))
 
 
 def describe(user_agent: str) -> str:
@@ -114,18 +138,3 @@ def describe(user_agent: str) -> str:
     if browser or system:
         return browser or f"A browser on {system}"
     return "An unknown browser"
-
-
-async def _delete_old(session: AsyncSession, user_id: int, before: datetime) -> None:
-    """Delete the account's browsers not seen since `before`, and all but the MAX_DEVICES latest."""
-    kept = (
-        select(KnownDevice.id)
-        .where(KnownDevice.user_id == user_id)
-        .order_by(KnownDevice.seen_at.desc(), KnownDevice.id.desc())
-        .limit(MAX_DEVICES)
-    )
-    await session.execute(
-        delete(KnownDevice).where(
-            KnownDevice.user_id == user_id, or_(KnownDevice.seen_at < before, KnownDevice.id.not_in(kept))
-        )
-    )

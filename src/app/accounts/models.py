@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     or_,
     select,
+    text,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
@@ -149,7 +150,7 @@ class LoginSession(Base):
 
 
 class KnownDevice(Base):
-    """A browser that an account has logged in from: the SHA-256 of its random cookie, and its last use."""
+    """A browser that an account has logged in from: the SHA-256 of its random cookie, and its last login."""
 
     __tablename__ = "known_device"
     __table_args__ = (UniqueConstraint("user_id", "digest"),)
@@ -158,6 +159,7 @@ class KnownDevice(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     digest: Mapped[str] = mapped_column(String(64))
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    user_agent: Mapped[str] = mapped_column(String(USER_AGENT_LENGTH), default="", server_default=text("''"))
 
 
 class Registration(Base):

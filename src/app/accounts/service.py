@@ -220,23 +220,30 @@ async def reset_password(token: str, password: str, *, device: str = "") -> int:
     return claim.subject
 
 
-async def change_password(user_id: int, *, current: str, new: str, device: str = "") -> VerifiedCredentials:
+async def change_password(
+    user_id: int, *, current: str, new: str, device: str = "", keep_device: str | None = None
+) -> VerifiedCredentials:
     """Set the account's password to `new`, end its sessions, and return its new credentials.
 
-    Raises WrongPassword.
+    `keep_device`: the token of the browser that is not forgotten. Raises WrongPassword.
     """
     version = await _check_current_password(user_id, current)
     password_hash = await passwords.generate(new)
     async with writing() as session:
-        if not await _set_password(session, user_id, version, password_hash, device):
+        if not await _set_password(session, user_id, version, password_hash, device, keep_device):
             raise WrongPassword("the account was changed at the same time")
     return VerifiedCredentials(user_id, version + 1)
 
 
 async def _set_password(
-    session: AsyncSession, user_id: int, version: int, password_hash: str, device: str
+    session: AsyncSession,
+    user_id: int,
+    version: int,
+    password_hash: str,
+    device: str,
+    keep_device: str | None = None,
 ) -> bool:
-    """Set the account's password, end its sessions and notify its owner.
+    """Set the account's password, end its sessions, forget its browsers and notify its owner.
 
     Returns False and changes nothing if the account's credentials no longer have `version`.
     """
@@ -248,7 +255,7 @@ async def _set_password(
     )
     if changed is None:
         return False
-    await sessions.end_all(user_id)
+    await sessions.end_all(user_id, device=keep_device)
     await emails.PasswordChanged(user_id, device).post(session)
     return True
 
@@ -286,7 +293,7 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     try:
         async with writing() as session:
             old = await _set_email(session, claim)
-            await sessions.end_others(claim.subject, keep=keep_session)
+            await sessions.end_all(claim.subject, keep=keep_session)
             await emails.EmailChanged(claim.subject, old, device).post(session)
     except IntegrityError as error:
         raise tokens.InvalidToken("another account has this address") from error

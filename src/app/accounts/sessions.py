@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from quart import current_app
-from sqlalchemy import ColumnElement, Row, String, bindparam, delete, or_, select, update
+from sqlalchemy import Row, String, bindparam, delete, or_, select, update
 
-from app.accounts.models import USER_AGENT_LENGTH, LoginSession, User
+from app.accounts import devices
+from app.accounts.models import LoginSession, User
 from app.database import DatabaseUnavailable, Query, UtcDateTime, fetch, reading, writing
 
 MAX_LISTED = 200
@@ -78,7 +79,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
         seen_at=now,
         expires_at=_expiry(now, now, remember=remember),
         remember=remember,
-        user_agent="".join(c for c in user_agent if c.isprintable())[:USER_AGENT_LENGTH],
+        user_agent=user_agent,
     )
     async with writing() as session:
         session.add(row)
@@ -145,22 +146,20 @@ async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime,
 
 async def end_one(user_id: int, session_id: int) -> None:
     """End one session of the account."""
-    await _end(LoginSession.user_id == user_id, LoginSession.id == session_id)
-
-
-async def end_all(user_id: int) -> None:
-    """Log the account out everywhere."""
-    await _end(LoginSession.user_id == user_id)
-
-
-async def end_others(user_id: int, *, keep: int) -> None:
-    """End all sessions of the account except the one with the id `keep`."""
-    await _end(LoginSession.user_id == user_id, LoginSession.id != keep)
-
-
-async def _end(*conditions: ColumnElement[bool]) -> None:
     async with writing() as session:
-        await session.execute(delete(LoginSession).where(*conditions))
+        is_ended = (LoginSession.user_id == user_id, LoginSession.id == session_id)
+        await session.execute(delete(LoginSession).where(*is_ended))
+
+
+async def end_all(user_id: int, *, keep: int = 0, device: str | None = None) -> None:
+    """Log the account out everywhere, and forget the browsers it has logged in from.
+
+    `keep` and `device`: the id of a session and the token of a browser to which this does not apply.
+    """
+    async with writing() as session:
+        is_ended = (LoginSession.user_id == user_id, LoginSession.id != keep)
+        await session.execute(delete(LoginSession).where(*is_ended))
+        await devices.forget(session, user_id, keep=device)
 
 
 def _digest(token: str) -> str:

@@ -142,7 +142,7 @@ def mail_group() -> None:
 
 def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     with suppress(ValueError):
-        if parse_address(value):
+        if parse_address.parse(value):
             return value
     raise click.ClickException(f"{value!r} is not a valid email address.")
 

@@ -5,7 +5,7 @@ import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from .address import Address, ascii_domain, domain_of, mailbox
 from .errors import ConfigurationError
@@ -14,37 +14,41 @@ TokenSource = str | Callable[[], Awaitable[str]]
 """An OAuth2 access token, or an async callable that returns a fresh one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A key of the config and how its value is parsed.
+class Parser(NamedTuple):
+    """How a value is parsed, and what is accepted: the end of "give ..." in the error message.
 
     ``parse`` takes text from the environment or a ready value, returns the typed value (None for the
-    default) and raises ValueError; ``accepts`` completes "give ..." in the error message.
+    default) and raises ValueError or TypeError.
     """
 
-    key: str
     parse: Callable[[Any], Any]
     accepts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting: its key, parser, default and older names; the value of a secret one is never shown."""
+
+    key: str
+    parser: Parser
+    default: Any = None
     aliases: tuple[str, ...] = ()
     is_secret: bool = False
 
-    def read(self, config: Mapping[str, Any]) -> Any:
-        """Return the typed value in ``config``, or None; raises ConfigurationError."""
-        for key in (self.key, *self.aliases):
-            raw = config.get(key)
-            try:
-                value = None if raw is None else self.parse(raw)
-            except (TypeError, ValueError) as error:
-                value = "the value given" if self.is_secret else repr(raw)
-                raise ConfigurationError(f"{key}: {value} is not accepted; give {self.accepts}.") from error
-            if value is not None:
-                return value
-        return None
+    def parse(self, raw: Any, key: str = "") -> Any:
+        """Return the typed value, None for the default; raises ConfigurationError, which names ``key``."""
+        try:
+            return None if raw is None else self.parser.parse(raw)
+        except (TypeError, ValueError) as error:
+            value = "the value given" if self.is_secret else repr(raw)
+            raise ConfigurationError(
+                f"{key or self.key}: {value} is not accepted; give {self.parser.accepts}."
+            ) from error
 
 
-def _setting(key: str, default: Any, *parser: Any, **options: Any) -> Any:
+def _setting(key: str, default: Any, parser: Parser, **options: Any) -> Any:
     """Return the field of MailSettings that ``key`` sets."""
-    setting = Setting(key, *parser, **options)
+    setting = Setting(key, parser, default, **options)
     return field(default=default, repr=not setting.is_secret, metadata={"setting": setting})
 
 
@@ -121,46 +125,47 @@ def _token(raw: Any) -> TokenSource | None:
     return raw if callable(raw) else _one_line(raw)
 
 
-_BOOLEAN = (_boolean, "1, true, yes or on, or 0, false, no or off")
-_SECONDS = (_seconds, "a number of seconds above 0")
-_TEXT = (_text, "one line of text")
-_ONE_LINE = (_one_line, "one line of text")
-_DOMAIN = (_domain, "a domain name")
-_TOKEN = (_token, "a token, or an async callable")
-_SENDER = (_sender, "an email address")
-_HOST = (_host, "a host name or an IP address")
-_PORT = (_whole(1, 65535), "a whole number from 1 to 65535")
-_MAX_EMAILS = (_limit, "a whole number from 0 (no limit)")
+boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
+_SECONDS = Parser(_seconds, "a number of seconds above 0")
+_TEXT = Parser(_text, "one line of text")
+_ONE_LINE = Parser(_one_line, "one line of text")
+_DOMAIN = Parser(_domain, "a domain name")
+_TOKEN = Parser(_token, "a token, or an async callable")
+_SENDER = Parser(_sender, "an email address")
+_HOST = Parser(_host, "a host name or an IP address")
+_PORT = Parser(_whole(1, 65535), "a whole number from 1 to 65535")
+_POOL_SIZE = Parser(_whole(1), "a whole number from 1")
+_MAX_EMAILS = Parser(_limit, "a whole number from 0 (no limit)")
 
 
 @dataclass
 class MailSettings:
     """An app's mail settings, stored at ``app.extensions["mail"]``; times are in seconds."""
 
-    server: str = _setting("MAIL_SERVER", "localhost", *_HOST, aliases=("MAIL_HOSTNAME",))
-    port: int = _setting("MAIL_PORT", 25, *_PORT)
-    use_tls: bool = _setting("MAIL_USE_TLS", False, *_BOOLEAN)
-    use_ssl: bool = _setting("MAIL_USE_SSL", False, *_BOOLEAN)
-    username: str | None = _setting("MAIL_USERNAME", None, *_TEXT)
-    password: str | None = _setting("MAIL_PASSWORD", None, *_ONE_LINE, is_secret=True)
-    oauth2_token: TokenSource | None = _setting("MAIL_OAUTH2_TOKEN", None, *_TOKEN, is_secret=True)  # noqa: RUF009
-    allow_cleartext_auth: bool = _setting("MAIL_ALLOW_CLEARTEXT_AUTH", False, *_BOOLEAN)
-    default_sender: Address | None = _setting("MAIL_DEFAULT_SENDER", None, *_SENDER)  # noqa: RUF009
-    debug: bool = _setting("MAIL_DEBUG", False, *_BOOLEAN)
-    max_emails: int | None = _setting("MAIL_MAX_EMAILS", None, *_MAX_EMAILS)
-    suppress: bool = _setting("MAIL_SUPPRESS_SEND", False, *_BOOLEAN)
-    ascii_attachments: bool = _setting("MAIL_ASCII_ATTACHMENTS", False, *_BOOLEAN)
-    timeout: float = _setting("MAIL_TIMEOUT", 60.0, *_SECONDS)
-    data_timeout: float = _setting("MAIL_DATA_TIMEOUT", 600.0, *_SECONDS)
-    deadline: float | None = _setting("MAIL_DEADLINE", 600.0, *_SECONDS)
-    validate_certs: bool = _setting("MAIL_VALIDATE_CERTS", True, *_BOOLEAN)
-    ca_file: str | None = _setting("MAIL_CA_FILE", None, *_TEXT)
-    client_cert: str | None = _setting("MAIL_CLIENT_CERT", None, *_TEXT)
-    client_key: str | None = _setting("MAIL_CLIENT_KEY", None, *_TEXT)
-    local_hostname: str | None = _setting("MAIL_LOCAL_HOSTNAME", None, *_DOMAIN)
-    message_id_domain: str | None = _setting("MAIL_MESSAGE_ID_DOMAIN", None, *_DOMAIN)
-    pool_size: int = _setting("MAIL_POOL_SIZE", 4, _whole(1), "a whole number from 1")
-    pool_idle: float = _setting("MAIL_POOL_IDLE", 10.0, *_SECONDS)
+    server: str = _setting("MAIL_SERVER", "localhost", _HOST, aliases=("MAIL_HOSTNAME",))
+    port: int = _setting("MAIL_PORT", 25, _PORT)
+    use_tls: bool = _setting("MAIL_USE_TLS", False, boolean)
+    use_ssl: bool = _setting("MAIL_USE_SSL", False, boolean)
+    username: str | None = _setting("MAIL_USERNAME", None, _TEXT)
+    password: str | None = _setting("MAIL_PASSWORD", None, _ONE_LINE, is_secret=True)
+    oauth2_token: TokenSource | None = _setting("MAIL_OAUTH2_TOKEN", None, _TOKEN, is_secret=True)  # noqa: RUF009
+    allow_cleartext_auth: bool = _setting("MAIL_ALLOW_CLEARTEXT_AUTH", False, boolean)
+    default_sender: Address | None = _setting("MAIL_DEFAULT_SENDER", None, _SENDER)  # noqa: RUF009
+    debug: bool = _setting("MAIL_DEBUG", False, boolean)
+    max_emails: int | None = _setting("MAIL_MAX_EMAILS", None, _MAX_EMAILS)
+    suppress: bool = _setting("MAIL_SUPPRESS_SEND", False, boolean)
+    ascii_attachments: bool = _setting("MAIL_ASCII_ATTACHMENTS", False, boolean)
+    timeout: float = _setting("MAIL_TIMEOUT", 60.0, _SECONDS)
+    data_timeout: float = _setting("MAIL_DATA_TIMEOUT", 600.0, _SECONDS)
+    deadline: float | None = _setting("MAIL_DEADLINE", 600.0, _SECONDS)
+    validate_certs: bool = _setting("MAIL_VALIDATE_CERTS", True, boolean)
+    ca_file: str | None = _setting("MAIL_CA_FILE", None, _TEXT)
+    client_cert: str | None = _setting("MAIL_CLIENT_CERT", None, _TEXT)
+    client_key: str | None = _setting("MAIL_CLIENT_KEY", None, _TEXT)
+    local_hostname: str | None = _setting("MAIL_LOCAL_HOSTNAME", None, _DOMAIN)
+    message_id_domain: str | None = _setting("MAIL_MESSAGE_ID_DOMAIN", None, _DOMAIN)
+    pool_size: int = _setting("MAIL_POOL_SIZE", 4, _POOL_SIZE)
+    pool_idle: float = _setting("MAIL_POOL_IDLE", 10.0, _SECONDS)
     tls_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -190,9 +195,14 @@ def read_settings(config: Mapping[str, Any], *, debug: bool = False, testing: bo
     Raises ConfigurationError with a line that names the key, its value (never a secret) and what is
     accepted; also for settings that contradict each other and files that cannot be read.
     """
-    values = {name: setting.read(config) for name, setting in SETTINGS.items()}
-    given = {name: value for name, value in values.items() if value is not None}
-    settings = MailSettings(**{"debug": debug, "suppress": testing, **given})
+    values: dict[str, Any] = {"debug": debug, "suppress": testing}
+    for name, setting in SETTINGS.items():
+        for key in (setting.key, *setting.aliases):
+            value = setting.parse(config.get(key), key)
+            if value is not None:
+                values[name] = value
+                break
+    settings = MailSettings(**values)
     _check(settings)
     settings.tls_context = _tls_context(settings)
     return settings

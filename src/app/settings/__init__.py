@@ -16,8 +16,8 @@ from dotenv import dotenv_values
 
 from app.quart_mail import ConfigurationError
 from app.quart_mail.settings import SETTINGS as MAIL_SETTINGS
-from app.quart_mail.settings import read_settings
-from app.settings.table import SETTINGS, Setting, SettingsError
+from app.quart_mail.settings import Setting, read_settings
+from app.settings.table import SETTINGS
 
 __all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load", "load_or_exit"]
 
@@ -28,6 +28,11 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EXPIRY_MARGIN_SECONDS = 60
 RESET_DELAY_SECONDS = 2.0
 WELL_KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
+MAY_BE_EMPTY = "MAIL_SUBJECT_PREFIX"  # an empty variable is a value instead of meaning the default
+
+
+class SettingsError(ValueError):
+    """A setting is wrong or missing; the message is one line for the operator."""
 
 
 def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -38,9 +43,13 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     given = dict(config or {})
     sources = (os.environ, _from_file())
-    values = {setting.key: _value(setting, given, sources) for setting in SETTINGS}
-    _fill_in(values)
-    _parse_mail_settings(values)
+    try:
+        values = {setting.key: _value(setting, given, sources) for setting in SETTINGS}
+        _fill_in(values)
+        mail = read_settings(values, debug=values["DEBUG"], testing=values["TESTING"])
+    except ConfigurationError as error:
+        raise SettingsError(error.text) from None
+    values |= {setting.key: getattr(mail, name) for name, setting in MAIL_SETTINGS.items()}
     _check(values)
     return {**given, **values}
 
@@ -68,7 +77,7 @@ def _value(setting: Setting, given: Mapping[str, Any], sources: Sequence[Mapping
     named = [given[key] for key in keys if key in given]
     if not named:
         values = (source[key] for key in keys for source in sources if key in source)
-        named = [raw for raw in values if raw or setting.may_be_empty]
+        named = [raw for raw in values if raw or setting.key == MAY_BE_EMPTY]
     return setting.parse(next((raw for raw in named if raw is not None), setting.default))
 
 
@@ -91,21 +100,11 @@ def _fill_in(values: dict[str, Any]) -> None:
         values["SECRET_KEY"] = values["SECRET_KEY"] or _stored_secret_key()
     if values["TESTING"]:
         values["SECRET_KEY"] = values["SECRET_KEY"] or secrets.token_urlsafe(SECRET_KEY_BYTES)
-    if values["MAIL_DEBUG"] in (None, ""):  # quart_mail would log addresses whenever DEBUG is on
-        values["MAIL_DEBUG"] = False
+    values["MAIL_DEBUG"] = values["MAIL_DEBUG"] or False  # else quart_mail logs addresses under DEBUG
     if values["MAIL_DEFAULT_SENDER"] is None and (values["DEBUG"] or values["TESTING"]):
         values["MAIL_DEFAULT_SENDER"] = "Microblog <noreply@localhost>"
     if values["MAIL_DEFAULT_SENDER"] is None and values["ADMINS"]:
         values["MAIL_DEFAULT_SENDER"] = values["ADMINS"][0]
-
-
-def _parse_mail_settings(values: dict[str, Any]) -> None:
-    """Replace the raw `MAIL_*` values by those that the mail extension will use."""
-    try:
-        mail = read_settings(values, debug=values["DEBUG"], testing=values["TESTING"])
-    except ConfigurationError as error:
-        raise SettingsError(error.text) from None
-    values |= {setting.key: getattr(mail, name) for name, setting in MAIL_SETTINGS.items()}
 
 
 def _stored_secret_key() -> str:

@@ -1,15 +1,11 @@
-"""Parsers for the values of settings.
+"""Parsers for the values of settings, from the environment, `.env` or `create_app(config=...)`.
 
-A parser takes text (from the environment or `.env`) or a ready value (from `create_app(config=...)`),
-returns the typed value, and raises ValueError for anything else. Its `accepts` completes "give ..." in
-the error message. The `MAIL_*` keys that quart_mail knows have their parsers in `app.quart_mail.settings`.
+Those of the `MAIL_*` keys that quart_mail knows are in `app.quart_mail.settings`.
 """
 
 import ipaddress
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,10 +15,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from werkzeug.security import generate_password_hash
 
-TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
-DEFAULT_HASH_METHOD = "scrypt:32768:8:3"
-"""OWASP's minimum for scrypt (Password Storage Cheat Sheet)."""
+from app.quart_mail.settings import Parser
+
+DEFAULT_HASH_METHOD = "scrypt:32768:8:3"  # OWASP's minimum for scrypt (Password Storage Cheat Sheet)
 LOCALHOST = re.compile(r"@localhost(?=>?$)")
 
 BROKERS = frozenset({"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp"})
@@ -50,27 +45,6 @@ POSTGRESQL_OPTIONS = {
     "prepared_statement_cache_size": "prepared_statement_cache_size",
 }
 """Options accepted after the `?`, by their libpq or asyncpg names, and their names in asyncpg."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parser:
-    """A parsing function and a description of what it accepts."""
-
-    parse: Callable[[Any], Any]
-    accepts: str
-
-    def __call__(self, raw: Any) -> Any:
-        """Return the parsed value; raises ValueError or TypeError."""
-        return self.parse(raw)
-
-
-def _boolean(raw: Any) -> bool:
-    word = str(raw).strip().lower()
-    if word in TRUE_WORDS:
-        return True
-    if word in FALSE_WORDS:
-        return False
-    raise ValueError(raw)
 
 
 def _text(raw: Any) -> str | None:
@@ -226,7 +200,6 @@ def one_of(*names: str) -> Parser:
     return Parser(parse, "one of " + ", ".join(names))
 
 
-boolean = Parser(_boolean, "1, true, yes or on, or 0, false, no or off")
 text = Parser(_text, "one line of text")
 words = Parser(_words, "a list separated by commas")
 counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")

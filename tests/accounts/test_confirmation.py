@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from quart import Quart
 from sqlalchemy import select, update
+from werkzeug.security import generate_password_hash
 
 from app import mail, outbox
 from app.accounts import emails
@@ -16,8 +17,9 @@ from app.accounts.models import Registration, User
 from app.database import reading, writing
 from app.quart_mail import Message
 from tests.clients import Page, Visitor
+from tests.conftest import CHEAP_HASH
 from tests.factories import count, logged_in, make_user
-from tests.inspection import bodies, link_to
+from tests.inspection import bodies, link_to, outbox_of, sent_after, sent_by
 
 CHECK = "Check your email and follow the link to finish your registration."
 
@@ -44,7 +46,7 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
     assert message.recipients == ["susan@example.com"]
     link = link_to("confirm", message.body)
     assert link in bodies(message)[1]
-    assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
+    assert (await visitor.log_in("susan")).location is None
     assert "susan" in (await visitor.get(link)).text
     assert (await visitor.client.head(link)).status_code == 200
     assert await count(User) == 0
@@ -54,6 +56,74 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
     assert [m.recipients for m in sent] == [["admin@example.com"]]
     assert (await visitor.log_in("susan")).location == "/index"
     assert await count(Registration) == 0
+
+
+CONFIRM_FIRST = "Please confirm your email address first. We have sent the link again."
+
+
+async def test_the_right_password_before_confirming_sends_the_link_again(app: Quart) -> None:
+    visitor = Visitor(app)
+    await register(visitor, "susan", "susan@example.com")
+    await visitor.get("/login")
+    outbox_of(app).clock = lambda: datetime.now(UTC) + timedelta(minutes=2)  # type: ignore[method-assign]
+    page = await visitor.log_in("SUSAN")
+    assert page.flashes == [CONFIRM_FIRST]
+    assert 'name="password"' in page.text
+    [message] = await sent_by(app)
+    assert message.recipients == ["susan@example.com"]
+    assert (await visitor.submit(link_to("confirm", message.body))).location == "/login"
+    assert (await visitor.log_in("susan")).location == "/index"
+
+
+async def test_a_wrong_password_says_nothing_about_a_waiting_registration(app: Quart) -> None:
+    visitor = Visitor(app)
+    await register(visitor, "susan", "susan@example.com")
+    await visitor.get("/login")
+    assert (await visitor.log_in("susan", "wrong horse")).flashes == ["Invalid username or password"]
+    assert await sent_by(app) == []
+
+
+@pytest.mark.parametrize("minutes", [0.5, 23 * 60])
+async def test_the_link_is_sent_again_as_often_as_a_reset_link(app: Quart, minutes: float) -> None:
+    start, mails = datetime.now(UTC), []
+    now = [start]
+    outbox_of(app).clock = lambda: now[0]  # type: ignore[method-assign]
+    await register(Visitor(app), "susan", "susan@example.com")
+    for number in range(1, 13):
+        now[0] = start + timedelta(minutes=minutes * number / 12)
+        assert (await Visitor(app).log_in("susan")).flashes == [CONFIRM_FIRST]
+        mails += await sent_by(app)
+    assert len(mails) == (0 if minutes < 1 else 9)
+
+
+async def test_the_link_that_was_sent_again_is_valid_for_a_whole_day(app: Quart) -> None:
+    visitor = Visitor(app)
+    await register(visitor, "susan", "susan@example.com")
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    async with writing() as session:
+        await session.execute(update(Registration).values(expires_at=soon))
+    await visitor.log_in("susan")
+    async with reading() as connection:
+        [expires_at] = (await connection.scalars(select(Registration.expires_at))).all()
+    assert expires_at > soon + timedelta(hours=23)
+
+
+async def test_the_password_of_a_registration_with_a_taken_address_tells_only_its_owner(app: Quart) -> None:
+    await make_user("susan")
+    visitor = Visitor(app)
+    await register(visitor, "other", "susan@example.com")
+    await visitor.get("/login")
+    assert (await visitor.log_in("other")).flashes == [CONFIRM_FIRST]
+    [message] = await sent_after(app, 2)
+    assert message.subject == "[Microblog] You already have an account"
+
+
+async def test_a_registration_does_not_hide_the_account_of_the_same_name(app: Quart) -> None:
+    await register(Visitor(app), "susan", "other@example.com")
+    await make_user("susan", password_hash=generate_password_hash("battery staple", CHEAP_HASH))
+    visitor = Visitor(app)
+    assert (await visitor.log_in("susan")).flashes == ["Invalid username or password"]
+    assert (await visitor.log_in("susan", "battery staple")).location == "/index"
 
 
 async def test_free_and_taken_addresses_get_one_answer(app: Quart) -> None:

@@ -22,6 +22,8 @@ from app.mailer import Email, render, site_url
 from app.outbox import MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
 
+Limits = Sequence[tuple[timedelta, int]]
+
 CHANGE_EMAIL_SECONDS = 3600
 """How long the link that confirms a new address is valid, counted from the request."""
 
@@ -192,22 +194,30 @@ class NewLogin(Email):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmRegistration(Email):
-    """The link that confirms a registration, or the news that its address already has an account."""
+    """The link that confirms a registration, or the news that its address already has an account.
+
+    `again`: the link was sent before, and is limited like a reset link.
+    """
 
     kind = "confirm_registration"
     priority = Priority.ACCOUNT
     secret = True
     link_seconds = CONFIRM_REGISTRATION_SECONDS
     registration_id: int
+    again: bool = False
+
+    def unique_key(self) -> str:
+        """Allow one waiting mail per registration."""
+        return f"{self.kind}:{self.registration_id}"
 
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the address of the registration."""
         registration = await queries.find_registration(self.registration_id)
         if registration is None:
             return None
-        owners = await queries.find_owners(registration.email)
-        if owners:
-            return await _address_taken(request, owners)
+        limits = RESET_LIMITS if self.again else ADDRESS_LIMITS
+        if owners := await queries.find_owners(registration.email):
+            return await _address_taken(request, owners, limits)
         token = tokens.mint(
             tokens.CONFIRM_REGISTRATION,
             self.registration_id,
@@ -219,6 +229,7 @@ class ConfirmRegistration(Email):
             registration.email,
             "Confirm your address",
             "email/confirm_registration",
+            limits=limits,
             username=registration.username,
             link=site_url(f"/confirm/{token}"),
         )
@@ -382,13 +393,16 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
         await new.post(session)
 
 
-async def _address_taken(request: MailRequest, owners: Sequence[Row[int, str, str]]) -> Rendered | None:
+async def _address_taken(
+    request: MailRequest, owners: Sequence[Row[int, str, str]], limits: Limits = ADDRESS_LIMITS
+) -> Rendered | None:
     """Render the mail that tells an address's owner that somebody tried to use it for another account."""
     return await _render_within_limits(
         request,
         owners[0].email,
         "You already have an account",
         "email/address_taken",
+        limits=limits,
         username=owners[0].username,
         login=site_url("/login"),
         reset=site_url("/reset_password_request"),
@@ -408,11 +422,17 @@ async def _render_notice(
 
 
 async def _render_within_limits(
-    request: MailRequest, to: str, subject: str, template: str, **context: Any
+    request: MailRequest,
+    to: str,
+    subject: str,
+    template: str,
+    *,
+    limits: Limits = ADDRESS_LIMITS,
+    **context: Any,
 ) -> Rendered | None:
     """Render a mail that anybody can cause, unless the address has reached the limit for its kind."""
     about = _mailbox(to)
-    if not await outbox.within_rate_limit(request, about, ADDRESS_LIMITS):
+    if not await outbox.within_rate_limit(request, about, limits):
         return None
     return Rendered(await render(to, subject, template, **context), about=about)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVarTuple
 
-from sqlalchemy import ColumnElement, Row, Select, String, bindparam, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, bindparam, func, or_, select
 
 from app.accounts.models import Registration, User, exact_first
 from app.accounts.names import canonical
@@ -44,6 +44,13 @@ async def find_hash(user_id: int) -> Row[int, str | None, int] | None:
 async def find_hash_by_name(username: str) -> Row[int, str | None, int] | None:
     """Return the same columns of the account called `username`; an exact match is preferred."""
     return await _first(HASH, User.named(username), exact_first(User.username, username))
+
+
+async def find_registration_by_name(username: str) -> Row[int, str] | None:
+    """Return id and password hash of the latest registration as `username` that waits for confirmation."""
+    statement = select(Registration.id, Registration.password_hash).order_by(Registration.id.desc())
+    is_named = func.lower(Registration.username) == canonical(username)
+    return await _first(statement, is_named & (Registration.expires_at > datetime.now(UTC)))
 
 
 async def find_owners(address: str) -> Sequence[Row[int, str, str]]:

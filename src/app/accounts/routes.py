@@ -24,6 +24,7 @@ LINKS_PER_PEER = "60 per hour"
 INVALID_LOGIN = "Invalid username or password"
 REGISTERED = "Congratulations, you are now a registered user!"
 CONFIRM_FIRST = "Check your email and follow the link to finish your registration."
+NOT_CONFIRMED = "Please confirm your email address first. We have sent the link again."
 CHECK_EMAIL = "Check your email for the instructions to reset your password"
 LINK_ON_ITS_WAY = (
     "If an account uses this address, a link is on its way. You can ask for another one in a minute."
@@ -49,6 +50,9 @@ async def login() -> ResponseReturnValue:
         try:
             credentials = await service.authenticate(form.username.data, form.password.data)
             await log_in(credentials, remember=form.remember_me.data)
+        except service.NotConfirmed:
+            log_event("login_not_confirmed")
+            await flash(NOT_CONFIRMED, "warning")
         except service.InvalidCredentials as error:
             log_event("login_failed", user=error.user_id)
             await flash(INVALID_LOGIN, "danger")

@@ -45,6 +45,10 @@ class InvalidCredentials(ValueError):
         self.user_id = user_id
 
 
+class NotConfirmed(Exception):
+    """The password is right, but the address was not confirmed yet; the link was sent again."""
+
+
 class OutdatedCredentials(InvalidCredentials):
     """The password or address was changed, or the account deleted, after the password was checked."""
 
@@ -101,6 +105,15 @@ async def request_registration(*, username: str, email: str, password: str) -> N
         await emails.ConfirmRegistration(registration.id).post(session)
 
 
+async def _send_confirmation_again(registration_id: int) -> None:
+    """Send the link of a registration once more, valid for a day again, if RESET_LIMITS allow it."""
+    expires_at = datetime.now(UTC) + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS)
+    async with writing() as session:
+        is_same = Registration.id == registration_id
+        await session.execute(update(Registration).where(is_same).values(expires_at=expires_at))
+        await emails.ConfirmRegistration(registration_id, again=True).post(session)
+
+
 async def check_registration(token: str) -> str:
     """Return the name of the account that `token` can create; raises tokens.InvalidToken."""
     claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
@@ -147,12 +160,18 @@ async def _add(session: AsyncSession, user: User) -> None:
 async def authenticate(username: str, password: str) -> VerifiedCredentials:
     """Return the account with this name and password, or raise InvalidCredentials, in the same time.
 
-    A hash made by an older method is replaced.
+    A hash made by an older method is replaced. Raises NotConfirmed for the password of a registration that
+    waits for its confirmation.
     """
     account = await queries.find_hash_by_name(username)
-    stored = account.password_hash if account else None
-    if not await passwords.matches(stored, password) or account is None:
+    registration = await queries.find_registration_by_name(username)
+    owner = account or registration
+    stored = owner.password_hash if owner else None
+    if not await passwords.matches(stored, password) or owner is None:
         raise InvalidCredentials(account.id if account else None)
+    if account is None:
+        await _send_confirmation_again(owner.id)
+        raise NotConfirmed
     if not passwords.is_current(stored):
         new = await passwords.generate(password)
         is_unchanged = (User.id == account.id, User.password_hash == stored)

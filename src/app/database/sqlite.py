@@ -3,11 +3,12 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiosqlite
 from sqlalchemy import Connection, Dialect, event
@@ -38,13 +39,58 @@ sqlite3.register_converter("VARCHAR", _text)
 sqlite3.register_converter("TEXT", _text)
 
 
+class _Cursor:
+    """Runs a statement and fetches its rows in one wait for the connection's thread.
+
+    aiosqlite's own cursor waits for the thread four times: to be opened, to execute, to fetch and to close.
+    SQLAlchemy uses no other methods (`AsyncIODBAPICursor`).
+    """
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        await self._call(sqlite3.Cursor.execute, sql, parameters)
+
+    async def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        await self._call(sqlite3.Cursor.executemany, sql, parameters)
+
+    async def _call(self, *call: Any) -> None:
+        await self._connection._execute(self._run, *call)  # type: ignore[no-untyped-call]
+
+    def _run(self, method: Callable[..., object], sql: str, parameters: Sequence[Any]) -> None:
+        with closing(self._connection._conn.cursor()) as cursor:
+            method(cursor, sql, parameters)
+            self.description = cursor.description
+            self._rows = cursor.fetchall() if cursor.description else []
+            self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        """Do nothing: the cursor was closed when the rows were fetched."""
+
+
+class _Connection(aiosqlite.Connection):
+    def cursor(self) -> Any:
+        return _Cursor(self)
+
+
 async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     """Open a file; if the task is cancelled meanwhile, close it again.
 
     aiosqlite alone would drop the sqlite3 connection without closing it: a ResourceWarning from Python 3.13
     on.
     """
-    connection = aiosqlite.connect(*arguments, **options)
+    connection = _Connection(partial(sqlite3.connect, *arguments, **options), iter_chunk_size=64)
     connection._thread.daemon = True  # SQLAlchemy does this too, but only for connections it opens
     opening = asyncio.ensure_future(connection.__aenter__())
     try:
@@ -56,8 +102,9 @@ async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         raise
 
 
-if not hasattr(aiosqlite.connect(":memory:"), "_thread"):  # opens nothing until it is awaited
-    raise ImportError("aiosqlite has changed: app.database.sqlite needs Connection._thread")
+for _name in ("_thread", "_execute", "_conn"):
+    if not (hasattr(aiosqlite.Connection, _name) or _name in aiosqlite.Connection.__init__.__code__.co_names):
+        raise ImportError(f"aiosqlite has changed: app.database.sqlite needs Connection.{_name}")
 
 CONNECT_ARGS = {
     "timeout": WAIT_SECONDS,
@@ -119,15 +166,11 @@ def _set_up(connection: Any, wait: float) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the file's write lock within WAIT_SECONDS, however many other processes want it.
-
-    A cursor of SQLAlchemy's waits three times for SQLite's thread, the driver's own method once.
-    """
+    """Take the file's write lock within WAIT_SECONDS, however many other processes want it."""
     adapted: Any = connection.connection.dbapi_connection
-    begin = partial(adapted.run_async, lambda driver: driver.execute_fetchall("BEGIN IMMEDIATE"))
     until = writing_since.get(time.monotonic()) + WAIT_SECONDS - TURN_SECONDS
     try:
-        _retry_while_busy(begin, until)
+        _retry_while_busy(partial(adapted.execute, "BEGIN IMMEDIATE"), until)
     except sqlite3.Error as error:
         raise OperationalError("BEGIN IMMEDIATE", None, error) from error
     except BaseException:  # cancelled: SQLite's thread may still begin the transaction

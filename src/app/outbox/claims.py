@@ -1,7 +1,8 @@
 """Claims: one process takes rows that are due, for the duration of a lease.
 
-A claim is a `claim_id` that is used once, with `due_at` as the end of its lease. Everything written for a
-claim requires that the row is still owned (OWNED_BY_US), so that a process that lost a claim changes nothing.
+A claim is a `claim_id` that is used once, with `due_at` as the end of its lease. No two processes claim a
+row: on PostgreSQL the others skip locked rows, on SQLite they wait for BEGIN IMMEDIATE. Whatever is written
+for a claim requires that the row is `still_owned`, so that a process that lost it changes nothing.
 """
 
 from __future__ import annotations
@@ -12,19 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    Select,
-    String,
-    and_,
-    bindparam,
-    cast,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import BindParameter, Integer, Select, String, bindparam, cast, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Unreadable, UtcDateTime
@@ -129,13 +118,14 @@ CLAIM = (
     )
     .returning(*(table.c[name] for name in CLAIMED_COLUMNS))
 )
-OWNED_BY_US: ColumnElement[bool] = and_(
-    table.c.id.in_(bindparam("ids", expanding=True)),
-    table.c.claim_id.in_(bindparam("claim_ids", expanding=True)),
-    table.c.due_at > _now,
+_ids: BindParameter[Sequence[int]] = bindparam("ids", expanding=True)
+CLAIMED = (
+    select(table.c.id, table.c.claim_id)
+    .where(table.c.id.in_(_ids), table.c.due_at > _now)
+    .order_by(table.c.id)
+    .with_for_update()
 )
-OWNED = select(table.c.id).where(OWNED_BY_US).order_by(table.c.id).with_for_update()
-RENEW = update(table).where(OWNED_BY_US).values(due_at=_lease_end).returning(table.c.id)
+RENEW = update(table).where(table.c.id.in_(_ids)).values(due_at=_lease_end)
 
 
 async def claim_due(
@@ -155,17 +145,11 @@ async def claim_due(
 
 async def still_owned(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
     """Return the ids of the rows that are still owned, locked for the rest of the transaction."""
-    return set((await connection.execute(OWNED, _values(claims, now))).scalars())
+    claim_ids = {claim.id: claim.claim_id for claim in claims}
+    rows = await connection.execute(CLAIMED, {"ids": list(claim_ids), "now_": now})
+    return {id_ for id_, claim_id in rows if claim_id == claim_ids[id_]}
 
 
-async def renew(
-    connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime, lease: float
-) -> set[int]:
-    """Let the leases of `claims` end `lease` seconds from `now`; return the ids of those still owned."""
-    values = _values(claims, now) | {"lease_end": now + timedelta(seconds=lease)}
-    return set((await connection.execute(RENEW, values)).scalars())
-
-
-def _values(claims: Sequence[Claim], now: datetime) -> dict[str, Any]:
-    ids, claim_ids = [claim.id for claim in claims], [claim.claim_id for claim in claims]
-    return {"ids": ids, "claim_ids": claim_ids, "now_": now}
+async def renew(connection: AsyncConnection, ids: Sequence[int], *, now: datetime, lease: float) -> None:
+    """Let the leases of owned rows end `lease` seconds from `now`."""
+    await connection.execute(RENEW, {"ids": ids, "lease_end": now + timedelta(seconds=lease)})

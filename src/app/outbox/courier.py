@@ -225,8 +225,7 @@ class Claimer:
         async with self._is_claiming:
             if self.is_stopping:
                 return 0
-            async with self._courier.deliverer.writer.lock, self._outbox.database.writing() as session:
-                connection = await session.connection()
+            async with self._courier.deliverer.writer.lock, self._outbox.database.transaction() as connection:
                 now = self._outbox.clock()  # read after waiting for the connection and its lock
                 claims = await claim_due(connection, limit, now=now, lease=self._outbox.lease)
             for claim in claims:

@@ -103,8 +103,7 @@ class Deliverer:
         if len(message.send_to) < 2:
             return True
         recipients = messages.recipients(message)
-        async with self.writer.lock, self.outbox.database.writing() as session:
-            connection = await session.connection()
+        async with self.writer.lock, self.outbox.database.transaction() as connection:
             now = self.outbox.clock()
             if not await still_owned(connection, [claim], now=now):
                 return False

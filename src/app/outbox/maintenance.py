@@ -66,8 +66,7 @@ class Maintenance:
 
     async def expire(self) -> None:
         """Move mails past their expiry to `expired`."""
-        async with self._outbox.database.writing() as session:
-            connection = await session.connection()
+        async with self._outbox.database.transaction() as connection:
             transient = [kind.name for kind in self._outbox.kinds.values() if kind.transient]
             expired = await transitions.expire(connection, now=self._outbox.clock(), transient=transient)
         if expired:
@@ -101,8 +100,7 @@ class Maintenance:
             if (await connection.execute(FIND_IN_FUTURE, values)).first() is None:
                 return False
         lease_end = now + timedelta(seconds=self._outbox.lease)
-        async with self._outbox.database.writing() as session:
-            connection = await session.connection()
+        async with self._outbox.database.transaction() as connection:
             await connection.execute(REPAIR_CLOCK_SKEW, values | {"now_": now, "lease_end": lease_end})
         _log.warning("The system clock was set back; mail scheduled in the future is due now")
         return True

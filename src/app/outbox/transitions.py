@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Text,
+    Update,
     and_,
     bindparam,
     case,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    null,
     or_,
     select,
     update,
@@ -76,7 +79,6 @@ HANDED_SINCE = (
     .limit(1)
 )
 LOCK_ABOUT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"), 0)))
-SETTLE = update(table).where(table.c.id == bindparam("row_id"))
 KEY_OWNERS = select(table.c.unique_key, table.c.id).where(
     table.c.unique_key.in_(bindparam("keys", expanding=True))
 )
@@ -158,15 +160,23 @@ async def settle(
     connection: AsyncConnection, settled: Sequence[tuple[Claim, Settlement]], *, now: datetime
 ) -> None:
     """Write the outcomes of attempts, and delete the contents that no delivery needs any longer."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[dict[str, Any]]] = defaultdict(list)
     for claim, settlement, key in await _restore_keys(connection, settled):
         values = _values_of(claim, settlement, key, now)
-        groups[tuple(values)].append(values | {"row_id": claim.id})
-    for rows in groups.values():
-        await connection.execute(SETTLE, rows)
+        erased = tuple(name for name, value in values.items() if value is None)
+        written = {name: value for name, value in values.items() if value is not None}
+        groups[tuple(written), erased].append(written | {"row_id": claim.id})
+    for (_, erased), rows in groups.items():
+        await connection.execute(_settle(erased), rows)
     ids = {claim.content_id for claim, settlement in settled if settlement.state in DONE_STATES}
     if ids := ids - {None}:
         await connection.execute(DELETE_CONTENTS, {"ids": list(ids)})
+
+
+@cache
+def _settle(erased: tuple[str, ...]) -> Update:
+    """Return an UPDATE of one row that sets the columns `erased` to NULL, and others to its parameters."""
+    return update(table).where(table.c.id == bindparam("row_id")).values(dict.fromkeys(erased, null()))
 
 
 def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datetime) -> dict[str, Any]:

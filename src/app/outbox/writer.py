@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -56,7 +57,7 @@ class BatchWriter:
         self._most_sending = most_sending
         self._waiting: list[WriteRequest] = []
         self._sending: set[Claim] = set()
-        self._joined = asyncio.Event()
+        self._complete = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.lock = asyncio.Lock()
         """Held by each transaction that writes or claims: a mail that is claimed after another one was marked
@@ -96,6 +97,7 @@ class BatchWriter:
         self._waiting = [r for r in self._waiting if r.claim is not claim or not r.written.done()]
         if claim in self._sending:
             self._sending.discard(claim)
+            self._complete.set()
             self._start()
 
     async def _write(
@@ -103,7 +105,8 @@ class BatchWriter:
     ) -> bool:
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(WriteRequest(claim, written, settlement, renew))
-        self._joined.set()
+        if self._is_complete():
+            self._complete.set()
         self._start()
         return await written
 
@@ -128,13 +131,15 @@ class BatchWriter:
     async def _linger(self) -> None:
         """Wait for the deliveries that will be settled soon: larger batches need fewer commits."""
         await asyncio.sleep(0)  # for tasks that are about to request a write
-        try:
-            async with asyncio.timeout(LINGER_SECONDS):
-                while self._sending - {request.claim for request in self._waiting}:
-                    self._joined.clear()
-                    await self._joined.wait()
-        except TimeoutError:
-            pass
+        if not self._is_complete():
+            self._complete.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._complete.wait()
+
+    def _is_complete(self) -> bool:
+        """Return whether every delivery in `sending` has requested its next write."""
+        return self._sending <= {request.claim for request in self._waiting}
 
     def _next_batch(self) -> Batch:
         batch, self._waiting = split(self._waiting, len(self._sending), self._most_sending)
@@ -155,15 +160,14 @@ class BatchWriter:
 
     async def _commit(self, batch: Batch) -> None:
         """Write a batch in one transaction, then resolve its futures."""
-        async with self.lock, self._outbox.database.writing() as session:
-            connection = await session.connection()
+        async with self.lock, self._outbox.database.transaction() as connection:
             now = self._outbox.clock()  # read after waiting for the connection and its lock
             owned = await claims.still_owned(connection, [r.claim for r in batch], now=now)
             ours = [request for request in batch if request.claim.id in owned]
             settled = [(r.claim, r.settlement) for r in ours if r.settlement is not None]
             if settled:
                 await transitions.settle(connection, settled, now=now)
-            renewed = [request.claim for request in ours if request.renew is not None]
+            renewed = [request.claim.id for request in ours if request.renew is not None]
             if renewed:
                 lease = max(request.renew or 0.0 for request in ours)
                 await claims.renew(connection, renewed, now=now, lease=lease)

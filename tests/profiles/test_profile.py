@@ -183,9 +183,7 @@ class TestLocalAvatars:
             drawings.add(page.text)
         assert len(drawings) == 2
 
-    @pytest.mark.parametrize(
-        "name", ["x.svg", "A" * 64 + ".svg", "0" * 32 + ".svg", "0" * 65 + ".svg", "%00.svg"]
-    )
+    @pytest.mark.parametrize("name", ["x.svg", "A" * 32 + ".svg", "0" * 33 + ".svg", "%00.svg"])
     async def test_only_digests_have_avatars(self, app: Quart, name: str) -> None:
         susan, _ = await logged_in(app, "susan")
         assert (await susan.get(f"/avatar/{name}")).status == 404
@@ -196,7 +194,7 @@ class TestLocalAvatars:
         if ended:
             async with writing() as session:
                 await session.execute(delete(LoginSession))
-        page, statements = await statements_of(susan, f"/avatar/{'0f' * 32}.svg")
+        page, statements = await statements_of(susan, f"/avatar/{'0f' * 16}.svg")
         assert page.status == 200
         assert "public" in page.response.headers["Cache-Control"]
         assert "Set-Cookie" not in page.response.headers

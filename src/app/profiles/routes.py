@@ -32,7 +32,7 @@ NAMES_PER_ACCOUNT = "5 per day"
 TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
 NOT_FOUND = "User {} not found."
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST = re.compile(r"[0-9a-f]{32}")
 AVATAR_PIXELS = 128
 AVATAR_CELLS = 5
 """Cells on each side of an avatar."""
@@ -173,7 +173,7 @@ def _printable(username: str) -> str:
 
 @blueprint.get("/avatar/<digest>.svg")
 async def avatar(digest: str) -> Response:
-    """Draw the avatar for the `digest` that `avatar_url` makes of an account, in 64 hexadecimal digits.
+    """Draw the avatar for the `digest` that `avatar_url` makes of an account, in 32 hexadecimal digits.
 
     It is cached, so the template gets no request context.
     """

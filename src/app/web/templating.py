@@ -15,6 +15,7 @@ from quart.templating import Environment
 
 FLASHES_KEY = "_flashes"  # of the session, where `quart.flash` stores messages
 MAX_LINES = 10  # of a post that a page shows at once
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class SyncTemplate(jinja2.Template):
@@ -60,7 +61,8 @@ def init_app(app: Quart) -> None:
 
 def written(time: datetime) -> str:
     """Return the UTC time `time` in the form "20 Nov 2026, 12:00 UTC"."""
-    return f"{time:%d %b %Y, %H:%M UTC}"
+    month = MONTHS[time.month - 1]  # strftime takes twice as long
+    return f"{time.day:02} {month} {time.year}, {time.hour:02}:{time.minute:02} UTC"
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,7 +11,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -135,4 +134,4 @@ def renew() -> None:
 def _sign(key: str, nonce: str, expires: str) -> str:
     login: Callable[[], str] = current_app.extensions["csrf_login"]
     message = f"csrf:{nonce}:{login()}:{expires}"
-    return hmac.new(key.encode(), message.encode(), sha256).hexdigest()
+    return hmac.digest(key.encode(), message.encode(), "sha256").hex()

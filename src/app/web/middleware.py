@@ -57,7 +57,7 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
         wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
-    app.asgi_app = CleartextHTTP2(wrapped, early_responses)  # type: ignore[method-assign]
+    app.asgi_app = SecurityHeaders(CleartextHTTP2(wrapped), headers_for(config["BASE_URL"]))  # type: ignore[method-assign]
 
 
 class EarlyResponses:
@@ -65,7 +65,6 @@ class EarlyResponses:
 
     def __init__(self, app: Quart) -> None:
         self.app = app
-        self.headers = [(k.lower().encode(), v.encode()) for k, v in headers_for(app).items()]
         self.pages: dict[int, bytes] = {}
         self.lingering = 0
 
@@ -83,7 +82,6 @@ class EarlyResponses:
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", str(len(page)).encode()),
-            *self.headers,
         ]
         if status == 503:
             headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
@@ -124,6 +122,26 @@ class EarlyResponses:
             self.lingering -= 1
 
 
+class SecurityHeaders:
+    """Adds `headers` to every response; a header that its view has set stays."""
+
+    def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
+        self.app = app
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Pass the request on."""
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                names = {name for name, _ in message["headers"]}
+                added = (header for header in self.headers if header[0] not in names)
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
 class CleartextHTTP2:
     """Answers HTTP/2 without TLS with an empty 505, which a client cannot refuse to take.
 
@@ -131,14 +149,14 @@ class CleartextHTTP2:
     would hold a request in progress with each of them.
     """
 
-    def __init__(self, app: ASGIFramework, early_responses: EarlyResponses) -> None:
+    def __init__(self, app: ASGIFramework) -> None:
         self.app = app
-        self.headers = [*early_responses.headers, (b"content-length", b"0")]
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass the request on, or answer 505."""
         if scope["type"] == "http" and scope["http_version"].startswith("2") and scope["scheme"] == "http":
-            await send({"type": "http.response.start", "status": 505, "headers": self.headers})
+            headers = [(b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 505, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self.app(scope, receive, send)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from hypercorn.typing import HTTPScope
-from quart import Quart, Response, abort, current_app, request
+from quart import Quart, abort, current_app, request
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https://www.gravatar.com; "
@@ -64,10 +64,9 @@ log = logging.getLogger(__name__)
 
 
 def init_app(app: Quart) -> None:
-    """Name the cookies, check the Host of every request and add the headers to every answer."""
+    """Name the cookies, and check the Host of every request."""
     _configure_cookies(app)
     app.config["ALLOWED_HOSTS"] = _allowed_hosts(app)
-    headers = headers_for(app)
 
     if app.debug:
         app.before_serving(warn_of_debug)
@@ -77,18 +76,10 @@ def init_app(app: Quart) -> None:
         if request.path not in HEALTH_PATHS and not is_allowed_host(request.headers.get("Host", "")):
             abort(400, "This site does not serve that host name.")
 
-    @app.after_request
-    async def set_headers(response: Response) -> Response:
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
-        return response
 
-
-def headers_for(app: Quart) -> dict[str, str]:
-    """Return the headers that every answer of `app` carries unless its view sets its own."""
-    if app.config["BASE_URL"].startswith("https://"):
-        return {**HEADERS, "Strict-Transport-Security": HSTS}
-    return dict(HEADERS)
+def headers_for(base_url: str) -> dict[str, str]:
+    """Return the headers that every answer of the site at `base_url` carries unless its view sets its own."""
+    return HEADERS | ({"Strict-Transport-Security": HSTS} if base_url.startswith("https://") else {})
 
 
 def _configure_cookies(app: Quart) -> None:

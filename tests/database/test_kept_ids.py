@@ -18,6 +18,7 @@ from tests.factories import make_user
 from tests.inspection import database_of
 
 BEFORE_IDS_WERE_KEPT = "b62f80d4ca19"
+IDS_ARE_KEPT = "a3f52c8d9e17"
 IDS = 'SELECT id FROM "user" ORDER BY id'
 
 
@@ -62,6 +63,8 @@ async def test_interrupted_the_revision_changes_nothing(
     if goes_up:
         await run.downgrade(database, BEFORE_IDS_WERE_KEPT)
         add_count(path)
+    else:
+        await run.downgrade(database, IDS_ARE_KEPT)
     before = schema(path)
 
     def interrupt(connection: object, cursor: object, sql: str, *args: object) -> None:

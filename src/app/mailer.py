@@ -41,6 +41,7 @@ class Email:
     """
 
     kind: ClassVar[str]
+    subject: ClassVar[str] = ""
     priority: ClassVar[Priority] = Priority.NORMAL
     secret: ClassVar[bool] = False
     transient: ClassVar[bool] = False
@@ -52,8 +53,12 @@ class Email:
         """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
         if cls.link_seconds is None:
             return None
-        seconds = config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
-        return max(float(seconds) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
+        return max(cls.link_lifetime(config) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
+
+    @classmethod
+    def link_lifetime(cls, config: Mapping[str, Any]) -> float:
+        """Return for how many seconds the link of a mail that has one is valid."""
+        return float(config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds or 0)
 
     @classmethod
     def delay(cls, config: Mapping[str, Any]) -> float:
@@ -71,6 +76,10 @@ class Email:
     async def render(self, request: MailRequest) -> Message | Rendered | Postponed | None:
         """Return the message, None when there is nothing to send, or until when to wait."""
         raise NotImplementedError
+
+    async def message(self, to: str, **context: Any) -> Message:
+        """Return the message to `to`, from the templates `email/KIND`."""
+        return await render(to, self.subject, f"email/{self.kind}", **context)
 
     async def post(self, session: AsyncSession) -> Handle:
         """Store the mail in the transaction of `session`; it is delivered after the commit."""

@@ -1,7 +1,5 @@
 """Accounts: registering, logging in and out, sessions, passwords, and password resets by mail."""
 
-from __future__ import annotations
-
 from quart import Quart
 
 from app.accounts import account_routes, auth, emails, names, password_policy, passwords, routes

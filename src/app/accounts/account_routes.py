@@ -1,9 +1,5 @@
 """The pages on which people manage their own account."""
 
-from __future__ import annotations
-
-import contextlib
-
 from quart import flash, redirect, render_template
 from quart.typing import ResponseReturnValue
 
@@ -18,14 +14,16 @@ from app.accounts.auth import (
     visitor,
 )
 from app.accounts.forms import (
+    WRONG_PASSWORD,
     ChangeEmailForm,
     ChangePasswordForm,
     DeleteAccountForm,
     EndSessionForm,
     OwnerForm,
 )
+from app.accounts.sessions import Visitor
 from app.web.csrf import BUTTON_EXPIRED_TRY_AGAIN
-from app.web.forms import EmptyForm
+from app.web.forms import EmptyForm, add_error
 from app.web.request_log import log_event
 from app.web.templating import Blueprint
 
@@ -97,25 +95,16 @@ async def end_other_sessions() -> ResponseReturnValue:
 @login_required
 async def change_password() -> ResponseReturnValue:
     """Change the password; this browser gets a new session, all others end."""
-    me = await visitor()
-    form = await ChangePasswordForm.from_request(names=(me.username, me.email))
-    if form.validate_on_submit() and await throttle.count_password(form, me.username):
-        try:
-            credentials = await service.change_password(
-                me.id,
-                current=form.current.data,
-                new=form.password.data,
-                device=browser_name(),
-                keep_device=known_device(),
-            )
-        except service.WrongPassword:
-            _refuse_password(form, me.id)
-        else:
-            log_event("password_changed", user=me.id)
-            with contextlib.suppress(service.OutdatedCredentials):  # changed again: logged out
-                await log_in(credentials, remember=me.remember)
-            await flash(PASSWORD_CHANGED, "success")
-            return redirect("/account")
+    form, me = await ChangePasswordForm.from_request(), await visitor()
+    form.password.names = (me.username, me.email)
+    if credentials := await _confirm(form, me):
+        credentials = await service.change_password(
+            credentials, form.password.data, device=browser_name(), keep_device=known_device()
+        )
+        log_event("password_changed", user=me.id)
+        await log_in(credentials, remember=me.remember)
+        await flash(PASSWORD_CHANGED, "success")
+        return redirect("/account")
     return await form.render("accounts/change_password.html", title="Change Password")
 
 
@@ -123,23 +112,14 @@ async def change_password() -> ResponseReturnValue:
 @login_required
 async def change_email() -> ResponseReturnValue:
     """Send a confirmation link to a new address, with the same answer for every address."""
-    me = await visitor()
-    form = await ChangeEmailForm.from_request(present=me.email)
-    if (
-        form.validate_on_submit()
-        and await throttle.count_password(form, me.username)
-        and await form.count((EMAIL_CHANGES, f"change-email:{me.id}"))
-    ):
-        try:
-            await service.request_email_change(
-                me.id, form.email.data, current=form.current.data, device=browser_name()
-            )
-        except service.WrongPassword:
-            _refuse_password(form, me.id)
-        else:
-            log_event("email_change_requested", user=me.id)
-            await flash(CHECK_NEW_ADDRESS)
-            return redirect("/account")
+    form, me = await ChangeEmailForm.from_request(), await visitor()
+    form.present = me.email
+    limit = (EMAIL_CHANGES, f"change-email:{me.id}")
+    if (credentials := await _confirm(form, me)) and await form.count(limit):
+        await service.request_email_change(credentials, form.email.data, device=browser_name())
+        log_event("email_change_requested", user=me.id)
+        await flash(CHECK_NEW_ADDRESS)
+        return redirect("/account")
     return await form.render("accounts/change_email.html", title="Change Email")
 
 
@@ -148,19 +128,27 @@ async def change_email() -> ResponseReturnValue:
 async def delete_account() -> ResponseReturnValue:
     """Delete the account."""
     form, me = await DeleteAccountForm.from_request(), await visitor()
-    if form.validate_on_submit() and await throttle.count_password(form, me.username):
-        try:
-            await service.delete_account(me.id, current=form.current.data)
-        except service.WrongPassword:
-            _refuse_password(form, me.id)
-        else:
-            log_event("account_deleted", user=me.id)
-            await log_out()
-            await flash(DELETED)
-            return redirect("/login")
+    if credentials := await _confirm(form, me):
+        await service.delete_account(credentials)
+        log_event("account_deleted", user=me.id)
+        await log_out()
+        await flash(DELETED)
+        return redirect("/login")
     return await form.render("accounts/delete_account.html", title="Delete Account")
 
 
-def _refuse_password(form: OwnerForm, user_id: int) -> None:
-    log_event("wrong_password", user=user_id)
-    form.refuse_password()
+@blueprint.errorhandler(service.OutdatedCredentials)
+async def changed_meanwhile(error: service.OutdatedCredentials) -> ResponseReturnValue:
+    """Lead to the login: a reset, or the like, ended this session while a password was being hashed."""
+    return redirect("/account")
+
+
+async def _confirm(form: OwnerForm, me: Visitor) -> service.VerifiedCredentials | None:
+    """Return the account's credentials if the form is submitted with its password; else the form says why."""
+    if form.validate_on_submit() and await throttle.count_password(form, me.username):
+        try:
+            return await service.check_password(me.id, form.current.data)
+        except service.WrongPassword:
+            log_event("wrong_password", user=me.id)
+            add_error(form.current, WRONG_PASSWORD)
+    return None

@@ -3,8 +3,6 @@
 Views use `@login_required`, `@guests_only` and `await visitor()`; templates use `current_user`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec
@@ -91,18 +89,11 @@ def known_device() -> str | None:
 
 def _keep_device(token: str) -> None:
     """Set this browser's device cookie."""
-    config = current_app.config
+    name, secure = current_app.config["DEVICE_COOKIE_NAME"], current_app.config["SESSION_COOKIE_SECURE"]
 
     @after_this_request
     async def set_cookie(response: ResponseTypes) -> ResponseTypes:
-        response.set_cookie(
-            config["DEVICE_COOKIE_NAME"],
-            token,
-            max_age=int(devices.LIFETIME.total_seconds()),
-            secure=config["SESSION_COOKIE_SECURE"],
-            httponly=True,
-            samesite="Lax",
-        )
+        response.set_cookie(name, token, devices.LIFETIME, secure=secure, httponly=True, samesite="Lax")
         return response
 
 
@@ -117,18 +108,7 @@ async def log_out() -> None:
     csrf.renew()
 
 
-def login_required(view: View[P]) -> View[P]:
-    """Send guests to the login page, and back here after their login."""
-
-    def this_page(*args: P.args, **kwargs: P.kwargs) -> str:
-        path = quote(request.path, errors="replace")
-        query = request.query_string.decode("ascii", "replace")
-        return f"{path}?{query}" if query else path
-
-    return login_required_from(this_page)(view)
-
-
-def login_required_from(return_path: Callable[P, str]) -> Callable[[View[P]], View[P]]:
+def login_required_from(return_path: Callable[..., str]) -> Callable[[View[P]], View[P]]:
     """Send guests to the login page, and after their login to the path that `return_path` returns.
 
     For views that accept only POST: a browser comes back with GET.
@@ -147,6 +127,17 @@ def login_required_from(return_path: Callable[P, str]) -> Callable[[View[P]], Vi
         return guarded
 
     return guard
+
+
+def _this_page(*args: object, **kwargs: object) -> str:
+    path = quote(request.path, errors="replace")
+    query = request.query_string.decode("ascii", "replace")
+    return f"{path}?{query}" if query else path
+
+
+def login_required(view: View[P]) -> View[P]:
+    """Send guests to the login page, and back here after their login."""
+    return login_required_from(_this_page)(view)
 
 
 def guests_only(view: View[P]) -> View[P]:

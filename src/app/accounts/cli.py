@@ -1,7 +1,5 @@
 """The command `microblog user`: create and list accounts."""
 
-from __future__ import annotations
-
 import click
 from email_validator import EmailNotValidError, validate_email
 from quart import Quart

@@ -3,41 +3,34 @@
 Links are created, and addresses looked up, when the mail is rendered.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from quart import Quart, current_app
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import mailer, outbox
 from app.accounts import queries, tokens
 from app.accounts.names import canonical
 from app.mailer import Email, render, site_url
-from app.outbox import MailRequest, Postponed, Priority, Rendered
+from app.outbox import MailRequest, Postponed, Priority, RateLimits, Rendered
 from app.quart_mail import Message
 
-Limits = Sequence[tuple[timedelta, int]]
-
 CHANGE_EMAIL_SECONDS = 3600
-"""How long the link that confirms a new address is valid, counted from the request."""
-
 CONFIRM_REGISTRATION_SECONDS = 24 * 3600
-"""How long the link that confirms a registration is valid."""
+"""How long the links that confirm an address are valid, counted from the request."""
 
 RESET_LIMITS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
 """Reset mails to one address: at most this many in each period (OWASP Forgot Password Cheat Sheet)."""
 
 NEW_LOGIN_LIMITS = ((timedelta(hours=1), 1), (timedelta(days=1), 5))
-"""Notices of new logins to one address: at most this many in each period."""
+"""Notices of new logins to one address."""
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Mails of one kind to an address that somebody entered: at most this many in each period."""
+"""Mails of one kind to an address that somebody entered."""
 
 NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
 """Mails to FLASKY_ADMIN about new users."""
@@ -54,23 +47,10 @@ class Nobody(NamedTuple):
     credentials_version: int = 0
 
 
-NOBODY = Nobody()
-
-
 def init_app(app: Quart) -> None:
     """Register these mails with the outbox of `app`."""
-    mailer.register(
-        app,
-        ResetPassword,
-        PasswordChanged,
-        NewLogin,
-        ConfirmRegistration,
-        ChangeEmail,
-        EmailChangeAsked,
-        EmailChanged,
-        AccountDeleted,
-        NewUser,
-    )
+    mailer.register(app, ResetPassword, ConfirmRegistration, ChangeEmail, NewLogin, PasswordChanged)
+    mailer.register(app, EmailChangeAsked, EmailChanged, AccountDeleted, NewUser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +63,8 @@ class ResetPassword(Email):
     The link is valid for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
 
-    kind = "reset_password"
+    kind = tokens.RESET
+    subject = "Reset Your Password"
     priority = Priority.RESET
     secret = True
     link_seconds = "RESET_TOKEN_SECONDS"
@@ -101,45 +82,79 @@ class ResetPassword(Email):
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the address stored for the account; a decoy if there is none."""
         account = await queries.find_by_address(self.address)
-        user = account or NOBODY
-        about = _mailbox(user.email) if account else f"unknown:{_mailbox(self.address)}"
-        if not await outbox.within_rate_limit(request, about, RESET_LIMITS):
+        user = account or Nobody()
+        rate_key = _rate_key(user.email) if account else f"unknown:{_rate_key(self.address)}"
+        if not await outbox.within_rate_limit(request, rate_key, RESET_LIMITS):
             return None
-        seconds = current_app.config["RESET_TOKEN_SECONDS"]
-        token = tokens.mint(
-            tokens.RESET,
-            user.id,
-            user.credentials_version,
-            expires_in=seconds,
-            requested_at=request.created_at,
-        )
-        message = await render(
-            user.email,
-            "Reset Your Password",
-            "email/reset_password",
-            username=user.username,
-            link=site_url(f"/reset_password/{token}"),
-            minutes=round(seconds / 60),
-        )
-        return Rendered(message, about=about, is_decoy=account is None)
+        link = _link(self, request, "reset_password", user.id, user.credentials_version)
+        minutes = round(current_app.config["RESET_TOKEN_SECONDS"] / 60)
+        message = await self.message(user.email, username=user.username, link=link, minutes=minutes)
+        return Rendered(message, rate_key, is_decoy=account is None)
 
 
 @dataclass(frozen=True, slots=True)
-class PasswordChanged(Email):
-    """The notice that the password of the account was changed.
+class ConfirmRegistration(Email):
+    """The link that confirms a registration, or the news that its address already has an account.
 
-    `device`: the browser and system, such as "Firefox on Linux"; "" if unknown.
+    `again`: the link was sent before, and is limited like a reset link.
     """
 
-    kind = "password_changed"
-    user_id: int
-    device: str = ""
+    kind = tokens.CONFIRM_REGISTRATION
+    subject = "Confirm your address"
+    priority = Priority.ACCOUNT
+    secret = True
+    link_seconds = CONFIRM_REGISTRATION_SECONDS
+    registration_id: int
+    again: bool = False
 
-    async def render(self, request: MailRequest) -> Message | None:
-        """Render the notice to the account's address."""
-        return await _render_notice(
-            request, self.user_id, "Your password was changed", "email/password_changed", device=self.device
-        )
+    def unique_key(self) -> str:
+        """Allow one waiting mail per registration."""
+        return f"{self.kind}:{self.registration_id}"
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the address of the registration."""
+        registration = await queries.find_registration(self.registration_id)
+        if registration is None:
+            return None
+        limits = RESET_LIMITS if self.again else ADDRESS_LIMITS
+        if owners := await queries.find_owners(registration.email):
+            return await _limited(request, await _address_taken(owners[0]), limits)
+        link = _link(self, request, "confirm", self.registration_id)
+        message = await self.message(registration.email, username=registration.username, link=link)
+        return await _limited(request, message, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEmail(Email):
+    """The link that confirms a new `address`; if another account has it, a notice to that account instead.
+
+    `version`: the account's credentials_version at the request. Any change since then cancels it.
+    """
+
+    kind = tokens.CHANGE_EMAIL
+    subject = "Confirm your new address"
+    priority = Priority.ACCOUNT
+    secret = True
+    link_seconds = CHANGE_EMAIL_SECONDS
+    user_id: int
+    version: int
+    address: str
+
+    def unique_key(self) -> str:
+        """Allow one waiting mail per account."""
+        return f"{self.kind}:{self.user_id}"
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the new address."""
+        account = await queries.find(self.user_id)
+        if account is None or account.credentials_version != self.version:
+            return None
+        owners = await queries.find_owners(self.address)
+        if any(owner.id != account.id for owner in owners):
+            return await _limited(request, await _address_taken(owners[0]), ADDRESS_LIMITS)
+        link = _link(self, request, "change_email", account.id, self.version, self.address)
+        message = await self.message(self.address, username=account.username, link=link)
+        return await _limited(request, message, ADDRESS_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,7 @@ class NewLogin(Email):
     """
 
     kind = "new_login"
+    subject = "New login to your account"
     priority = Priority.ACCOUNT
     is_digest = True
     user_id: int
@@ -173,156 +189,70 @@ class NewLogin(Email):
         account = await queries.find(self.user_id)
         if account is None:
             return None
-        about = _mailbox(account.email)
-        if not account.email_confirmed and not await outbox.was_handed_over(ResetPassword.kind, about):
+        rate_key = _rate_key(account.email)
+        if not account.email_confirmed and not await outbox.was_handed_over(ResetPassword.kind, rate_key):
             return None
-        if until := await outbox.allowed_at(request, about, NEW_LOGIN_LIMITS):
+        if until := await outbox.allowed_at(request, rate_key, NEW_LOGIN_LIMITS):
             return Postponed(until)
-        message = await render(
-            account.email,
-            "New login to your account",
-            "email/new_login",
-            username=account.username,
-            device=self.device,
-            at=datetime.fromisoformat(self.at),
-            more=self.more,
-            sessions=site_url("/sessions"),
-            reset=site_url("/reset_password_request"),
-        )
-        return Rendered(message, about=about)
+        context = _context(account.username) | asdict(self) | {"at": datetime.fromisoformat(self.at)}
+        return Rendered(await self.message(account.email, **context), rate_key)
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmRegistration(Email):
-    """The link that confirms a registration, or the news that its address already has an account.
+class Notice(Email):
+    """A notice to the owner of an account that something about it was changed.
 
-    `again`: the link was sent before, and is limited like a reset link.
+    `device`, in subclasses: the browser and system, such as "Firefox on Linux"; "" if unknown.
     """
 
-    kind = "confirm_registration"
-    priority = Priority.ACCOUNT
-    secret = True
-    link_seconds = CONFIRM_REGISTRATION_SECONDS
-    registration_id: int
-    again: bool = False
-
-    def unique_key(self) -> str:
-        """Allow one waiting mail per registration."""
-        return f"{self.kind}:{self.registration_id}"
-
-    async def render(self, request: MailRequest) -> Rendered | None:
-        """Render the mail to the address of the registration."""
-        registration = await queries.find_registration(self.registration_id)
-        if registration is None:
-            return None
-        limits = RESET_LIMITS if self.again else ADDRESS_LIMITS
-        if owners := await queries.find_owners(registration.email):
-            return await _address_taken(request, owners, limits)
-        token = tokens.mint(
-            tokens.CONFIRM_REGISTRATION,
-            self.registration_id,
-            expires_in=CONFIRM_REGISTRATION_SECONDS,
-            requested_at=request.created_at,
-        )
-        return await _render_within_limits(
-            request,
-            registration.email,
-            "Confirm your address",
-            "email/confirm_registration",
-            limits=limits,
-            username=registration.username,
-            link=site_url(f"/confirm/{token}"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeEmail(Email):
-    """The link that confirms a new `address`; if another account has it, a notice to that account instead.
-
-    `version`: the account's credentials_version at the request. Any change since then cancels it.
-    """
-
-    kind = "change_email"
-    priority = Priority.ACCOUNT
-    secret = True
-    link_seconds = CHANGE_EMAIL_SECONDS
     user_id: int
-    version: int
-    address: str
 
-    def unique_key(self) -> str:
-        """Allow one waiting mail per account."""
-        return f"change_email:{self.user_id}"
-
-    async def render(self, request: MailRequest) -> Rendered | None:
-        """Render the mail to the new address."""
+    async def render(self, request: MailRequest) -> Message | None:
+        """Render the notice, unless the account is gone."""
         account = await queries.find(self.user_id)
-        if account is None or account.credentials_version != self.version:
+        if account is None:
             return None
-        owners = await queries.find_owners(self.address)
-        if any(owner.id != account.id for owner in owners):
-            return await _address_taken(request, owners)
-        token = tokens.mint(
-            tokens.CHANGE_EMAIL,
-            account.id,
-            account.credentials_version,
-            expires_in=CHANGE_EMAIL_SECONDS,
-            requested_at=request.created_at,
-            address=self.address,
-        )
-        return await _render_within_limits(
-            request,
-            self.address,
-            "Confirm your new address",
-            "email/change_email",
-            username=account.username,
-            link=site_url(f"/change_email/{token}"),
-        )
+        context = _context(account.username) | asdict(self) | {"at": request.created_at}
+        return await self.message(self.recipient(account.email), **context)
+
+    def recipient(self, email: str) -> str:
+        """Return the address to send to; `email` is the account's."""
+        return email
 
 
 @dataclass(frozen=True, slots=True)
-class EmailChangeAsked(Email):
+class PasswordChanged(Notice):
+    """The notice that the password of the account was changed."""
+
+    kind = "password_changed"
+    subject = "Your password was changed"
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmailChangeAsked(Notice):
     """The notice to the account's present address that a change to `address` was requested."""
 
     kind = "email_change_asked"
+    subject = "Email address change requested"
     priority = Priority.ACCOUNT
-    user_id: int
     address: str
     device: str = ""
-
-    async def render(self, request: MailRequest) -> Message | None:
-        """Render the notice to the account's address."""
-        return await _render_notice(
-            request,
-            self.user_id,
-            "Email address change requested",
-            "email/email_change_asked",
-            address=self.address,
-            device=self.device,
-        )
 
 
 @dataclass(frozen=True, slots=True)
-class EmailChanged(Email):
+class EmailChanged(Notice):
     """The notice to `address`, the account's old one, which can no longer reset the password."""
 
     kind = "email_changed"
+    subject = "Your email address was changed"
     priority = Priority.ACCOUNT
-    user_id: int
     address: str
     device: str = ""
 
-    async def render(self, request: MailRequest) -> Message | None:
-        """Render the notice to the old address."""
-        return await _render_notice(
-            request,
-            self.user_id,
-            "Your email address was changed",
-            "email/email_changed",
-            to=self.address,
-            device=self.device,
-            contact=", ".join(current_app.config["ADMINS"]),
-        )
+    def recipient(self, email: str) -> str:
+        """Return the old address."""
+        return self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +260,7 @@ class AccountDeleted(Email):
     """The last mail to `address`, whose account was deleted. Nothing of it is kept, even if it fails."""
 
     kind = "account_deleted"
+    subject = "Your account was deleted"
     priority = Priority.ACCOUNT
     transient = True
     username: str
@@ -337,9 +268,7 @@ class AccountDeleted(Email):
 
     async def render(self, request: MailRequest) -> Message:
         """Render the mail to the address of the former account."""
-        return await render(
-            self.address, "Your account was deleted", "email/account_deleted", username=self.username
-        )
+        return await self.message(self.address, username=self.username)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +313,7 @@ class NewUser(Email):
         message = await render(
             admin, subject, template, username=names[0], names=names, count=self.count, more=more
         )
-        return Rendered(message, about=self.kind)
+        return Rendered(message, self.kind)
 
 
 async def announce(session: AsyncSession, new: NewUser) -> None:
@@ -393,51 +322,37 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
         await new.post(session)
 
 
-async def _address_taken(
-    request: MailRequest, owners: Sequence[Row[int, str, str]], limits: Limits = ADDRESS_LIMITS
-) -> Rendered | None:
-    """Render the mail that tells an address's owner that somebody tried to use it for another account."""
-    return await _render_within_limits(
-        request,
-        owners[0].email,
-        "You already have an account",
-        "email/address_taken",
-        limits=limits,
-        username=owners[0].username,
-        login=site_url("/login"),
-        reset=site_url("/reset_password_request"),
+async def _address_taken(owner: queries.Account) -> Message:
+    """Render the mail that tells `owner` that somebody tried to use their address for another account."""
+    return await render(
+        owner.email, "You already have an account", "email/address_taken", **_context(owner.username)
     )
 
 
-async def _render_notice(
-    request: MailRequest, user_id: int, subject: str, template: str, *, to: str = "", **context: Any
-) -> Message | None:
-    """Render a notice to the account's address, or to `to`; None when the account is gone."""
-    account = await queries.find(user_id)
-    if account is None:
-        return None
-    facts = {"at": request.created_at, "reset": site_url("/reset_password_request")}
-    facts |= {"username": account.username} | context
-    return await render(to or account.email, subject, template, **facts)
+async def _limited(request: MailRequest, message: Message, limits: RateLimits) -> Rendered | None:
+    """Return `message`, which anybody can cause, unless `limits` for its recipient are reached."""
+    rate_key = _rate_key(str(message.recipients[0]))
+    return Rendered(message, rate_key) if await outbox.within_rate_limit(request, rate_key, limits) else None
 
 
-async def _render_within_limits(
-    request: MailRequest,
-    to: str,
-    subject: str,
-    template: str,
-    *,
-    limits: Limits = ADDRESS_LIMITS,
-    **context: Any,
-) -> Rendered | None:
-    """Render a mail that anybody can cause, unless the address has reached the limit for its kind."""
-    about = _mailbox(to)
-    if not await outbox.within_rate_limit(request, about, limits):
-        return None
-    return Rendered(await render(to, subject, template, **context), about=about)
+def _link(
+    email: Email, request: MailRequest, page: str, subject: int, version: int = 0, address: str = ""
+) -> str:
+    """Return the URL of `page` with a token for the purpose of `email`, valid from the request on."""
+    seconds = email.link_lifetime(current_app.config)
+    start = request.created_at
+    token = tokens.mint(email.kind, subject, version, expires_in=seconds, requested_at=start, address=address)
+    return site_url(f"/{page}/{token}")
 
 
-def _mailbox(address: str) -> str:
+def _context(username: str) -> dict[str, Any]:
+    """Return what the templates of notices use: the name, links to pages, and whom to ask for help."""
+    pages = {"reset": "/reset_password_request", "login": "/login", "sessions": "/sessions"}
+    contact = ", ".join(current_app.config["ADMINS"])
+    return {name: site_url(path) for name, path in pages.items()} | {"username": username, "contact": contact}
+
+
+def _rate_key(address: str) -> str:
     """Return the key by which mails to `address` are counted. It outlives the account, anonymously."""
     key = current_app.config["SECRET_KEY"].encode()
     return f"address:{hmac.digest(key, canonical(address).encode(), 'sha256').hex()}"

@@ -1,7 +1,5 @@
 """The forms of accounts, and their fields; names, labels and messages are those of the tutorials."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
 from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
 from app.accounts.password_policy import weakness
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
-from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, add_error, storable
+from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, storable
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
 USERNAME_RULE = (
@@ -24,7 +22,7 @@ ADDRESS_PATTERN = r"\S+@[^@\s]+\Z"
 INVALID_ADDRESS = "Invalid email address."
 LOCAL_PART_TOO_LONG = "The part before the @ is too long: at most 64 characters."
 DIFFERENT_USERNAME = "Please use a different username."
-DIFFERENT_EMAIL = "Please use a different email address."
+DIFFERENT = {"username": DIFFERENT_USERNAME, "email": "Please use a different email address."}
 SAME_ADDRESS = "This is already your email address."
 PASSWORDS_DIFFER = "The passwords do not match."
 SAME_PASSWORD = "Your new password must be different from your current one."  # noqa: S105
@@ -42,7 +40,7 @@ def _validate_length(form: BaseForm, field: PasswordField) -> None:
     Bounded(min=current_app.config["PASSWORD_MIN_LENGTH"], max=MAX_PASSWORD_LENGTH)(form, field)
 
 
-def _validate_strength(form: BaseForm, field: NewPasswordField) -> None:
+def _validate_strength(form: BaseForm, field: "NewPasswordField") -> None:
     """Refuse passwords that are easy to guess."""
     names = [form[name].data or "" for name in ("username", "email") if name in form]
     if reason := weakness(field.data, *names, *field.names):
@@ -61,32 +59,24 @@ def _validate_local_part(form: BaseForm, field: EmailField) -> None:
         raise ValidationError(LOCAL_PART_TOO_LONG)
 
 
+def _email_field(rule: Email | Regexp, *more: Any) -> EmailField:
+    validators = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule]
+    validators += [_validate_canonical_length, *more]
+    return EmailField("Email", validators, filters=[lambda value: value and value.strip()])
+
+
 def new_email_field() -> EmailField:
     """Return the field for an address that an account will use."""
     return _email_field(Email(INVALID_ADDRESS), _validate_local_part)
-
-
-def _email_field(rule: Email | Regexp, *more: Any) -> EmailField:
-    validators = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule]
-    return EmailField(
-        "Email",
-        [*validators, _validate_canonical_length, *more],
-        filters=[lambda value: value and value.strip()],
-    )
 
 
 class UsernameField(StringField):
     """The name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`."""
 
     def __init__(self, label: str = "Username", **kwargs: Any) -> None:
-        validators = [
-            DataRequired(REQUIRED),
-            Bounded(max=USERNAME_LENGTH),
-            storable,
-            Regexp(USERNAME_PATTERN, message=USERNAME_RULE),
-        ]
-        filters = [lambda value: value and normalize(value)]
-        super().__init__(label, validators, filters=filters, **kwargs)
+        rule = Regexp(USERNAME_PATTERN, message=USERNAME_RULE)
+        validators = [DataRequired(REQUIRED), Bounded(max=USERNAME_LENGTH), storable, rule]
+        super().__init__(label, validators, [lambda value: value and normalize(value)], **kwargs)
 
 
 class NewPasswordField(PasswordField):
@@ -127,13 +117,6 @@ class RegistrationForm(Form):
     password2 = repeated_password_field()
     submit = SubmitField("Register")
 
-    def refuse_taken(self, fields: frozenset[str]) -> None:
-        """Show that `fields` ("username", "email") belong to another account."""
-        if "username" in fields:
-            add_error(self.username, DIFFERENT_USERNAME)
-        if "email" in fields:
-            add_error(self.email, DIFFERENT_EMAIL)
-
 
 class ResetPasswordRequestForm(Form):
     """Request a reset link, also for the address of an old account that today's rules refuse."""
@@ -142,17 +125,7 @@ class ResetPasswordRequestForm(Form):
     submit = SubmitField("Request Password Reset")
 
 
-class SetPasswordForm(Form):
-    """A form that sets the password of an account. `names`: the account's name and address."""
-
-    password: NewPasswordField
-
-    def __init__(self, formdata: Any = None, *, names: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(formdata, **kwargs)
-        self.password.names = names
-
-
-class ResetPasswordForm(SetPasswordForm):
+class ResetPasswordForm(Form):
     """Choose a new password after following a reset link."""
 
     password = NewPasswordField()
@@ -165,12 +138,8 @@ class OwnerForm(Form):
 
     current: PasswordField
 
-    def refuse_password(self) -> None:
-        """Show that the current password is wrong."""
-        add_error(self.current, WRONG_PASSWORD)
 
-
-class ChangePasswordForm(OwnerForm, SetPasswordForm):
+class ChangePasswordForm(OwnerForm):
     """Choose another password."""
 
     current = known_password_field()
@@ -187,13 +156,10 @@ class ChangePasswordForm(OwnerForm, SetPasswordForm):
 class ChangeEmailForm(OwnerForm):
     """Choose another address. `present`: the current one."""
 
+    present = ""
     email = new_email_field()
     current = known_password_field()
     submit = SubmitField("Send Confirmation")
-
-    def __init__(self, formdata: Any = None, *, present: str = "", **kwargs: Any) -> None:
-        super().__init__(formdata, **kwargs)
-        self.present = present
 
     def validate_email(self, field: EmailField) -> None:
         """Refuse the current address as the new one."""

@@ -4,8 +4,6 @@ The names and columns of `user` and `followers` are those of Microblog v0.10. Ad
 have a default, so that rows written by Microblog itself stay valid.
 """
 
-from __future__ import annotations
-
 import secrets
 from datetime import UTC, datetime
 from typing import Any
@@ -82,19 +80,16 @@ class User(Base):
 
     @classmethod
     def named(cls, name: Text, folded: Text = "") -> ColumnElement[bool]:
-        """Return the condition that an account is called `name`, exactly or in canonical form.
+        """Return the condition that an account is called `name`, or `folded` in canonical form.
 
-        `folded`: the canonical name, for a `name` that is a parameter.
+        `folded` is needed only for a `name` that is a parameter.
         """
         folded = canonical(name) if isinstance(name, str) else folded
         return or_(cls.username == name, cls.username_canonical == folded)
 
     @classmethod
     def addressed(cls, address: Text, folded: Text = "") -> ColumnElement[bool]:
-        """Return the condition that an account has `address`, exactly or in canonical form.
-
-        `folded`: the canonical address, for an `address` that is a parameter.
-        """
+        """Return the condition that an account has `address`, or `folded` in canonical form; see `named`."""
         folded = canonical(address) if isinstance(address, str) else folded
         return or_(cls.email == address, cls.email_canonical == folded)
 
@@ -117,7 +112,7 @@ class User(Base):
         return tokens.mint(tokens.RESET, self.id, self.credentials_version, expires_in=expires_in)
 
     @staticmethod
-    async def verify_reset_password_token(token: str) -> User | None:
+    async def verify_reset_password_token(token: str) -> "User | None":
         """Return the account whose password `token` can reset, or None if it is not valid."""
         try:
             claim = tokens.read(tokens.RESET, token)

@@ -1,7 +1,5 @@
 """Usernames and addresses: how they are compared, and the URLs made from them."""
 
-from __future__ import annotations
-
 import unicodedata
 from functools import lru_cache
 from hashlib import blake2b, md5

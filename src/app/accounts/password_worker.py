@@ -8,8 +8,6 @@ A request is `["check" or "generate", ...arguments]`, a reply `{"result": ...}` 
 process ends when the other end of the socket is closed, which the system does for a site that is killed.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import socket

@@ -7,8 +7,6 @@ most as many hashes in the queue as there are workers; its others wait outside a
 talks to its workers over socket pairs, which need neither a thread nor a child watcher.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -18,6 +16,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -73,8 +72,8 @@ class Worker:
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(process, reader, writer)
 
-    async def call(self, function: str, *arguments: str) -> Any:
-        """Return the result of a function of `password_worker`; raises ValueError, WorkerEnded."""
+    async def call(self, function: str, *arguments: str) -> dict[str, Any]:
+        """Return the reply of `password_worker`, its "result" or "error"; raises WorkerEnded."""
         try:
             self.writer.write(json.dumps([function, *arguments]).encode() + b"\n")
             line = await self.reader.readline()
@@ -82,10 +81,8 @@ class Worker:
             raise WorkerEnded from error
         if not line.endswith(b"\n"):
             raise WorkerEnded
-        reply = json.loads(line)
-        if "error" in reply:
-            raise ValueError(reply["error"])
-        return reply["result"]
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
     def end(self) -> None:
         """Kill the process, which takes it at most milliseconds to notice, and reap it."""
@@ -123,8 +120,7 @@ class Hasher:
             raise Busy("the queue for hashing passwords is full")
         task = asyncio.create_task(self._run_in_worker(function, *arguments))
         self.tasks.add(task)
-        task.add_done_callback(self._forget)
-        task.add_done_callback(lambda _: turn.release())
+        task.add_done_callback(partial(self._forget, turn))
         return await asyncio.shield(task)
 
     async def run_current(self, function: str, *arguments: str, peer: str = "") -> Any:
@@ -152,16 +148,15 @@ class Hasher:
                 worker = await self._take_worker()
                 begin = time.perf_counter()
                 try:
-                    result = await worker.call(function, *arguments)
+                    reply = await worker.call(function, *arguments)
                 except WorkerEnded:
                     log.warning("A password worker ended unexpectedly and is being replaced")
                     self._end(worker)
-                except ValueError:
-                    self.idle.append(worker)
-                    raise
-                else:
-                    self.idle.append(worker)
-                    return result, time.perf_counter() - begin
+                    continue
+                self.idle.append(worker)
+                if "error" in reply:
+                    raise ValueError(reply["error"])
+                return reply["result"], time.perf_counter() - begin
         raise Busy("password workers keep ending")
 
     async def _take_worker(self) -> Worker:
@@ -182,7 +177,8 @@ class Hasher:
         self.workers.discard(worker)
         worker.end()
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, turn: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
+        turn.release()
         self.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, even when the caller has left

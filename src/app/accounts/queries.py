@@ -1,7 +1,5 @@
 """Look up accounts, and registrations that wait for confirmation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVarTuple
@@ -14,8 +12,12 @@ from app.database import reading
 
 Ts = TypeVarTuple("Ts")
 
-ACCOUNT = select(User.id, User.username, User.email, User.credentials_version, User.email_confirmed)
-HASH = select(User.id, User.password_hash, User.credentials_version)
+Account = Row[int, str, str, str | None, int, bool]
+"""id, username, email, password_hash, credentials_version, email_confirmed"""
+
+ACCOUNT = select(
+    *(User.id, User.username, User.email, User.password_hash, User.credentials_version, User.email_confirmed)
+)
 _ADDRESS = bindparam("address", type_=String)
 BY_ADDRESS = (
     ACCOUNT.where(User.addressed(_ADDRESS, bindparam("folded", type_=String)))
@@ -24,42 +26,28 @@ BY_ADDRESS = (
 )
 
 
-async def find(user_id: int) -> Row[int, str, str, int, bool] | None:
-    """Return id, username, stored address, credentials version and whether the address was confirmed."""
+async def find(user_id: int) -> Account | None:
+    """Return the account with this id, or None."""
     return await _first(ACCOUNT, User.id == user_id)
 
 
-async def find_by_address(address: str) -> Row[int, str, str, int, bool] | None:
-    """Return the same columns of the account with `address`; an exact match is preferred to a folded one."""
+async def find_by_name(username: str) -> Account | None:
+    """Return the account called `username`; an exact match is preferred to a folded one."""
+    return await _first(ACCOUNT, User.named(username), exact_first(User.username, username))
+
+
+async def find_by_address(address: str) -> Account | None:
+    """Return the account with `address`; an exact match is preferred to a folded one."""
     async with reading() as connection:
         result = await connection.execute(BY_ADDRESS, {"address": address, "folded": canonical(address)})
         return result.first()
 
 
-async def find_hash(user_id: int) -> Row[int, str | None, int] | None:
-    """Return id, password hash and credentials version of the account, or None."""
-    return await _first(HASH, User.id == user_id)
-
-
-async def find_hash_by_name(username: str) -> Row[int, str | None, int] | None:
-    """Return the same columns of the account called `username`; an exact match is preferred."""
-    return await _first(HASH, User.named(username), exact_first(User.username, username))
-
-
-async def find_registration_by_name(username: str) -> Row[int, str] | None:
-    """Return id and password hash of the latest registration as `username` that waits for confirmation."""
-    statement = select(Registration.id, Registration.password_hash).order_by(Registration.id.desc())
-    is_named = func.lower(Registration.username) == canonical(username)
-    return await _first(statement, is_named & (Registration.expires_at > datetime.now(UTC)))
-
-
-async def find_owners(address: str) -> Sequence[Row[int, str, str]]:
-    """Return id, username and stored address of every account with `address`, whatever its case."""
+async def find_owners(address: str) -> Sequence[Account]:
+    """Return every account with `address`, whatever its case."""
     async with reading() as connection:
-        result = await connection.execute(
-            select(User.id, User.username, User.email).where(User.addressed(address)).order_by(User.id)
-        )
-        return result.all()
+        statement = ACCOUNT.where(User.addressed(address)).order_by(User.id)
+        return (await connection.execute(statement)).all()
 
 
 async def usernames(user_ids: Sequence[int]) -> Sequence[str]:
@@ -71,29 +59,29 @@ async def usernames(user_ids: Sequence[int]) -> Sequence[str]:
         return (await connection.execute(statement)).scalars().all()
 
 
-async def is_username_taken(username: str) -> bool:
-    """Return whether an account is called `username`, whatever the case."""
-    return await _first(select(User.id), User.named(username)) is not None
-
-
 async def taken_fields(username: str, email: str) -> frozenset[str]:
     """Return which of "username" and "email" belong to an account."""
     same_name, same_address = User.named(username), User.addressed(email)
+    statement = select(same_name.label("username"), same_address.label("email"))
     async with reading() as connection:
-        rows = await connection.execute(
-            select(same_name.label("username"), same_address.label("email")).where(
-                or_(same_name, same_address)
-            )
-        )
+        rows = await connection.execute(statement.where(or_(same_name, same_address)))
         return frozenset(field for row in rows for field in ("username", "email") if getattr(row, field))
 
 
-async def find_registration(registration_id: int) -> Row[str, str] | None:
-    """Return username and address of a registration that has not expired, or None."""
-    statement = select(Registration.username, Registration.email).where(
-        Registration.expires_at > datetime.now(UTC)
-    )
-    return await _first(statement, Registration.id == registration_id)
+async def find_registration(registration_id: int) -> Row[int, str, str, str] | None:
+    """Return id, username, email and password_hash of a registration that has not expired, or None."""
+    return await _first(_waiting(), Registration.id == registration_id)
+
+
+async def find_registration_by_name(username: str) -> Row[int, str, str, str] | None:
+    """Return the same columns of the latest registration as `username`."""
+    is_named = func.lower(Registration.username) == canonical(username)
+    return await _first(_waiting(), is_named, Registration.id.desc())
+
+
+def _waiting() -> Select[int, str, str, str]:
+    columns = (Registration.id, Registration.username, Registration.email, Registration.password_hash)
+    return select(*columns).where(Registration.expires_at > datetime.now(UTC))
 
 
 async def _first(

@@ -3,16 +3,20 @@
 Only POST uses up a link, because mail scanners follow links by GET.
 """
 
-from __future__ import annotations
-
 from quart import current_app, flash, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
 from app.accounts.auth import browser_name, guests_only, log_in, log_out, visitor
-from app.accounts.forms import LoginForm, RegistrationForm, ResetPasswordForm, ResetPasswordRequestForm
+from app.accounts.forms import (
+    DIFFERENT,
+    LoginForm,
+    RegistrationForm,
+    ResetPasswordForm,
+    ResetPasswordRequestForm,
+)
 from app.web import limits
-from app.web.forms import EmptyForm
+from app.web.forms import EmptyForm, add_error
 from app.web.request_log import log_event
 from app.web.security import client_address, safe_path
 from app.web.templating import Blueprint
@@ -53,7 +57,7 @@ async def login() -> ResponseReturnValue:
         except service.NotConfirmed:
             log_event("login_not_confirmed")
             await flash(NOT_CONFIRMED, "warning")
-        except service.InvalidCredentials as error:
+        except service.WrongPassword as error:
             log_event("login_failed", user=error.user_id)
             await flash(INVALID_LOGIN, "danger")
         else:
@@ -89,7 +93,8 @@ async def register() -> ResponseReturnValue:
                 username=form.username.data, email=form.email.data, password=form.password.data
             )
         except service.Taken as error:
-            form.refuse_taken(error.fields)
+            for name in error.fields:
+                add_error(form[name], DIFFERENT[name])
         else:
             log_event("registration_requested" if confirm else "registered", user=user_id)
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
@@ -148,7 +153,8 @@ async def reset_password(token: str) -> ResponseReturnValue:
     """Let a visitor with a valid reset link choose a new password."""
     try:
         user = await service.check_reset(token)
-        form = await ResetPasswordForm.from_request(names=(user.username, user.email))
+        form = await ResetPasswordForm.from_request()
+        form.password.names = (user.username, user.email)
         if form.validate_on_submit() and await form.count(_link_limit()):
             user_id = await service.reset_password(token, form.password.data, device=browser_name())
             log_event("password_reset", user=user_id)

@@ -5,9 +5,7 @@ that hash a password raise `passwords.Busy` when the queue for hashing is full. 
 sent the request, such as "Firefox on Linux", for the notice to the owner; "" if unknown.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -34,14 +32,10 @@ class Taken(ValueError):
 
 
 class WrongPassword(ValueError):
-    """The current password is wrong, or the account was changed at the same time."""
-
-
-class InvalidCredentials(ValueError):
     """No account has this name and password; `user_id`: the account with the name, if there is one."""
 
     def __init__(self, user_id: int | None) -> None:
-        super().__init__(f"invalid credentials for account {user_id}")
+        super().__init__(f"wrong password for account {user_id}")
         self.user_id = user_id
 
 
@@ -49,7 +43,7 @@ class NotConfirmed(Exception):
     """The password is right, but the address was not confirmed yet; the link was sent again."""
 
 
-class OutdatedCredentials(InvalidCredentials):
+class OutdatedCredentials(WrongPassword):
     """The password or address was changed, or the account deleted, after the password was checked."""
 
 
@@ -88,40 +82,33 @@ async def request_registration(*, username: str, email: str, password: str) -> N
     contains the link, or a notice that there is an account already. Raises Taken for a taken name: names are
     public, and a waiting registration does not reserve its name. Expired registrations are deleted.
     """
-    if await queries.is_username_taken(username):
+    if await queries.find_by_name(username) is not None:
         raise Taken(frozenset({"username"}))
-    password_hash = await passwords.generate(password)
-    now = datetime.now(UTC)
     registration = Registration(
-        username=username,
-        email=email,
-        password_hash=password_hash,
-        expires_at=now + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS),
+        username=username, email=email, password_hash=await passwords.generate(password)
     )
     async with writing() as session:
-        await session.execute(delete(Registration).where(Registration.expires_at <= now))
-        session.add(registration)
-        await session.flush()
-        await emails.ConfirmRegistration(registration.id).post(session)
+        await session.execute(delete(Registration).where(Registration.expires_at <= datetime.now(UTC)))
+        await _post_confirmation(session, registration)
 
 
-async def _send_confirmation_again(registration_id: int) -> None:
-    """Send the link of a registration once more, valid for a day again, if RESET_LIMITS allow it."""
-    expires_at = datetime.now(UTC) + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS)
-    async with writing() as session:
-        is_same = Registration.id == registration_id
-        await session.execute(update(Registration).where(is_same).values(expires_at=expires_at))
-        await emails.ConfirmRegistration(registration_id, again=True).post(session)
+async def _post_confirmation(
+    session: AsyncSession, registration: Registration, *, again: bool = False
+) -> None:
+    """Store `registration`, which waits for CONFIRM_REGISTRATION_SECONDS from now, and post its link."""
+    registration.expires_at = datetime.now(UTC) + timedelta(seconds=emails.CONFIRM_REGISTRATION_SECONDS)
+    session.add(registration)
+    await session.flush()
+    await emails.ConfirmRegistration(registration.id, again).post(session)
 
 
 async def check_registration(token: str) -> str:
     """Return the name of the account that `token` can create; raises tokens.InvalidToken."""
-    claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
-    registration = await queries.find_registration(claim.subject)
+    registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
+    registration = await queries.find_registration(registration_id)
     if registration is None:
         raise tokens.InvalidToken(REGISTRATION_OVER)
-    username: str = registration.username
-    return username
+    return str(registration.username)
 
 
 async def confirm_registration(token: str) -> int:
@@ -130,14 +117,12 @@ async def confirm_registration(token: str) -> int:
     Raises tokens.InvalidToken, and Taken when the name or address was taken in the meantime.
     """
     registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
-    take = (
-        delete(Registration)
-        .where(Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
-        .returning(Registration.username, Registration.email, Registration.password_hash)
-    )
+    is_waiting = (Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
+    columns = (Registration.username, Registration.email, Registration.password_hash)
     try:
         async with writing() as session:
-            registration = (await session.execute(take)).mappings().first()
+            taken = await session.execute(delete(Registration).where(*is_waiting).returning(*columns))
+            registration = taken.mappings().first()
             if registration is None:
                 raise tokens.InvalidToken(REGISTRATION_OVER)
             user = User(**registration, email_confirmed=True)
@@ -158,19 +143,21 @@ async def _add(session: AsyncSession, user: User) -> None:
 
 
 async def authenticate(username: str, password: str) -> VerifiedCredentials:
-    """Return the account with this name and password, or raise InvalidCredentials, in the same time.
+    """Return the account with this name and password, or raise WrongPassword, in the same time.
 
     A hash made by an older method is replaced. Raises NotConfirmed for the password of a registration that
     waits for its confirmation.
     """
-    account = await queries.find_hash_by_name(username)
+    account = await queries.find_by_name(username)
     registration = await queries.find_registration_by_name(username)
     owner = account or registration
     stored = owner.password_hash if owner else None
     if not await passwords.matches(stored, password) or owner is None:
-        raise InvalidCredentials(account.id if account else None)
+        raise WrongPassword(account.id if account else None)
     if account is None:
-        await _send_confirmation_again(owner.id)
+        async with writing() as session:
+            if waiting := await session.get(Registration, owner.id, with_for_update=True):
+                await _post_confirmation(session, waiting, again=True)
         raise NotConfirmed
     if not passwords.is_current(stored):
         new = await passwords.generate(password)
@@ -180,29 +167,25 @@ async def authenticate(username: str, password: str) -> VerifiedCredentials:
     return VerifiedCredentials(account.id, account.credentials_version)
 
 
-async def lock_if_current(session: AsyncSession, credentials: VerifiedCredentials) -> None:
-    """Lock the account until the transaction of `session` ends; raises OutdatedCredentials.
+async def lock_if_current(session: AsyncSession, credentials: VerifiedCredentials) -> User:
+    """Lock the account until the transaction of `session` ends, and return it.
 
-    A reset can be completed while a login's password is being hashed: it ends every session, and none may
-    start after it with the old password.
+    Raises OutdatedCredentials if `credentials` have changed: while a password was being hashed, a reset may
+    have been completed, which ends every session. None may start after it with the old password.
     """
-    statement = (
-        select(User.id)
-        .where(User.id == credentials.user_id, User.credentials_version == credentials.version)
-        .with_for_update()
-    )
-    if await session.scalar(statement) is None:
+    is_current = (User.id == credentials.user_id, User.credentials_version == credentials.version)
+    user: User | None = await session.scalar(select(User).where(*is_current).with_for_update())
+    if user is None:
         raise OutdatedCredentials(credentials.user_id)
+    return user
 
 
-async def _check_current_password(user_id: int, password: str) -> int:
-    """Return the version of the account's credentials; raises WrongPassword."""
-    account = await queries.find_hash(user_id)
-    stored = account.password_hash if account else None
-    if not await passwords.matches(stored, password) or account is None:
-        raise WrongPassword("not the account's password")
-    version: int = account.credentials_version
-    return version
+async def check_password(user_id: int, password: str) -> VerifiedCredentials:
+    """Return the credentials of the account if `password` is its current one; raises WrongPassword."""
+    account = await queries.find(user_id)
+    if account is None or not await passwords.matches(account.password_hash, password):
+        raise WrongPassword(user_id)
+    return VerifiedCredentials(user_id, account.credentials_version)
 
 
 # Setting passwords
@@ -215,10 +198,7 @@ async def request_reset(address: str) -> None:
 
 
 async def check_reset(token: str) -> User:
-    """Return the account whose password `token` can reset, without using it up.
-
-    Raises tokens.InvalidToken.
-    """
+    """Return the account whose password `token` can reset; raises tokens.InvalidToken."""
     user = await User.verify_reset_password_token(token)
     if user is None:
         raise tokens.InvalidToken("the token is invalid, was used or has expired")
@@ -232,65 +212,51 @@ async def reset_password(token: str, password: str, *, device: str = "") -> int:
     """
     claim = tokens.read(tokens.RESET, token)
     password_hash = await passwords.generate(password)
-    async with writing() as session:
-        if not await _set_password(session, claim.subject, claim.version, password_hash, device):
-            raise tokens.InvalidToken(LINK_OUTDATED)
-        await session.execute(update(User).where(User.id == claim.subject).values(email_confirmed=True))
+    try:
+        async with writing() as session:
+            user = await lock_if_current(session, VerifiedCredentials(claim.subject, claim.version))
+            await _set_password(session, user, password_hash, device)
+            user.email_confirmed = True
+    except OutdatedCredentials as error:
+        raise tokens.InvalidToken(LINK_OUTDATED) from error
     return claim.subject
 
 
 async def change_password(
-    user_id: int, *, current: str, new: str, device: str = "", keep_device: str | None = None
+    credentials: VerifiedCredentials, new: str, *, device: str = "", keep_device: str | None = None
 ) -> VerifiedCredentials:
     """Set the account's password to `new`, end its sessions, and return its new credentials.
 
-    `keep_device`: the token of the browser that is not forgotten. Raises WrongPassword.
+    `keep_device`: the token of the browser that is not forgotten. Raises OutdatedCredentials.
     """
-    version = await _check_current_password(user_id, current)
     password_hash = await passwords.generate(new)
     async with writing() as session:
-        if not await _set_password(session, user_id, version, password_hash, device, keep_device):
-            raise WrongPassword("the account was changed at the same time")
-    return VerifiedCredentials(user_id, version + 1)
+        user = await lock_if_current(session, credentials)
+        await _set_password(session, user, password_hash, device, keep_device)
+    return replace(credentials, version=credentials.version + 1)
 
 
 async def _set_password(
-    session: AsyncSession,
-    user_id: int,
-    version: int,
-    password_hash: str,
-    device: str,
-    keep_device: str | None = None,
-) -> bool:
-    """Set the account's password, end its sessions, forget its browsers and notify its owner.
-
-    Returns False and changes nothing if the account's credentials no longer have `version`.
-    """
-    changed = await session.scalar(
-        update(User)
-        .where(User.id == user_id, User.credentials_version == version)
-        .values(password_hash=password_hash, credentials_version=version + 1)
-        .returning(User.id)
-    )
-    if changed is None:
-        return False
-    await sessions.end_all(user_id, device=keep_device)
-    await emails.PasswordChanged(user_id, device).post(session)
-    return True
+    session: AsyncSession, user: User, password_hash: str, device: str, keep_device: str | None = None
+) -> None:
+    """Set the account's password, end its sessions, forget its browsers and notify its owner."""
+    user.password_hash = password_hash
+    user.credentials_version += 1
+    await sessions.end_all(user.id, device=keep_device)
+    await emails.PasswordChanged(user.id, device).post(session)
 
 
 # Changing the address
 
 
-async def request_email_change(user_id: int, address: str, *, current: str, device: str = "") -> None:
+async def request_email_change(credentials: VerifiedCredentials, address: str, *, device: str = "") -> None:
     """Send a confirmation link to the new `address` and a notice to the present one.
 
-    Nothing changes yet, and `address` is not looked up before the mail is rendered. Raises WrongPassword.
+    Nothing changes yet, and `address` is not looked up before the mail is rendered.
     """
-    version = await _check_current_password(user_id, current)
     async with writing() as session:
-        await emails.ChangeEmail(user_id, version, address).post(session)
-        await emails.EmailChangeAsked(user_id, address, device).post(session)
+        await emails.ChangeEmail(credentials.user_id, credentials.version, address).post(session)
+        await emails.EmailChangeAsked(credentials.user_id, address, device).post(session)
 
 
 async def check_email_change(token: str) -> str:
@@ -311,48 +277,39 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     claim = tokens.read(tokens.CHANGE_EMAIL, token)
     try:
         async with writing() as session:
-            old = await _set_email(session, claim)
-            await sessions.end_all(claim.subject, keep=keep_session)
-            await emails.EmailChanged(claim.subject, old, device).post(session)
+            user = await lock_if_current(session, VerifiedCredentials(claim.subject, claim.version))
+            old, old_canonical = user.email, user.email_canonical
+            user.email = claim.address
+            user.email_confirmed = True
+            await session.flush()
+            if user.email_canonical != old_canonical:
+                await release(session, "email", old_canonical)
+            await sessions.end_all(user.id, keep=keep_session)
+            await emails.EmailChanged(user.id, old, device).post(session)
+    except OutdatedCredentials as error:
+        raise tokens.InvalidToken(LINK_OUTDATED) from error
     except IntegrityError as error:
         raise tokens.InvalidToken("another account has this address") from error
     return claim.subject
 
 
-async def _set_email(session: AsyncSession, claim: tokens.TokenContent) -> str:
-    """Store the address of `claim` and return the old one; raises tokens.InvalidToken."""
-    is_current = (User.id == claim.subject, User.credentials_version == claim.version)
-    statement = select(User.email, User.email_canonical).where(*is_current).with_for_update()
-    old = (await session.execute(statement)).first()
-    if old is None:
-        raise tokens.InvalidToken(LINK_OUTDATED)
-    folded, version = canonical(claim.address), claim.version + 1
-    values = {"email": claim.address, "email_canonical": folded, "credentials_version": version}
-    values |= {"email_confirmed": True}
-    await session.execute(update(User).where(*is_current).values(values))
-    if old.email_canonical != folded:
-        await release(session, "email", old.email_canonical)
-    return str(old.email)
-
-
 # Deleting
 
 
-async def delete_account(user_id: int, *, current: str) -> None:
+async def delete_account(credentials: VerifiedCredentials) -> None:
     """Delete the account, its posts, follows, sessions and waiting mails, and confirm that by mail.
 
-    Raises WrongPassword.
+    Raises OutdatedCredentials.
     """
-    version = await _check_current_password(user_id, current)
+    user_id = credentials.user_id
     async with writing() as session:
-        is_current = (User.id == user_id, User.credentials_version == version)
-        account = await session.scalar(select(User).where(*is_current).with_for_update())
-        if account is None:
-            raise WrongPassword("the account was changed at the same time")
+        account = await lock_if_current(session, credentials)
         for column in account_references():
             await session.execute(delete(column.table).where(column == user_id))
         folded = canonical(account.email)
-        await _delete_registrations(session, folded)
+        rows = await session.execute(select(Registration.id, Registration.email))
+        waiting = [row.id for row in rows if canonical(row.email) == folded]
+        await session.execute(delete(Registration).where(Registration.id.in_(waiting)))
         await outbox.withdraw(
             session,
             user_id=user_id,
@@ -365,13 +322,6 @@ async def delete_account(user_id: int, *, current: str) -> None:
         await release(session, "email", account.email_canonical)
         await emails.AccountDeleted(account.username, account.email).post(session)
     await truncate_log()
-
-
-async def _delete_registrations(session: AsyncSession, email: str) -> None:
-    """Delete the registrations that wait for the canonical address `email` to be confirmed."""
-    rows = await session.execute(select(Registration.id, Registration.email))
-    ids = [row.id for row in rows if canonical(row.email) == email]
-    await session.execute(delete(Registration).where(Registration.id.in_(ids)))
 
 
 def account_references() -> list[Column[int]]:

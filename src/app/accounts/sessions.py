@@ -1,7 +1,5 @@
 """Login sessions: rows that the server can delete, found by the SHA-256 of a random token."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Sequence
@@ -146,8 +144,8 @@ async def list_for(user_id: int, *, current: int) -> Sequence[Row[int, datetime,
 
 async def end_one(user_id: int, session_id: int) -> None:
     """End one session of the account."""
+    is_ended = (LoginSession.user_id == user_id, LoginSession.id == session_id)
     async with writing() as session:
-        is_ended = (LoginSession.user_id == user_id, LoginSession.id == session_id)
         await session.execute(delete(LoginSession).where(*is_ended))
 
 

@@ -1,7 +1,5 @@
 """The tokens of mailed links: JWTs for one purpose each, valid until the account changes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard

@@ -135,6 +135,34 @@ async def test_a_smuggled_request_is_not_answered(database_url: str, tmp_path: P
             assert '"ok"' not in reply.body
 
 
+BARE = {
+    "no HTTP": (400, [b"hello\r\n\r\n"]),
+    "no Host": (400, [b"GET / HTTP/1.1\r\n\r\n"]),
+    "a wrong length": (400, [post(b"/login", b"Content-Length: x")]),
+    "a wrong chunk": (400, [post(b"/login", b"Transfer-Encoding: chunked"), b"zz\r\n"]),
+    "an unknown coding": (501, [post(b"/login", b"Transfer-Encoding: gzip")]),
+    "a head beyond 64 KiB": (431, [b"GET /login" + HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n"]),
+    "a WebSocket": (
+        403,
+        [
+            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ],
+    ),
+}
+"""What the server itself answers, and its status."""
+
+
+async def test_responses_of_the_server_itself_are_bare(database_url: str, tmp_path: Path) -> None:
+    """docs/security.md says so: no body, no header of the site."""
+    async with served_site(tmp_path, database_url) as served:
+        replies = {name: await talk(served.port, *pieces) for name, (_, pieces) in BARE.items()}
+    for name, (status, _) in BARE.items():
+        names = {line.partition(":")[0].lower() for line in replies[name].head.splitlines()[1:]}
+        assert (replies[name].status, replies[name].body) == (status, ""), name
+        assert names <= {"content-length", "connection", "date"}, name
+
+
 def streams(count: int) -> tuple[H2Connection, bytes]:
     """Return a client of HTTP/2 that opens no window for answers, and its first `count` requests."""
     client = H2Connection(H2Configuration(client_side=True, header_encoding=None))

@@ -13,19 +13,9 @@ from app import outbox, reports
 from app.accounts import emails
 from app.accounts.models import User
 from app.database import writing
-from app.mailer import render
+from app.mailer import render as render
 from app.outbox import Handle
 from app.quart_mail import Attachment, Message
-
-__all__ = [
-    "render",
-    "send_email",
-    "send_error_report",
-    "send_new_user_email",
-    "send_password_changed_email",
-    "send_password_reset_email",
-    "send_template_email",
-]
 
 
 async def send_email(

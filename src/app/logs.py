@@ -13,9 +13,7 @@ from quart import Quart
 
 from app import settings
 
-LOGGERS = ("app", "asyncio")
-"""The loggers whose lines the site writes."""
-
+LOGGERS = ("app", "asyncio")  # whose lines the site writes
 PLAIN_VALUE = re.compile(r"[\w.:/@+<>*-]+", re.ASCII)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)

@@ -15,8 +15,7 @@ P = ParamSpec("P")
 AppFactory = Callable[[], Quart]
 Command = Callable[Concatenate[Quart, P], Coroutine[Any, Any, None]]
 
-DRIVER_SECONDS = 0.1
-"""How long to wait for aiosqlite's thread to end after a failed connection."""
+DRIVER_SECONDS = 0.1  # to wait for aiosqlite's thread to end after a failed connection
 
 
 def inside_app(command: Command[P]) -> Callable[P, None]:

@@ -13,32 +13,20 @@ from typing import Any
 from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.database.columns import Base, JsonObject, StoredTime, Unreadable, UtcDateTime, is_storable
-from app.database.engine import Database, insert_into, shielded
-from app.database.errors import NOT_MIGRATED, UPGRADE_COMMAND, DatabaseUnavailable, is_schema_outdated
-from app.database.reads import Query
-
-__all__ = [
-    "NOT_MIGRATED",
-    "UPGRADE_COMMAND",
-    "Base",
-    "Database",
-    "DatabaseUnavailable",
-    "JsonObject",
-    "Query",
-    "StoredTime",
-    "Unreadable",
-    "UtcDateTime",
-    "fetch",
-    "init_app",
-    "insert_into",
-    "is_schema_outdated",
-    "is_storable",
-    "reading",
-    "shielded",
-    "truncate_log",
-    "writing",
-]
+from app.database.columns import Base as Base
+from app.database.columns import JsonObject as JsonObject
+from app.database.columns import StoredTime as StoredTime
+from app.database.columns import Unreadable as Unreadable
+from app.database.columns import UtcDateTime as UtcDateTime
+from app.database.columns import is_storable as is_storable
+from app.database.engine import Database as Database
+from app.database.engine import insert_into as insert_into
+from app.database.engine import shielded as shielded
+from app.database.errors import NOT_MIGRATED as NOT_MIGRATED
+from app.database.errors import UPGRADE_COMMAND as UPGRADE_COMMAND
+from app.database.errors import DatabaseUnavailable as DatabaseUnavailable
+from app.database.errors import is_schema_outdated as is_schema_outdated
+from app.database.reads import Query as Query
 
 
 def init_app(app: Quart) -> None:

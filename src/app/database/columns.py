@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, String
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, LargeBinary, String, Text, cast, type_coerce
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+AS_STORED = Text().with_variant(LargeBinary(), "sqlite")
+"""The type of undecoded JSON: bytes on SQLite, because sqlite3 fails to fetch text that is not UTF-8."""
 
 
 class Base(DeclarativeBase):
@@ -84,30 +85,13 @@ class JsonObject(TypeDecorator["dict[str, Any] | Unreadable"]):
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Select the stored text: a driver that decodes it would fail for the whole result."""
-        return undecoded(column, type_=self)
+        return type_coerce(cast(column, AS_STORED), self)
 
     def result_processor(
         self, dialect: Dialect, coltype: object
     ) -> Callable[[Any], dict[str, Any] | Unreadable | None]:
         """Return the function that decodes what the driver returns."""
         return _decode
-
-
-class undecoded(GenericFunction[Any]):  # noqa: N801 - named like SQLAlchemy's functions
-    """A JSON column as text or bytes that no driver decodes."""
-
-    inherit_cache = True
-
-
-@compiles(undecoded)
-def _as_text(element: undecoded, compiler: Any, **options: Any) -> str:
-    return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
-
-
-@compiles(undecoded, "sqlite")
-def _as_bytes(element: undecoded, compiler: Any, **options: Any) -> str:
-    """Return bytes, because sqlite3 fails to fetch text that is not UTF-8."""
-    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
 
 
 def _decode(stored: str | bytes | None) -> dict[str, Any] | Unreadable | None:

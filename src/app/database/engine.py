@@ -18,11 +18,8 @@ from app.database import postgresql, sqlite
 from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, translate_errors
 from app.database.reads import Query, RawReadPool
 
-COMMIT_SECONDS = WAIT_SECONDS + 0.5
-"""How long after its start a page's transaction may still commit."""
-
-RETRY_SECONDS = WAIT_SECONDS / 4
-"""A raw read that fails sooner is retried."""
+COMMIT_SECONDS = WAIT_SECONDS + 0.5  # how long after its start a page's transaction may still commit
+RETRY_SECONDS = WAIT_SECONDS / 4  # a raw read that fails sooner is retried
 
 T = TypeVar("T")
 
@@ -66,7 +63,8 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for SELECTs; raise DatabaseUnavailable when there is none in time."""
         with translate_errors():
-            async with self._page_timeout(), self.reader.connect() as connection:
+            until = asyncio.get_running_loop().time() + WAIT_SECONDS
+            async with self._page_deadline(until), self.reader.connect() as connection:
                 yield connection
 
     async def fetch(self, query: Query, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -82,7 +80,7 @@ class Database:
         started = loop.time()
         with translate_errors():
             try:
-                async with self._page_timeout():
+                async with self._page_deadline(started + WAIT_SECONDS):
                     results = await self.raw_reads.read(compiled.sql, arguments)
             except PoolTimeoutError:
                 raise
@@ -112,12 +110,11 @@ class Database:
             async with AsyncSession(self.writer, expire_on_commit=False) as session:
                 self._open.set((asyncio.current_task(), session))
                 try:
-                    async with self._page_timeout():
+                    async with self._page_deadline(started + WAIT_SECONDS):
                         yield session
                 finally:
                     self._open.set(outer)
-                commit_by = started + COMMIT_SECONDS if self._has_time_limit() else None
-                await shielded(self._commit(session, commit_by))
+                await shielded(self._commit(session, started + COMMIT_SECONDS))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -132,22 +129,17 @@ class Database:
                 yield connection
                 await shielded(connection.commit())
 
-    async def _commit(self, session: AsyncSession, commit_by: float | None) -> None:
-        async with deadline(commit_by):
+    async def _commit(self, session: AsyncSession, until: float) -> None:
+        async with self._page_deadline(until):
             await session.commit()
 
-    def _page_timeout(self) -> AbstractAsyncContextManager[None]:
-        """Raise DatabaseUnavailable in a page's block that takes longer than WAIT_SECONDS on a server."""
-        now = asyncio.get_running_loop().time()
-        return deadline(now + WAIT_SECONDS if self._has_time_limit() else None)
-
-    def _has_time_limit(self) -> bool:
-        """Return whether this is a page that waits for a server.
+    def _page_deadline(self, until: float) -> AbstractAsyncContextManager[None]:
+        """Raise DatabaseUnavailable in a page that waits for a server longer than `until` (loop time).
 
         Mail workers and commands may take longer (each statement has its own time limit), and SQLite's thread
         always finishes what it has begun.
         """
-        return not self.is_sqlite and has_request_context()
+        return deadline(None if self.is_sqlite or not has_request_context() else until)
 
     async def truncate_log(self) -> None:
         """Empty SQLite's write-ahead log, which holds earlier versions of pages, unless it is in use.

@@ -12,12 +12,8 @@ WAIT_SECONDS = 2.0
 """How long a statement waits for a connection or a lock, so that a page can answer 503 within 3 s."""
 
 UPGRADE_COMMAND = "`microblog db upgrade`"
-"""The command that creates the tables and brings them up to date."""
-
 NOT_MIGRATED = f"the database schema is out of date; run {UPGRADE_COMMAND}"
-
-UNDEFINED = ("42P01", "42703")
-"""PostgreSQL's undefined_table and undefined_column (its manual, appendix A)."""
+UNDEFINED = ("42P01", "42703")  # PostgreSQL's undefined_table and undefined_column (its manual, appendix A)
 
 
 class DatabaseUnavailable(Exception):

@@ -18,11 +18,8 @@ from sqlalchemy.pool import PoolResetState
 
 from app.database.errors import UPGRADE_COMMAND, WAIT_SECONDS, DatabaseUnavailable
 
-TURN_SECONDS = 0.25
-"""How long SQLite's thread waits at a time for another process's lock."""
-
-PRIMARY_CODE = 0xFF
-"""Mask of the primary result code within an extended one (https://sqlite.org/rescode.html)."""
+TURN_SECONDS = 0.25  # how long SQLite's thread waits at a time for another process's lock
+PRIMARY_CODE = 0xFF  # mask of the primary within an extended result code (https://sqlite.org/rescode.html)
 
 writing_since: ContextVar[float] = ContextVar("writing_since")
 """When the current writer's block began, by `time.monotonic`; includes its wait for the connection."""

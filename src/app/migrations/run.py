@@ -91,10 +91,11 @@ async def _run(database: Database, action: Callable[[Config], None], *, begin: s
     config = Config(stdout=io.StringIO())  # `microblog db` prints its own messages
     config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("path_separator", "os")
+    known = frozenset(script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions())
 
     def run(connection: Connection) -> Revisions:
         config.attributes["connection"] = connection
-        recognize(connection, revisions())
+        recognize(connection, known)
         before = _revision(connection)
         action(config)
         return before, _revision(connection)
@@ -148,7 +149,6 @@ def _engine(database: Database, begin: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "do_connect", postgresql.connect)
         return engine
     engine = create_async_engine(database.url, poolclass=NullPool, connect_args={"isolation_level": None})
-
     event.listen(engine.sync_engine, "connect", sqlite.read_text_leniently)
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -156,8 +156,3 @@ def _engine(database: Database, begin: str) -> AsyncEngine:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def revisions() -> frozenset[str]:
-    """Return the revisions that this version knows."""
-    return frozenset(script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions())

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from quart import Quart
 from quart.signals import got_background_exception, got_request_exception
@@ -20,15 +19,13 @@ from app.database import Database, DatabaseUnavailable, is_schema_outdated
 from app.outbox import Handle
 from app.reports import failures
 from app.reports.description import describe
-from app.reports.failures import ErrorReport, Occurrences
+from app.reports.failures import ErrorReport, Failure
 from app.web.request_log import current_request, log_event
 
 __all__ = ["Reporter", "init_app", "post"]
 
 SWEEP_SECONDS = 60
-MAX_KINDS = 100
-"""Kinds of errors kept in memory while the database is down; further kinds are only logged."""
-
+MAX_KINDS = 100  # kept in memory while the database is down; errors of further kinds are only logged
 MAX_ROUTE_LENGTH = 255
 
 log = logging.getLogger(__name__)
@@ -59,8 +56,7 @@ def init_app(app: Quart) -> None:
 
 async def post(session: AsyncSession, error: BaseException) -> Handle:
     """Post a report of `error` in the transaction of `session`, even if it was reported before."""
-    occurrences = Occurrences.of(describe(error), "(no request)", "-", datetime.now(UTC))
-    return await failures.report(occurrences).post(session)
+    return await failures.report(Failure.of(describe(error), "(no request)", "-")).post(session)
 
 
 class Reporter:
@@ -68,7 +64,7 @@ class Reporter:
 
     def __init__(self, app: Quart) -> None:
         self.app = app
-        self.pending: dict[str, Occurrences] = {}
+        self.pending: dict[str, Failure] = {}
         self.is_storing = False
 
     async def note_request(self, sender: object, exception: Exception) -> None:
@@ -100,17 +96,17 @@ class Reporter:
         # TimeoutError: a view sees a client that disconnects as CancelledError, a slow one as RequestTimeout.
         if isinstance(error, DatabaseUnavailable) or not self.app.config["ADMINS"]:
             return
-        self._add(Occurrences.of(description, route, request_id, datetime.now(UTC)))
+        self._add(Failure.of(description, route, request_id))
         if not self.is_storing:
             self.is_storing = True
             self.app.add_background_task(self.store)
 
-    def _add(self, occurrences: Occurrences) -> None:
-        pending = self.pending.get(occurrences.fingerprint)
+    def _add(self, failure: Failure) -> None:
+        pending = self.pending.get(failure.fingerprint)
         if pending is not None:
-            pending.merge(occurrences)
+            pending.merge(failure)
         elif len(self.pending) < MAX_KINDS:
-            self.pending[occurrences.fingerprint] = occurrences
+            self.pending[failure.fingerprint] = failure
 
     async def store(self) -> None:
         """Store the pending errors, and post the reports that are due; the next sweep tries again."""
@@ -121,15 +117,14 @@ class Reporter:
             finally:
                 self.is_storing = False
 
-    async def _store(self, occurrences: Occurrences) -> None:
+    async def _store(self, failure: Failure) -> None:
         database: Database = self.app.extensions["database"]
-        now = datetime.now(UTC)
         try:
             async with database.writing() as session:
-                await failures.count(session, occurrences)
-                await failures.post_due(session, now, fingerprint=occurrences.fingerprint)
+                await failures.count(session, failure)
+                await failures.post_due(session, fingerprint=failure.fingerprint)
         except (DatabaseUnavailable, SQLAlchemyError):
-            self._add(occurrences)
+            self._add(failure)
             raise
 
     async def run(self) -> None:
@@ -145,8 +140,8 @@ class Reporter:
         await self.store()
         database: Database = self.app.extensions["database"]
         async with database.writing() as session:
-            await failures.post_due(session, datetime.now(UTC))
-            await failures.delete_old(session, datetime.now(UTC))
+            await failures.post_due(session)
+            await failures.delete_old(session)
 
 
 def _safe_message(error: Exception) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from quart import current_app
@@ -22,7 +22,10 @@ REPORT_EXPIRY_SECONDS = 86400
 
 
 class Failure(Base):
-    """A kind of error at one place: `count` errors from `first_seen` to `last_seen` are not yet reported."""
+    """A kind of error at one place: `count` errors from `first_seen` to `last_seen` are not yet reported.
+
+    Route, request and traceback are those of the latest.
+    """
 
     __tablename__ = "failure"
 
@@ -36,27 +39,23 @@ class Failure(Base):
     last_seen: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     mailed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-
-@dataclass(slots=True)
-class Occurrences:
-    """`count` errors of one kind, with the route, request and traceback of the latest."""
-
-    fingerprint: str
-    kind: str
-    traceback: str
-    route: str
-    request_id: str
-    count: int
-    first_seen: datetime
-    last_seen: datetime
-
     @classmethod
-    def of(cls, error: Description, route: str, request_id: str, now: datetime) -> Self:
-        """Return one occurrence of `error`."""
-        return cls(error.fingerprint, error.kind, error.traceback, route, request_id, 1, now, now)
+    def of(cls, error: Description, route: str, request_id: str) -> Self:
+        """Return one failure that was seen now and is not stored yet."""
+        now = datetime.now(UTC)
+        return cls(
+            fingerprint=error.fingerprint,
+            kind=error.kind,
+            route=route,
+            request_id=request_id,
+            traceback=error.traceback,
+            count=1,
+            first_seen=now,
+            last_seen=now,
+        )
 
     def merge(self, other: Self) -> None:
-        """Add the occurrences of `other`, which has the same kind."""
+        """Add the failures of `other`, which has the same kind."""
         self.count += other.count
         self.first_seen = min(self.first_seen, other.first_seen)
         if other.last_seen >= self.last_seen:
@@ -93,22 +92,23 @@ class ErrorReport(Email):
         return message
 
 
-def report(seen: Failure | Occurrences) -> ErrorReport:
+def report(failure: Failure) -> ErrorReport:
     """Return the mail that reports failures of one kind."""
     return ErrorReport(
-        error=seen.kind,
-        count=seen.count,
-        route=seen.route,
-        request_id=seen.request_id,
-        traceback=seen.traceback,
-        first_seen=f"{seen.first_seen:%Y-%m-%d %H:%M:%S} UTC",
-        last_seen=f"{seen.last_seen:%Y-%m-%d %H:%M:%S} UTC",
+        error=failure.kind,
+        count=failure.count,
+        route=failure.route,
+        request_id=failure.request_id,
+        traceback=failure.traceback,
+        first_seen=f"{failure.first_seen:%Y-%m-%d %H:%M:%S} UTC",
+        last_seen=f"{failure.last_seen:%Y-%m-%d %H:%M:%S} UTC",
     )
 
 
-async def count(session: AsyncSession, seen: Occurrences) -> None:
-    """Add `seen` to the failures of its kind that are not yet reported."""
-    statement = insert_into(session, Failure).values(asdict(seen))
+async def count(session: AsyncSession, failure: Failure) -> None:
+    """Add `failure` to those of its kind that are not yet reported."""
+    values = {name: getattr(failure, name) for name in Failure.__table__.columns.keys()}  # noqa: SIM118
+    statement = insert_into(session, Failure).values(values)
     new = statement.excluded
     first = case((Failure.count == 0, new.first_seen), else_=Failure.first_seen)
     latest = {name: new[name] for name in ("route", "request_id", "traceback", "last_seen")}
@@ -120,11 +120,12 @@ async def count(session: AsyncSession, seen: Occurrences) -> None:
     )
 
 
-async def post_due(session: AsyncSession, now: datetime, *, fingerprint: str | None = None) -> None:
+async def post_due(session: AsyncSession, *, fingerprint: str | None = None) -> None:
     """Post a report for each kind that has failures to report and had none in the last REPORT_INTERVAL.
 
     Rows that another process is reporting are skipped, so that one report goes out.
     """
+    now = datetime.now(UTC)
     due = (
         select(Failure)
         .where(
@@ -139,6 +140,7 @@ async def post_due(session: AsyncSession, now: datetime, *, fingerprint: str | N
         failure.count, failure.mailed_at = 0, now
 
 
-async def delete_old(session: AsyncSession, now: datetime) -> None:
+async def delete_old(session: AsyncSession) -> None:
     """Delete reported kinds that were last seen longer than KEPT ago."""
-    await session.execute(delete(Failure).where(Failure.count == 0, Failure.last_seen < now - KEPT))
+    start = datetime.now(UTC) - KEPT
+    await session.execute(delete(Failure).where(Failure.count == 0, Failure.last_seen < start))

@@ -26,23 +26,16 @@ from app.worker.runner import AppRunner
 
 QUEUE = "mail"
 DRAIN = "app.worker.drain"
-DRAIN_SECONDS = 10.0
-"""How long one task keeps claiming mail."""
-BROKER_SECONDS = 5
-"""How long to wait for an unresponsive broker."""
+DRAIN_SECONDS = 10.0  # how long one task keeps claiming mail
+BROKER_SECONDS = 5  # how long to wait for an unresponsive broker
 STOP = signal.SIGUSR2
 """Asks a pool process to release its mail. SIGTERM would end it before it could report to its parent."""
 
 
-def _settings() -> dict[str, Any]:
-    """Return the settings, or exit with one line; Celery would print the traceback of a SettingsError."""
-    try:
-        return create_app({"MAIL_COURIER": "celery"}).config
-    except SettingsError as error:
-        raise SystemExit(str(error)) from None
-
-
-_config = _settings()
+try:
+    _config = create_app({"MAIL_COURIER": "celery"}).config
+except SettingsError as error:  # Celery would print its traceback
+    raise SystemExit(str(error)) from None
 
 celery = Celery("microblog", broker=_config["CELERY_BROKER_URL"], set_as_current=False)
 celery.conf.update(

@@ -15,8 +15,7 @@ from app.outbox.queries import count_due
 from app.worker.runner import AppRunner, deferring
 
 MAILS_PER_TASK = 50
-MAX_TASKS = 16
-"""Maximum number of tasks waiting in the broker; more would only pile up while no worker runs."""
+MAX_TASKS = 16  # waiting in the broker; more would only pile up while no worker runs
 
 _log = logging.getLogger(__name__)
 

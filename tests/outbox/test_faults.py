@@ -49,15 +49,15 @@ SENT = Expected("sent", 1, False, False, 1)
 
 BROKEN = ("hang", "drip", "drop", "garbage")
 MUTE = ("hang", "drip")
-OPENING = dict.fromkeys(FAULTS, PAUSED)
+OPENS_BREAKER = dict.fromkeys(FAULTS, PAUSED)
 MESSAGE = {"4xx": LATER, "421": PAUSED, "5xx": FAILED} | dict.fromkeys(BROKEN, LATER)
 MATRIX = {
     "port": {"refuse": PAUSED},
     "connect": {"drop": PAUSED},
-    "greeting": OPENING,
-    "ehlo": OPENING,
-    "starttls": OPENING,
-    "auth": OPENING,
+    "greeting": OPENS_BREAKER,
+    "ehlo": OPENS_BREAKER,
+    "starttls": OPENS_BREAKER,
+    "auth": OPENS_BREAKER,
     "mail": MESSAGE | {"5xx": PAUSED},
     "rcpt": MESSAGE,
     "data": MESSAGE,

@@ -8,7 +8,7 @@ import pytest
 
 from app.outbox import policy
 from app.outbox.models import DONE_STATES, Priority, State
-from app.outbox.policy import OPENING, Event, Outcome, RetryTimes, Settlement, probe_wait, retry_wait
+from app.outbox.policy import OPENS_BREAKER, Event, Outcome, RetryTimes, Settlement, probe_wait, retry_wait
 
 TIMES = RetryTimes(retry_first=5, retry_max=300, probe_first=2, probe_max=15)
 
@@ -45,7 +45,7 @@ def test_what_follows_from_what(event: Event) -> None:
         assert settlement.state is state
         assert (settlement.wait is not None) is goes_on
         assert settlement.attempts == attempts + spent
-        assert (event in OPENING) is pauses
+        assert (event in OPENS_BREAKER) is pauses
         assert settlement.in_doubt is (was or now)
         assert (settlement.code, settlement.text) == (451, "words")
 

@@ -87,7 +87,7 @@ async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: SmtpS
     await post()
     await outbox.drain()
     await change(done_at=datetime.now(UTC) - timedelta(days=100))
-    await courier.drain(seconds=10, is_patient=True)
+    await courier.drain(seconds=10, is_periodic=True)
     assert await rows() == []
 
 

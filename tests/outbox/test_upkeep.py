@@ -47,7 +47,7 @@ async def test_a_secret_mails_parameters_are_shown_to_nobody(app: Quart, box: Ou
     shown = await queries.show(box, plain)
     hidden = await queries.show(box, secret)
     assert shown is not None
-    assert shown.params == {"to": "susan@example.com", "word": "abracadabra"}
+    assert shown["params"] == {"to": "susan@example.com", "word": "abracadabra"}
     assert hidden is not None
     assert "abracadabra" not in repr(hidden)
     assert await queries.show(box, 10**6) is None
@@ -59,7 +59,7 @@ async def test_of_a_ready_made_mail_the_subject_is_shown_and_no_body(app: Quart,
         [id_] = (await outbox.post_message(session, message)).ids
     shown = await queries.show(box, id_)
     assert shown is not None
-    assert (shown.subject, shown.delivery.recipient) == ("Greetings", "ann@example.com")
+    assert (shown["subject"], shown["recipient"]) == ("Greetings", "ann@example.com")
     assert "abracadabra" not in repr(shown)
 
 
@@ -71,7 +71,7 @@ async def test_a_failed_mail_is_tried_again_with_its_message_id(
     await outbox.drain()
     assert await handle == "failed"
     assert await maintenance.retry(box, handle.ids[0])
-    assert box.posted.is_set()
+    assert box.wake_event.is_set()
     await outbox.drain()
     assert await handle == "sent"
     assert list(server.arrivals) == await rows("message_id")

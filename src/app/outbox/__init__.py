@@ -10,8 +10,6 @@
 `policy` has the table of outcomes.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import asdict
 from typing import Any

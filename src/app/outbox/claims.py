@@ -5,8 +5,6 @@ row: on PostgreSQL the others skip locked rows, on SQLite they wait for BEGIN IM
 for a claim requires that the row is `still_owned`, so that a process that lost it changes nothing.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass

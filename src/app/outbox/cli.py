@@ -1,7 +1,5 @@
 """The commands `microblog outbox` and `microblog courier`."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -68,7 +66,7 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, a
     database = app.extensions["database"]
     mails = await queries.list_(database, states=states, limit=limit, oldest=oldest)
     if as_json:
-        _print_json([_values(mail) for mail in mails])
+        _print_json([_readable(mail._asdict()) for mail in mails])
         return
     today = datetime.now(UTC).date()
     click.echo(COLUMNS)
@@ -91,10 +89,10 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, a
 @inside_app
 async def show(app: Quart, mail: int, as_json: bool) -> None:
     """Show one mail, without its body and secret parameters."""
-    details = await queries.show(app.extensions["outbox"], mail)
-    if details is None:
+    shown = await queries.show(app.extensions["outbox"], mail)
+    if shown is None:
         raise click.ClickException(f"There is no mail {mail}.")
-    values = _values(details.delivery) | {"params": details.params, "subject": details.subject}
+    values = _readable(shown)
     if as_json:
         _print_json(values)
         return
@@ -166,8 +164,8 @@ async def courier(app: Quart) -> None:
     await running
 
 
-def _values(mail: queries.ListedMail) -> dict[str, Any]:
-    return asdict(mail) | {"priority": Priority(mail.priority).name.lower()}
+def _readable(mail: dict[str, Any]) -> dict[str, Any]:
+    return mail | {"priority": Priority(mail["priority"]).name.lower()}
 
 
 def _print_json(value: Any) -> None:

@@ -5,8 +5,6 @@ renews their leases, so that they can run at the same time; connections and the 
 shared.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math
@@ -64,7 +62,7 @@ class Courier:
         claimer = Claimer(self)
         problem = DatabaseProblem()
         while not claimer.is_stopping:
-            self.outbox.posted.clear()
+            self.outbox.wake_event.clear()
             try:
                 rest = await claimer.claim_next()
                 if not claimer.is_behind and await self.maintenance.purge():
@@ -79,19 +77,19 @@ class Courier:
             await self._wait_until_woken(rest)
         await claimer.close()
 
-    async def drain(self, *, seconds: float | None = None, is_patient: bool = False) -> None:
+    async def drain(self, *, seconds: float | None = None, is_periodic: bool = False) -> None:
         """Deliver all mail that is due and return; claim for no longer than `seconds`.
 
-        A mail server that was down is tried at once, or if `is_patient`, when its next probe is due. Raises
-        DatabaseUnavailable.
+        A mail server that was down is tried at once. `is_periodic`: this is one of many calls, so it is tried
+        when its next probe is due, and old mails are purged. Raises DatabaseUnavailable.
         """
         until = math.inf if seconds is None else time.monotonic() + seconds
-        if not is_patient:
+        if not is_periodic:
             self.breaker.close()
         claimer = Claimer(self)
         try:
             await claimer.deliver_all(until)
-            if is_patient:
+            if is_periodic:
                 await self.maintenance.purge()
         finally:  # the caller may stop the event loop, and with it the renewal of leases
             await claimer.close()
@@ -105,14 +103,14 @@ class Courier:
             _log.info("Mail courier stopping; deliveries in progress: %d", self._count(claimers))
         for claimer in claimers:
             claimer.begin_stop()
-        self.outbox.posted.set()
+        self.outbox.wake()
         await asyncio.gather(*(claimer.wait(until) for claimer in claimers))
         if is_first and (count := self._count(claimers)):
             _log.warning("Grace period over; unfinished deliveries: %d", count)
         await asyncio.gather(*(claimer.cancel() for claimer in claimers))
 
     @staticmethod
-    def _count(claimers: list[Claimer]) -> int:
+    def _count(claimers: "list[Claimer]") -> int:
         return sum(len(claimer.claims) for claimer in claimers)
 
     async def _wait_until_woken(self, seconds: float) -> None:
@@ -121,7 +119,7 @@ class Courier:
             seconds = min(seconds, self.breaker.remaining() or seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.outbox.posted.wait()
+                await self.outbox.wake_event.wait()
 
 
 class Claimer:
@@ -248,7 +246,7 @@ class Claimer:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("Unexpected error while delivering mail %d", claim.id, exc_info=error)
         if self._capacity.is_low(len(self.claims)):
-            self._outbox.posted.set()
+            self._outbox.wake()
 
     async def _wait_for_capacity(self) -> None:
         """Wait until it is time to claim more, or to look for more urgent mail."""

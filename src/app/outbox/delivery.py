@@ -1,7 +1,5 @@
 """One attempt to deliver a claimed row: render it, mark it as sending, send it, and settle it."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
@@ -14,7 +12,7 @@ from app.outbox import messages, policy, transitions
 from app.outbox.claims import Claim, still_owned
 from app.outbox.models import DONE_STATES, State
 from app.outbox.policy import Capacity, CircuitBreaker, Event, Outcome, PrioritySemaphore
-from app.outbox.state import READY_MADE, MailRequest, Outbox, Postponed, Rendered
+from app.outbox.state import READY_MADE_KIND, MailRequest, Outbox, Postponed, Rendered
 from app.outbox.writer import BatchWriter
 from app.quart_mail import MailError, Message, SenderRefused
 from app.quart_mail.errors import CONNECTION_STAGES
@@ -25,7 +23,7 @@ _LEVELS = {State.SENT: logging.DEBUG, State.SKIPPED: logging.DEBUG, State.FAILED
 """Sent mails are logged at DEBUG, because writing the line takes a tenth as long as sending the mail."""
 
 
-class NotOurs(Exception):
+class DataNotAllowed(Exception):
     """DATA may not begin: the claim is lost or about to be, or the mail has expired."""
 
 
@@ -73,7 +71,7 @@ class Deliverer:
         async with self.outbox.app.app_context():
             if not self._may_send(claim):
                 return _RELEASED
-            is_ready = claim.kind == READY_MADE
+            is_ready = claim.kind == READY_MADE_KIND
             message = None if is_ready else await compose(self.outbox, claim)
             if isinstance(message, Outcome):
                 return message
@@ -166,7 +164,7 @@ async def compose(outbox: Outbox, claim: Claim) -> Message | Outcome:
 
 
 async def _message(outbox: Outbox, claim: Claim) -> Message | Postponed | None:
-    if claim.kind == READY_MADE:
+    if claim.kind == READY_MADE_KIND:
         return await messages.load(outbox.database, claim)
     kind = outbox.kinds.get(claim.kind)
     if kind is None:
@@ -213,10 +211,10 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
 
     async def before_data() -> None:
         if not claim.may_send(outbox.clock(), outbox.margin):
-            raise NotOurs
+            raise DataNotAllowed
         claim.is_at_data = True
 
-    if claim.kind == READY_MADE:
+    if claim.kind == READY_MADE_KIND:
         deadline, reply_timeout = outbox.ready_deadline, outbox.ready_reply_timeout
     else:
         deadline, reply_timeout = outbox.deadline, outbox.reply_timeout
@@ -226,7 +224,7 @@ async def send(outbox: Outbox, claim: Claim, message: Message) -> Outcome:
         )
     except MailError as error:
         return of_error(error)
-    except NotOurs:
+    except DataNotAllowed:
         return _RELEASED
     except Exception as error:
         _log.exception("Mail %d (%s) could not be sent", claim.id, claim.kind)

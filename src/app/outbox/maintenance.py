@@ -1,7 +1,5 @@
 """Maintenance: expire, purge and retry rows, and repair the times that a clock set back leaves behind."""
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import datetime, timedelta
@@ -10,7 +8,7 @@ from sqlalchemy import and_, bindparam, case, delete, or_, select, update
 
 from app.database import UtcDateTime
 from app.outbox import transitions
-from app.outbox.models import NEEDED, Priority, State, contents, table
+from app.outbox.models import IS_NEEDED, Priority, State, contents, table
 from app.outbox.posting import wake_after_commit
 from app.outbox.state import Outbox
 
@@ -163,6 +161,6 @@ async def purge_some(outbox: Outbox, keep: float | None = None) -> int:
         ids = (await session.execute(old)).scalars().all()
         await session.execute(delete(table).where(table.c.id.in_(ids)))
         if len(ids) < PURGED_AT_ONCE:
-            unused = delete(contents).where(~NEEDED, contents.c.created_at < before)
+            unused = delete(contents).where(~IS_NEEDED, contents.c.created_at < before)
             await session.execute(unused)
     return len(ids)

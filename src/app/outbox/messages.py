@@ -1,7 +1,5 @@
 """Ready-made messages in the database: their fields as JSON, which always serialize to the same bytes."""
 
-from __future__ import annotations
-
 import base64
 import time
 from typing import Any

@@ -4,8 +4,6 @@
 claimed row the end of the claim's lease, and it is NULL when the row is done. One index finds what is due.
 """
 
-from __future__ import annotations
-
 import enum
 from datetime import datetime
 from typing import Any, cast
@@ -122,5 +120,5 @@ class Delivery(Base):
 table = cast(Table, Delivery.__table__)
 contents = cast(Table, Content.__table__)
 
-NEEDED = exists(select(table.c.id).where(table.c.content_id == contents.c.id))
+IS_NEEDED = exists(select(table.c.id).where(table.c.content_id == contents.c.id))
 """Whether a delivery still refers to a content."""

@@ -19,8 +19,6 @@ written for a claim that was lost: the new owner's outcome counts.
 Source of the growing waits: RFC 5321 4.5.4.1.
 """
 
-from __future__ import annotations
-
 import asyncio
 import enum
 import time
@@ -92,17 +90,17 @@ _FINAL_STATES = {
     Event.UNRENDERED: State.FAILED,
     Event.REFUSED: State.FAILED,
 }
-OPENING = frozenset({Event.SERVER_DOWN, Event.SERVER_DOWN_MID_MESSAGE})
+OPENS_BREAKER = frozenset({Event.SERVER_DOWN, Event.SERVER_DOWN_MID_MESSAGE})
 """Events that concern the mail server as a whole and open the circuit breaker."""
 
-_FREE = OPENING | {Event.NOT_NEEDED, Event.POSTPONED, Event.RELEASED}
+_NO_ATTEMPT = OPENS_BREAKER | {Event.NOT_NEEDED, Event.POSTPONED, Event.RELEASED}
 
 
 def decide(
     outcome: Outcome, *, attempts: int, in_doubt: bool, priority: int, times: RetryTimes, jitter: float
 ) -> Settlement:
     """Return what a row with `attempts` so far becomes; `jitter` is in [-1, 1]."""
-    if outcome.event not in _FREE:
+    if outcome.event not in _NO_ATTEMPT:
         attempts += 1
     return Settlement(
         state=_FINAL_STATES.get(outcome.event, State.QUEUED),
@@ -163,7 +161,7 @@ class CircuitBreaker:
 
     def record(self, outcome: Outcome, *, is_probe: bool) -> None:
         """Open, stay open or close, depending on what an attempt showed about the server."""
-        if outcome.event in OPENING:
+        if outcome.event in OPENS_BREAKER:
             if self._probe_at is None or is_probe:
                 self._probe_at = self._clock() + probe_wait(self._probes, self._times)
                 self._probes += 1

@@ -1,7 +1,5 @@
 """Posting: a mail becomes a row in the transaction of the change it reports."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Generator, Sequence
@@ -15,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import insert_into
 from app.outbox import messages
 from app.outbox.models import DONE_STATES, Content, Delivery, Priority, State, table
-from app.outbox.state import READY_MADE, Merge, Outbox, outbox_of
+from app.outbox.state import READY_MADE_KIND, Merge, Outbox, outbox_of
 from app.quart_mail import Message
 
 _HANDLE = (Delivery.id, Delivery.message_id)
@@ -72,7 +70,7 @@ class Handle:
         )
         async with self._outbox.database.reading() as connection:
             rows = list(await connection.execute(posted))
-            if any(row.recipient is not None and row.kind != READY_MADE for row in rows):
+            if any(row.recipient is not None and row.kind != READY_MADE_KIND for row in rows):
                 rows += await connection.execute(copies)
         message_ids = set(self._message_ids.values())
         states = {row.id: State(row.state) for row in rows if row.message_id in message_ids}
@@ -126,7 +124,7 @@ async def post_message(
     recipients, packed = messages.recipients(message), messages.pack(message)
     content = insert(Content).values(message=packed, created_at=outbox.clock())
     row = _new_row(outbox, expiry) | {
-        "kind": READY_MADE,
+        "kind": READY_MADE_KIND,
         "content_id": (await session.execute(content.returning(Content.id))).scalar_one(),
         "message_id": message.msgId,
         "priority": priority,

@@ -1,15 +1,13 @@
 """Queries for operators, couriers and renderers; none returns a body, a token or secret parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
-from app.database import Database, Unreadable
+from app.database import Database
 from app.outbox.models import Priority, State, contents, table
 from app.outbox.state import MailRequest, Outbox, outbox_of
 
@@ -39,37 +37,6 @@ class Overview:
     in_doubt: int
 
 
-@dataclass(frozen=True, slots=True)
-class ListedMail:
-    """One delivery as an operator sees it; times are aware UTC."""
-
-    id: int
-    kind: str
-    state: str
-    priority: int
-    recipient: str | None
-    about: str | None
-    message_id: str
-    attempts: int
-    in_doubt: bool
-    created_at: datetime
-    due_at: datetime | None
-    expires_at: datetime | None
-    handed_at: datetime | None
-    done_at: datetime | None
-    last_code: int | None
-    last_text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class MailDetails:
-    """One delivery with its parameters or its subject, unless they are secret."""
-
-    delivery: ListedMail
-    params: dict[str, Any] | Unreadable | None
-    subject: str | None
-
-
 NEXT_TIMES = select(
     *(
         select(end(table.c.due_at)).where(table.c.priority == priority).scalar_subquery()
@@ -80,7 +47,9 @@ NEXT_TIMES = select(
 )
 """Each column is the first or last entry of an index range, however many rows there are."""
 
-_LISTED = [table.c[name] for name in ListedMail.__dataclass_fields__]
+_SHOWN = """id kind state priority recipient about message_id attempts in_doubt
+created_at due_at expires_at handed_at done_at last_code last_text"""
+_LISTED = [table.c[name] for name in _SHOWN.split()]
 
 
 async def next_times(database: Database) -> NextTimes:
@@ -159,26 +128,29 @@ async def stats(outbox: Outbox) -> Overview:
 
 async def list_(
     database: Database, *, states: Sequence[str] = (), limit: int = 50, oldest: bool = False
-) -> list[ListedMail]:
-    """Return the newest (or `oldest`) `limit` deliveries, of some `states` or of all."""
+) -> Sequence[Row[Any]]:
+    """Return the newest (or `oldest`) `limit` deliveries, of some `states` or of all.
+
+    They have the columns of the outbox (see `models.Delivery`) that an operator may see.
+    """
     order = table.c.id if oldest else table.c.id.desc()
     statement = select(*_LISTED).order_by(order).limit(limit)
     if states:
         statement = statement.where(table.c.state.in_(states))
     async with database.reading() as connection:
-        return [ListedMail(*row) for row in await connection.execute(statement)]
+        return (await connection.execute(statement)).all()
 
 
-async def show(outbox: Outbox, id_: int) -> MailDetails | None:
-    """Return one delivery, or None."""
-    message = select(contents.c.message).where(contents.c.id == table.c.content_id)
-    statement = select(*_LISTED, table.c.params, message.scalar_subquery())
+async def show(outbox: Outbox, id_: int) -> dict[str, Any] | None:
+    """Return the columns of one delivery and its `subject`, or None; secret `params` are None."""
+    message = select(contents.c.message).where(contents.c.id == table.c.content_id).scalar_subquery()
+    statement = select(*_LISTED, table.c.params, message.label("message")).where(table.c.id == id_)
     async with outbox.database.reading() as connection:
-        row = (await connection.execute(statement.where(table.c.id == id_))).first()
+        row = (await connection.execute(statement)).first()
     if row is None:
         return None
-    *listed, params, packed = row
-    kind = outbox.kinds.get(row.kind)
-    is_secret = kind is None or kind.secret
-    subject = packed.get("subject") if isinstance(packed, dict) else None
-    return MailDetails(ListedMail(*listed), None if is_secret else params, subject)
+    shown = row._asdict()
+    packed, kind = shown.pop("message"), outbox.kinds.get(row.kind)
+    if kind is None or kind.secret:
+        shown["params"] = None
+    return shown | {"subject": packed.get("subject") if isinstance(packed, dict) else None}

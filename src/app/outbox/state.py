@@ -1,7 +1,5 @@
 """The outbox of one app: its settings, its kinds of mail, and the events its tasks wait for."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from app.quart_mail import Mail, Message
 LEASE_MARGIN = 1 / 6
 """The last part of a lease, in which no DATA is begun, because the clocks of machines differ a little."""
 
-READY_MADE = "message"
+READY_MADE_KIND = "message"
 """The kind of ready-made messages."""
 
 
@@ -112,7 +110,7 @@ class Outbox:
             probe_first=config["OUTBOX_PROBE_FIRST"],
             probe_max=config["OUTBOX_PROBE_MAX"],
         )
-        self.posted = asyncio.Event()
+        self.wake_event = asyncio.Event()
         """Set when there may be something to deliver; cleared by the courier of this process."""
         self._waiters: dict[int, set[asyncio.Event]] = {}
 
@@ -122,7 +120,7 @@ class Outbox:
 
     def wake(self) -> None:
         """Let the courier of this process look for due mail now."""
-        self.posted.set()
+        self.wake_event.set()
 
     def notify_done(self, ids: Iterable[int]) -> None:
         """Wake the tasks that await a handle of these deliveries."""

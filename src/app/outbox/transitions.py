@@ -4,8 +4,6 @@ Before DATA a row is moved to `sending`, so that every mail that can arrive twic
 settled. The functions that take claims expect rows that are owned and locked (`claims.still_owned`).
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -35,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.database import UtcDateTime
 from app.outbox.claims import Claim
-from app.outbox.models import DONE_STATES, LONGEST_TEXT, NEEDED, State, contents, table
+from app.outbox.models import DONE_STATES, IS_NEEDED, LONGEST_TEXT, State, contents, table
 from app.outbox.policy import Settlement
 from app.outbox.state import outbox_of
 
@@ -68,7 +66,7 @@ MARK_SENDING = (
         handed_at=_now,
     )
 )
-HANDED_SINCE = (
+HANDED_OVER_SINCE = (
     select(table.c.id)
     .where(
         table.c.about == bindparam("about_"),
@@ -82,7 +80,7 @@ LOCK_ABOUT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("
 KEY_OWNERS = select(table.c.unique_key, table.c.id).where(
     table.c.unique_key.in_(bindparam("keys", expanding=True))
 )
-DELETE_CONTENTS = delete(contents).where(contents.c.id.in_(bindparam("ids", expanding=True)), ~NEEDED)
+DELETE_CONTENTS = delete(contents).where(contents.c.id.in_(bindparam("ids", expanding=True)), ~IS_NEEDED)
 _IS_TRANSIENT = table.c.kind.in_(bindparam("transient", expanding=True))
 _EXPIRED_ROWS = (
     select(table.c.id)
@@ -124,7 +122,7 @@ async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, 
         if claim.about is not None:
             about = (claim.kind, claim.about)
             is_first = message_ids.setdefault(about, claim.message_id) == claim.message_id
-            if not (is_first and await _is_alone(connection, claim)):
+            if not (is_first and await _none_handed_over_since(connection, claim)):
                 continue
         marked.append(claim)
     if marked:
@@ -133,12 +131,12 @@ async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, 
     return {claim.id for claim in marked}
 
 
-async def _is_alone(connection: AsyncConnection, claim: Claim) -> bool:
+async def _none_handed_over_since(connection: AsyncConnection, claim: Claim) -> bool:
     if connection.dialect.name == "postgresql":
         await connection.execute(LOCK_ABOUT, {"key": f"{claim.kind} {claim.about}"})
     about = {"about_": claim.about, "kind_": claim.kind}
     values = about | {"since": claim.claimed_at, "message_id_": claim.message_id}
-    return (await connection.execute(HANDED_SINCE, values)).first() is None
+    return (await connection.execute(HANDED_OVER_SINCE, values)).first() is None
 
 
 async def split(
@@ -296,7 +294,7 @@ async def withdraw(
         .returning(table.c.id)
     )
     outbox.notify_done(ids)
-    await session.execute(delete(contents).where(~NEEDED))
+    await session.execute(delete(contents).where(~IS_NEEDED))
 
 
 async def _other_addresses(session: AsyncSession) -> list[tuple[int, str]]:

@@ -5,8 +5,6 @@ its deliveries, so that its transactions never wait for each other's locks. A co
 makes delivery 5 times slower (benchmarks/outbox.py).
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence

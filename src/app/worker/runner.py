@@ -69,7 +69,7 @@ class AppRunner:
             return
         courier: Courier = app.extensions["outbox_courier"]
         stopping = asyncio.create_task(self._stopping.wait())
-        delivering = asyncio.create_task(courier.drain(seconds=seconds, is_patient=True))
+        delivering = asyncio.create_task(courier.drain(seconds=seconds, is_periodic=True))
         await asyncio.wait([delivering, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not delivering.done():

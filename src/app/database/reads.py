@@ -17,7 +17,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from sqlalchemy import Dialect, Select, String
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -119,16 +119,6 @@ def _packed(sql: str, types: Sequence[TypeEngine[Any]]) -> str:
     )
 
 
-class DriverConnection(Protocol):
-    """The method used of aiosqlite's connections, and that of asyncpg's."""
-
-    async def execute_fetchall(self, sql: str, arguments: Sequence[Any]) -> Rows:
-        """Run a statement and return its rows (aiosqlite)."""
-
-    async def fetch(self, sql: str, *arguments: Any) -> Rows:
-        """Run a statement and return its rows (asyncpg)."""
-
-
 class RawReadPool:
     """Up to `count` connections of `engine`, checked out of its own pool once and kept.
 
@@ -139,7 +129,7 @@ class RawReadPool:
         self.engine = engine
         self.wait = wait
         self.free = asyncio.Semaphore(count)
-        self.idle: list[tuple[AsyncConnection, DriverConnection]] = []
+        self.idle: list[tuple[AsyncConnection, Any]] = []  # each with that of aiosqlite or asyncpg
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         """Return the rows of one SELECT; raise the driver's own errors, or SQLAlchemy's TimeoutError."""
@@ -148,7 +138,7 @@ class RawReadPool:
             connection, driver = self.idle.pop() if self.idle else await self._connect()
             try:
                 if self.engine.dialect.name == "sqlite":
-                    rows = await driver.execute_fetchall(sql, arguments)
+                    rows: Rows = await driver.execute_fetchall(sql, arguments)
                 else:
                     rows = await driver.fetch(sql, *arguments)
             except BaseException:
@@ -177,7 +167,6 @@ class RawReadPool:
         except TimeoutError as error:
             raise PoolTimeoutError("every connection is in use") from error
 
-    async def _connect(self) -> tuple[AsyncConnection, DriverConnection]:
+    async def _connect(self) -> tuple[AsyncConnection, Any]:
         connection = await self.engine.connect()
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        return connection, driver
+        return connection, (await connection.get_raw_connection()).driver_connection

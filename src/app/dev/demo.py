@@ -3,9 +3,11 @@
 They are the same at every start. If another account uses one of their names or addresses, none are added.
 """
 
+import json
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, or_, select
@@ -21,53 +23,9 @@ USERNAME = "susan"
 PASSWORD = "microblog demo"  # noqa: S105 -- printed by the command
 HASH_METHOD = "pbkdf2:sha256:1000"  # upgraded at the first login
 
-PEOPLE = {
-    "susan": "Gardener, reader, learning the cello far too late. Opinions are my cat's.",
-    "david": "Bicycle mechanic in Ghent. I fix what squeaks.",
-    "mary.okafor": "Weather scientist. Yes, you should take the umbrella.",
-    "john": "Baker. Up at three, so you have bread at seven.",
-    "leila_h": "Architect of small things: sheds, bird houses, shelves.",
-    "tomasz": "Trains, timetables, and the people who wait for them.",
-    "yuki": "Illustrator. Tea first \N{TEACUP WITHOUT HANDLE}",
-    "noor": "I write in two directions - نور",
-    "henrik": "Retired lighthouse keeper. Still awake at night.",
-    "ana-maria": "Runs a cinema with one screen and two hundred seats.",
-    "priya": "Maths teacher. Ask me about triangles.",
-    "oskar": "",
-}
-
-POSTS = (
-    ("susan", "The first tomatoes are in. All three of them."),
-    ("david", "Could I make her bicycle quieter, she asked. It was the squirrel in the basket."),
-    ("mary.okafor", "Pressure is falling nicely. If you have laundry outside, this is about you."),
-    ("john", "Rye with caraway today. The caraway is from the market, the rye from the neighbour."),
-    ("leila_h", "Measured twice, cut once, and it was still four millimetres short."),
-    ("tomasz", "The 7:42 left at 7:42. I have a photograph."),
-    ("yuki", "Drew forty birds. Kept one. It is a good bird, though \N{BIRD}"),
-    ("noor", "Coffee with cardamom, and a page of the new story. صباح الخير!"),
-    ("henrik", "Fog again. It used to be work, now it is a view."),
-    ("ana-maria", "Tonight: a silent film, with the old piano. It has been tuned, mostly."),
-    ("priya", "A pupil proved something today that I had only ever believed."),
-    ("susan", "The cello teacher says I have \"a very personal sound\"."),
-    ("john", "To whoever left the kind note under the door: the apple cake is named after you now."),
-    ("david", "Chains want oil, not sympathy. Neighbours want both."),
-    ("leila_h", "The bird house has its first tenant. No rent, but she sings."),
-    ("mary.okafor", "Told you."),
-    ("tomasz", "Overheard on platform 3: \"It isn't late, it is early for tomorrow.\""),
-    ("yuki", "New brushes. Do not talk to me until Thursday."),
-    ("henrik", "Two ships greeted each other at dawn, long and short. I answered with the kettle."),
-    ("ana-maria", "Eleven people in two hundred seats, and all of them stayed for the credits."),
-    ("priya", "Homework for everybody:\nfind something round,\nmeasure it,\nand tell me pi."),
-    ("noor", "Finished the story. It ends where it began, but from the other side."),
-    ("susan", "Finished a book at two in the morning. No regrets before the alarm."),
-    ("john", "Sourdough day. The starter is older than my apprentice."),
-    ("david", "Found a 1962 dynamo in a box of \"rubbish\". It still lights up, and so do I."),
-    ("mary.okafor", "Clear skies tonight from eleven. Look up for the Leonids."),
-    ("oskar", "hello?"),
-    ("yuki", "@oskar hello!"),
-    ("tomasz", "Drew a map of all the benches at the station. There are nine. One is warm."),
-    ("priya", "3.2, 3.1, 3.15 and one \"about three\". I am proud of you all."),
-)  # fmt: skip
+_DATA = json.loads(Path(__file__).with_name("demo.json").read_text(encoding="utf-8"))
+PEOPLE: dict[str, str] = _DATA["people"]  # what each says about themselves
+POSTS: list[tuple[str, str]] = _DATA["posts"]  # authors and texts, the newest first
 
 
 async def fill() -> bool:

@@ -23,6 +23,8 @@ READABLE_HASH = re.compile(r"(scrypt|pbkdf2)(:[\w.]+)*\$[^$]+\$[0-9a-f]+")
 WHITE_SPACE = re.compile(r"\s")
 UNKNOWN_ADDRESS = "@unknown.invalid"
 
+Account = Row[*tuple[Any, ...]]
+
 
 class NotMicroblog(Exception):
     """The database is not a Microblog's, or of a version this one does not know. It was not changed."""
@@ -85,9 +87,7 @@ async def findings(connection: AsyncConnection) -> list[str]:
 
 
 def _about(
-    row: Row[*tuple[Any, ...]],
-    names: Mapping[str | None, Row[*tuple[Any, ...]]],
-    addresses: Mapping[str | None, Row[*tuple[Any, ...]]],
+    row: Account, names: Mapping[str | None, Account], addresses: Mapping[str | None, Account]
 ) -> Iterator[str]:
     if row.username_canonical is None:
         twin = names.get(canonical(row.username))

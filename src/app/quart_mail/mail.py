@@ -8,7 +8,6 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self
 
 from blinker import NamedSignal, Namespace
@@ -258,8 +257,6 @@ class Mail(_PooledSender):
         """Close idle connections now, and those in use after their message."""
         await self.pool.close()
 
-    aclose = close
-
     def __getattr__(self, name: str) -> Any:
         state = None if name.startswith("_") else self.state
         if state is None or not hasattr(state, name):
@@ -284,9 +281,7 @@ class Connection(_Sender):
             await self._session.open()
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Send QUIT and close; errors here are ignored, because all messages were sent."""
         self._session.quit()
         await wait_closed()

@@ -10,8 +10,8 @@ from .settings import MailSettings
 class Pool:
     """At most ``MAIL_POOL_SIZE`` connections; an idle one is closed after ``MAIL_POOL_IDLE`` seconds.
 
-    First come, first served. To reserve a connection (say for urgent mail), send fewer than ``size``
-    other messages at once. On another event loop the pool starts empty.
+    First come, first served. To reserve a connection (say for urgent mail), send fewer other
+    messages at once. On another event loop the pool starts empty.
     """
 
     def __init__(self, settings: MailSettings) -> None:
@@ -20,11 +20,6 @@ class Pool:
         self._idle: dict[Session, asyncio.TimerHandle] = {}
         self._in_use: set[Session] = set()
         self._slots = asyncio.Semaphore(settings.pool_size)
-
-    @property
-    def size(self) -> int:
-        """The maximum number of connections."""
-        return self.settings.pool_size
 
     @property
     def idle(self) -> int:
@@ -44,7 +39,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._idle, self._in_use = loop, {}, set()
-            self._slots = asyncio.Semaphore(self.size)
+            self._slots = asyncio.Semaphore(self.settings.pool_size)
         async with self._slots:
             session = self._take() if self._idle else Session(self.settings)
             self._in_use.add(session)

@@ -19,6 +19,7 @@ from app.web.templating import counted
 REQUIRED = "This field is required."
 TOO_MANY_ATTEMPTS = "Too many attempts. Please try again in {}."
 UNSTORABLE = "This contains a character that cannot be stored."
+INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of controls, formats and spaces
 
 
 class Form(WTForm):
@@ -120,12 +121,8 @@ class Bounded:
 
 def visible(form: object, field: Field) -> None:
     """Refuse text without a visible character, such as zero-width spaces (a WTForms validator)."""
-    if not any(_is_visible(character) for character in field.data or ""):
+    if all(unicodedata.category(character) in INVISIBLE for character in field.data or ""):
         raise StopValidation(REQUIRED)
-
-
-def _is_visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def storable(form: object, field: Field) -> None:

@@ -119,10 +119,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
 
 
 async def render(to: str, subject: str, template: str, **context: Any) -> Message:
-    """Return the message to `to` whose bodies are `template + ".txt"` and `".html"`.
-
-    The subject gets MAIL_SUBJECT_PREFIX; the sender is MAIL_DEFAULT_SENDER.
-    """
+    """Return the message to `to`, with MAIL_SUBJECT_PREFIX, from `template + ".txt"` and `".html"`."""
     prefix, jinja = current_app.config["MAIL_SUBJECT_PREFIX"], current_app.jinja_env
     context["config"] = current_app.config
     return Message(

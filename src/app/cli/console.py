@@ -17,10 +17,7 @@ Queued mail is sent by a running site, or by `await outbox.drain()`. Exit with e
 
 
 class AsyncConsole(code.InteractiveConsole):
-    """A console that runs each statement on the event loop of `runner`, in this thread.
-
-    The loop runs only while a statement does.
-    """
+    """A console that runs each statement on the event loop of `runner`, which stands still between them."""
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)

@@ -82,10 +82,7 @@ class Mailbox:
         return next((mail for mail in self._mails if str(mail.id) == mail_id), None)
 
     async def wait(self, *, after: int = 0, timeout: float = 10.0) -> CaughtMail:
-        """Wait for a mail with a number above `after`; return the oldest one.
-
-        Raises TimeoutError after `timeout` seconds.
-        """
+        """Return the oldest mail numbered above `after`; raises TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
             while self.newest_id <= after:
                 await self._arrival.wait()

@@ -58,10 +58,7 @@ def _split_text(text: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=2048)
 def mailbox(address: Address) -> Mailbox:
-    """Parse and validate one address.
-
-    Raises BadAddressError if it is not valid in an SMTP command (RFC 5321 4.1.2).
-    """
+    """Parse an address; raises BadAddressError if SMTP commands cannot hold it (RFC 5321 4.1.2)."""
     name, spec = split(address)
     local, at, domain = spec.rpartition("@") if "@" in spec else (spec, "", "")
     if not (_LOCAL_PLAIN.match(local) or _LOCAL_QUOTED.match(local)):
@@ -70,10 +67,7 @@ def mailbox(address: Address) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII, with A-labels for international names (IDNA 2008, UTS 46).
-
-    Raises BadAddressError if it is not a domain.
-    """
+    """Return a domain in ASCII (A-labels by IDNA 2008, UTS 46); raises BadAddressError."""
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")

@@ -21,10 +21,7 @@ _TRY_NEXT_MECHANISM = frozenset({504, 534, 535})
 
 
 async def connect(dialogue: Dialogue, timeout: float) -> None:
-    """Make a dialogue ready for a message; ``timeout``: seconds for each reply.
-
-    Raises MailError. After an error or a cancellation nothing is left open.
-    """
+    """Make a dialogue ready for a message, or raise MailError; ``timeout``: seconds for each reply."""
     settings = dialogue.settings
     dialogue.secrets = settings.secrets()
     # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Dialogue.wait_for has it.

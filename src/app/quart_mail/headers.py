@@ -26,10 +26,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 @lru_cache(maxsize=32)
 def charset(name: str | None) -> Charset:
-    """Return the charset to use in mail for ``name`` (iso-2022-jp for shift_jis).
-
-    Raises MessageError if it is unknown.
-    """
+    """Return the charset to use in mail for ``name`` (iso-2022-jp for shift_jis); raises MessageError."""
     wanted = name or "utf-8"
     try:
         if codecs.lookup(wanted).name == "utf-8":
@@ -45,10 +42,7 @@ def charset(name: str | None) -> Charset:
 
 
 def is_bad_text(value: str) -> bool:
-    """Return whether a header text would break out of its field.
-
-    Folding is allowed: CRLF, then a space or tab and visible text (RFC 5322 2.2.3).
-    """
+    """Return whether a header text would break out of its field; it may be folded (RFC 5322 2.2.3)."""
     if not ("\r" in value or "\n" in value):
         return _BAD_CONTROL.search(value) is not None
     lines = value.split("\r\n")

@@ -215,10 +215,7 @@ class Mail(_PooledSender):
         return AppMail(**vars(read_settings(config, debug=bool(debug), testing=bool(testing))))
 
     async def probe(self, recipient: Address) -> Probe:
-        """Send a test mail over a new connection, even if sending is suppressed, and report.
-
-        A MailError is returned in the report, not raised.
-        """
+        """Send a test mail over a new connection, even if sending is suppressed; report errors, too."""
         settings: MailSettings = self._current().extensions["mail"]
         report = Probe(describe(settings))
         start = time.monotonic()

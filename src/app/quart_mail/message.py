@@ -146,10 +146,7 @@ class Message:
         )
 
     def has_bad_headers(self) -> bool:
-        """Return whether any header contains a line break, a NUL or another control character.
-
-        Folding is allowed in the subject and in extra headers (RFC 5322 2.2.3).
-        """
+        """Return whether a header has a control character or a line break, other than folding."""
         addresses = [self.sender, *self.reply_to_list, *self.recipients, *self.cc, *self.bcc]
         return (
             any(is_bad_address(address) for address in addresses if address)

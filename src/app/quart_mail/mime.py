@@ -115,10 +115,7 @@ def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
 
 
 def text_part(content: object, content_type: str, codec: Charset) -> bytes:
-    """Return a text part: Content-Type, Content-Transfer-Encoding, an empty line, the body.
-
-    ``content``: None, text, UTF-8 bytes or a lazy string.
-    """
+    """Return a text part; ``content`` is None, text, UTF-8 bytes or a lazy string."""
     if isinstance(content, bytes):
         content = content.decode("utf-8", "replace")
     text = "" if content is None else str(content)

@@ -32,10 +32,7 @@ class Pool:
         return len(self._in_use)
 
     async def send(self, transaction: Transaction) -> SendResult:
-        """Send a message over an idle or a new connection; wait if all are in use.
-
-        Raises MailError, or what ``transaction.before_data`` raises.
-        """
+        """Send over an idle or a new connection, or wait for one; raises what ``Session.send`` raises."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._idle, self._in_use = loop, {}, set()

@@ -36,10 +36,7 @@ class Form(WTForm):
 
     @classmethod
     async def from_request(cls, **defaults: Any) -> Self:
-        """Return the form filled from this request, or with `defaults` if the request submits nothing.
-
-        Aborts with 400 if the body is not UTF-8.
-        """
+        """Return the form as this request submits it (400 unless that is UTF-8), or with `defaults`."""
         if request.method not in UNSAFE_METHODS:
             return cls(None, **defaults)
         try:

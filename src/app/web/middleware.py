@@ -239,10 +239,7 @@ class LoadShedding:
 
 
 class RequestLimits:
-    """Passes on requests within the limits, with their whole bodies, and answers all others itself.
-
-    The limits are those on the length of the URL, on the headers, and on the body.
-    """
+    """Passes on requests within the limits on URL, headers and body, and answers all others itself."""
 
     def __init__(
         self, app: ASGIFramework, early_responses: EarlyResponses, config: Mapping[str, Any]

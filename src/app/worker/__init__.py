@@ -76,10 +76,7 @@ def drain() -> None:
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int, logfile: str | None, **_: Any) -> None:
-    """Log in the format of the site: to the file, or to standard error.
-
-    The site's own loggers already write to standard error.
-    """
+    """Log in the site's format to the file, or to standard error, as the site's own loggers do."""
     handler = WatchedFileHandler(logfile, encoding="utf-8") if logfile else StderrHandler()
     handler.setFormatter(LineFormatter(_config["LOG_FORMAT"]))
     if logfile is None:

@@ -6,7 +6,7 @@ for a claim requires that the row is `still_owned`, so that a process that lost 
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -118,7 +118,7 @@ CLAIM = (
 )
 _ids: BindParameter[Sequence[int]] = bindparam("ids", expanding=True)
 CLAIMED = (
-    select(table.c.id, table.c.claim_id)
+    select(table.c.claim_id)
     .where(table.c.id.in_(_ids), table.c.due_at > _now)
     .order_by(table.c.id)
     .with_for_update()
@@ -141,13 +141,14 @@ async def claim_due(
     return sorted(claims, key=lambda claim: (claim.priority, claim.id))
 
 
-async def still_owned(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
-    """Return the ids of the rows that are still owned, locked for the rest of the transaction."""
-    claim_ids = {claim.id: claim.claim_id for claim in claims}
-    rows = await connection.execute(CLAIMED, {"ids": list(claim_ids), "now_": now})
-    return {id_ for id_, claim_id in rows if claim_id == claim_ids[id_]}
+async def still_owned(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[Claim]:
+    """Return the claims whose rows are still owned, and lock these for the rest of the transaction."""
+    rows = await connection.execute(CLAIMED, {"ids": [claim.id for claim in claims], "now_": now})
+    current = set(rows.scalars())
+    return {claim for claim in claims if claim.claim_id in current}
 
 
-async def renew(connection: AsyncConnection, ids: Sequence[int], *, now: datetime, lease: float) -> None:
-    """Let the leases of owned rows end `lease` seconds from `now`."""
+async def renew(connection: AsyncConnection, claims: Iterable[Claim], *, now: datetime, lease: float) -> None:
+    """Let the leases of owned claims end `lease` seconds from `now`."""
+    ids = [claim.id for claim in claims]
     await connection.execute(RENEW, {"ids": ids, "lease_end": now + timedelta(seconds=lease)})

@@ -107,8 +107,8 @@ EXPIRE = (
 )
 
 
-async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[int]:
-    """Move rows to `sending`; return the ids of those whose DATA may begin.
+async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[Claim]:
+    """Move rows to `sending`; return those whose DATA may begin.
 
     A mail is held back if another of its kind with the same `about` was marked after this one was claimed:
     its renderer counted without that one (see `queries.allowed_at`) and must be called again. Copies of the
@@ -128,7 +128,7 @@ async def mark_sending(connection: AsyncConnection, claims: Sequence[Claim], *, 
     if marked:
         values = [{"row_id": c.id, "new_about": c.about, "now_": now} for c in marked]
         await connection.execute(MARK_SENDING, values)
-    return {claim.id for claim in marked}
+    return set(marked)
 
 
 async def _none_handed_over_since(connection: AsyncConnection, claim: Claim) -> bool:

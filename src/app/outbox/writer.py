@@ -7,7 +7,7 @@ makes delivery 5 times slower (benchmarks/outbox.py).
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,17 +30,11 @@ LINGER_SECONDS = 0.02
 
 @dataclass(slots=True, eq=False)
 class WriteRequest:
-    """A write for one claim: settle it, renew it for `renew` seconds, or else mark it as sending."""
+    """A write for one claim: its settlement, or None to mark it as sending."""
 
     claim: Claim
+    settlement: Settlement | None
     written: asyncio.Future[bool]
-    settlement: Settlement | None = None
-    renew: float | None = None
-
-    @property
-    def marks_sending(self) -> bool:
-        """Whether the row is to be moved to `sending`."""
-        return self.settlement is None and self.renew is None
 
 
 Batch = Sequence[WriteRequest]
@@ -67,7 +61,7 @@ class BatchWriter:
 
         Raises DatabaseUnavailable.
         """
-        return await self._write(claim)
+        return await self._write(claim, None)
 
     async def settle(self, claim: Claim, settlement: Settlement) -> bool:
         """Write the outcome of an attempt; return False if the claim was lost.
@@ -76,19 +70,20 @@ class BatchWriter:
         """
         while self._outbox.clock() < claim.lease_end:
             try:
-                return await self._write(claim, settlement=settlement)
+                return await self._write(claim, settlement)
             except (DatabaseUnavailable, DBAPIError):
                 await asyncio.sleep(RETRY_SECONDS)
         return False
 
     async def renew(self, owned: Sequence[Claim], lease: float) -> list[Claim]:
         """Let leases end `lease` seconds from now; return the claims that were lost."""
-        lease_end = self._outbox.clock() + timedelta(seconds=lease)  # not later than the stored time
-        renewed = await asyncio.gather(*(self._write(claim, renew=lease) for claim in owned))
-        for claim, is_renewed in zip(owned, renewed, strict=True):
-            if is_renewed:
-                claim.lease_end = lease_end
-        return [claim for claim, is_renewed in zip(owned, renewed, strict=True) if not is_renewed]
+        async with self.lock, self._outbox.database.transaction() as connection:
+            now = self._outbox.clock()
+            renewed = await claims.still_owned(connection, owned, now=now)
+            await claims.renew(connection, renewed, now=now, lease=lease)
+        for claim in renewed:
+            claim.lease_end = now + timedelta(seconds=lease)
+        return [claim for claim in owned if claim not in renewed]
 
     def forget(self, claim: Claim) -> None:
         """Free the capacity of a claim that will not be settled."""
@@ -98,11 +93,9 @@ class BatchWriter:
             self._complete.set()
             self._start()
 
-    async def _write(
-        self, claim: Claim, *, settlement: Settlement | None = None, renew: float | None = None
-    ) -> bool:
+    async def _write(self, claim: Claim, settlement: Settlement | None) -> bool:
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(WriteRequest(claim, written, settlement, renew))
+        self._waiting.append(WriteRequest(claim, settlement, written))
         if self._is_complete():
             self._complete.set()
         self._start()
@@ -140,7 +133,27 @@ class BatchWriter:
         return self._sending <= {request.claim for request in self._waiting}
 
     def _next_batch(self) -> Batch:
-        batch, self._waiting = split(self._waiting, len(self._sending), self._most_sending)
+        """Take the requests that can be written now, at most one for each row, from those that wait.
+
+        The last place in `sending` is reserved for resets.
+        """
+        sending, rows = len(self._sending), set()
+        batch: list[WriteRequest] = []
+        later: list[WriteRequest] = []
+        order = sorted(self._waiting, key=lambda one: (one.settlement is None, one.claim.priority))
+        for request in order:
+            claim, is_mark = request.claim, request.settlement is None
+            limit = self._most_sending - (claim.priority != Priority.RESET and self._most_sending > 1)
+            if claim.id in rows or (is_mark and sending >= limit):
+                later.append(request)
+                continue
+            rows.add(claim.id)
+            batch.append(request)
+            if is_mark:
+                sending += 1
+            elif claim.is_sending:
+                sending -= 1
+        self._waiting = later
         return batch
 
     async def _write_batch(self, batch: Batch) -> None:
@@ -161,53 +174,21 @@ class BatchWriter:
         async with self.lock, self._outbox.database.transaction() as connection:
             now = self._outbox.clock()  # read after waiting for the connection and its lock
             owned = await claims.still_owned(connection, [r.claim for r in batch], now=now)
-            ours = [request for request in batch if request.claim.id in owned]
+            ours = [request for request in batch if request.claim in owned]
             settled = [(r.claim, r.settlement) for r in ours if r.settlement is not None]
-            if settled:
-                await transitions.settle(connection, settled, now=now)
-            renewed = [request.claim.id for request in ours if request.renew is not None]
-            if renewed:
-                lease = max(request.renew or 0.0 for request in ours)
-                await claims.renew(connection, renewed, now=now, lease=lease)
-            marking = [request.claim for request in ours if request.marks_sending]
+            await transitions.settle(connection, settled, now=now)
+            marking = [request.claim for request in ours if request.settlement is None]
             marked = await transitions.mark_sending(connection, marking, now=now)
         self.commits += 1
         for request in batch:
-            is_written = request.claim.id in (marked if request.marks_sending else owned)
-            self._track(request, is_written)
+            is_written = request.claim in (marked if request.settlement is None else owned)
+            if request.settlement is not None:
+                self._sending.discard(request.claim)
+            elif is_written:
+                request.claim.is_sending = True
+                self._sending.add(request.claim)
             if not request.written.done():
                 request.written.set_result(is_written)
-
-    def _track(self, request: WriteRequest, is_written: bool) -> None:
-        if request.settlement is not None:
-            self._sending.discard(request.claim)
-        elif request.marks_sending and is_written:
-            request.claim.is_sending = True
-            self._sending.add(request.claim)
-
-
-def split(
-    waiting: Iterable[WriteRequest], sending: int, most_sending: int
-) -> tuple[list[WriteRequest], list[WriteRequest]]:
-    """Return the next batch and the requests that must wait, where `sending` rows are in `sending` now.
-
-    The last place in `sending` is reserved for resets. A lost claim and a new one of the same row are never
-    in one batch.
-    """
-    rows: set[int] = set()
-    batch: list[WriteRequest] = []
-    later: list[WriteRequest] = []
-    ordered = sorted(waiting, key=lambda request: (request.marks_sending, request.claim.priority))
-    for request in ordered:
-        limit = most_sending - (request.claim.priority != Priority.RESET and most_sending > 1)
-        if request.claim.id in rows or (request.marks_sending and sending >= limit):
-            later.append(request)
-            continue
-        rows.add(request.claim.id)
-        batch.append(request)
-        sending += request.marks_sending
-        sending -= request.claim.is_sending and request.settlement is not None
-    return batch, later
 
 
 def _fail(batch: Batch, error: Exception) -> None:

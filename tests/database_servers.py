@@ -140,7 +140,7 @@ class RedisServer:
             self.binary, "--port", "0", "--unixsocket", str(self.socket), "--save", "",
             "--dir", str(self.directory), stdout=DEVNULL,
         )  # fmt: skip
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self._say("PING") != b"+PONG":
                 await asyncio.sleep(0.02)
 

@@ -84,7 +84,7 @@ async def statements_of(visitor: Visitor, path: str) -> tuple[Page, list[str]]:
     return page, [sql for sql in seen if not sql.upper().startswith(SILENT)]
 
 
-async def text_to(catcher: Catcher, address: str, *, seconds: float = 20) -> str:
+async def text_to(catcher: Catcher, address: str, *, seconds: float = 60) -> str:
     """Return the text of the first mail to `address`, waiting for it up to `seconds`."""
     seen = 0
     while True:

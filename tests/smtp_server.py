@@ -48,12 +48,19 @@ GOOD_REPLIES = {
 }
 GARBAGE = b"\x00\xff nonsense\r\n"
 DRIP_SECONDS = 0.02
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 END_OF_MESSAGE = b"\r\n.\r\n"
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 Script = Mapping[str, str | list[str]]
 Fault = Callable[["_Connection"], str | None]
+
+
+def skip(seconds: float) -> None:
+    """Set the clock of the running event loop forward: its timeouts and sleeps end that much sooner."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
 
 
 class SmtpServer:
@@ -150,6 +157,12 @@ class SmtpServer:
     def hung(self) -> int:
         """The number of connections waiting for a reply that hangs."""
         return len(self._hanging)
+
+    async def time_out(self, seconds: float) -> None:
+        """Wait until a reply hangs or drips, then let `seconds` pass at once for timeouts of this event loop."""
+        await self.until(lambda: self.reached["hang"] + self.reached["drip"] > 0)
+        await asyncio.sleep(0.05)  # the client begins to wait; if it is slower, the test takes longer
+        skip(seconds)
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait up to `seconds` until `condition` holds; it is checked at every step of every connection."""
@@ -309,6 +322,7 @@ class _Connection(asyncio.Protocol):
             self.server.hang(self, stage)
         elif reply == "drip":
             self._is_waiting = True
+            self.server.note("drip")
             self._drip()
         else:
             self.transport.write(GARBAGE if reply == "garbage" else reply.encode() + b"\r\n")

@@ -27,7 +27,7 @@ async def test_pages_logins_and_mails_start_no_thread(database_url: str, tmp_pat
         person = {"username": "susan", "email": "susan@example.com"}
         await browser.submit("/register", **person, password="correct horse", password2="correct horse")
         await browser.submit("/reset_password_request", email="susan@example.com")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (found := RESET_MAIL.search(await browser.get("/mailbox"))):
                 await asyncio.sleep(0.1)  # a page of another process: there is no event to wait for
         link = reset_link(await browser.get(found[1]))

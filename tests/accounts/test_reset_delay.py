@@ -87,7 +87,7 @@ async def test_asking_again_postpones_nothing(app: Quart) -> None:
 
 async def test_the_courier_of_a_served_site_delivers_after_the_delay(app: Quart) -> None:
     await make_user("susan")
-    async with app.test_app(), asyncio.timeout(20):
+    async with app.test_app(), asyncio.timeout(60):
         async with writing() as session:
             handle = await ResetPassword(KNOWN).post(session)
         assert await handle == "sent"

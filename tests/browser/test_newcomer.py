@@ -34,7 +34,7 @@ async def test_the_newcomers_minute(page: Page, tmp_path: Path) -> None:
 
         await page.goto(f"{site.url}/mailbox")
         mail = page.get_by_role("link", name="[Microblog] Reset Your Password")
-        await expect(mail).to_be_visible(timeout=15_000)
+        await expect(mail).to_be_visible()
         await mail.click()
         await page.get_by_role("link", name="/reset_password/").first.click()
         await expect(page).to_have_title("Reset Your Password - Microblog")

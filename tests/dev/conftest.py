@@ -53,7 +53,7 @@ class Post:
             await client.sendmail(
                 sender, list(to or (RECIPIENT,)), data.replace(b"\n", b"\r\n"), mail_options=options
             )
-        return await self.catcher.mailbox.wait(after=before, timeout=5)
+        return await self.catcher.mailbox.wait(after=before, timeout=60)
 
 
 @pytest.fixture

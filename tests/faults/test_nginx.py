@@ -92,7 +92,7 @@ async def nginx_before(folder: Path, *ports: int) -> AsyncIterator[Nginx]:
     authority.configure_trust(trust)
     command = (NGINX, "-p", ".", "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors"))
     async with program(*command, folder=folder, read="both") as process:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (folder / "nginx.pid").exists():
                 assert process.status is None, (folder / "errors").read_text()
                 await asyncio.sleep(0.02)

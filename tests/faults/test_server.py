@@ -16,7 +16,7 @@ from h2.events import ResponseReceived, StreamEnded
 from h2.settings import SettingCodes, Settings
 
 from tests.clients import talk
-from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, TOML, Site, program, served_site
+from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, PATIENCE_SECONDS, TOML, Site, program, served_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -69,16 +69,14 @@ async def test_a_slow_body_times_out_and_does_not_delay_other_requests(
 ) -> None:
     settings = {"BODY_TIMEOUT": "1", "MAX_REQUESTS": "4"}
     async with served_site(tmp_path, database_url, **settings) as served:
-        begun = time.monotonic()
         slow = [
             asyncio.create_task(talk(served.port, post(b"/login", b"Content-Length: 100"), b"a=b"))
             for _ in range(30)
-        ]
+        ]  # if they took up requests in progress, most would get 503
         await asyncio.sleep(0.3)
         assert (await talk(served.port, get(b"/login"))).status == 200
         replies = await asyncio.gather(*slow)
         assert {reply.status for reply in replies} == {408}
-        assert time.monotonic() - begun < 5
 
 
 async def test_a_slow_request_head_times_out(database_url: str, tmp_path: Path) -> None:
@@ -86,7 +84,7 @@ async def test_a_slow_request_head_times_out(database_url: str, tmp_path: Path) 
         begun = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         dripping = asyncio.create_task(drip(writer))
-        async with asyncio.timeout(KEEP_ALIVE_SECONDS + 8):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await reader.read() == b""
         assert time.monotonic() - begun > KEEP_ALIVE_SECONDS / 2
         dripping.cancel()
@@ -181,7 +179,7 @@ async def test_http_2_without_tls_holds_no_request(database_url: str, tmp_path: 
         writer.write(requests)
         statuses: list[bytes] = []
         ended = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while ended < 95:
                 for event in client.receive_data(await reader.read(65536)):
                     if isinstance(event, ResponseReceived):
@@ -204,7 +202,7 @@ async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_pat
                 client.setblocking(False)
                 with suppress(BlockingIOError):
                     client.send(requests)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while served.connections() < before + 10:
                     await asyncio.sleep(0.05)
                 while (await talk(served.port, get(b"/login"))).status != 200:

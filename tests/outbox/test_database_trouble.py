@@ -43,7 +43,7 @@ async def test_what_was_sent_is_settled_when_the_database_is_back(
     app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     server.fail("data", "hang", times=1)
-    async with app.test_app(), asyncio.timeout(20):
+    async with app.test_app(), asyncio.timeout(60):
         handle = await post()
         await server.until(lambda: server.hung == 1)
         async with locked(database_url):
@@ -67,7 +67,7 @@ async def test_nothing_is_begun_that_cannot_be_fenced(
         return Message("Hi", ["ann@example.com"], "Hi!")
 
     outbox.register(app, "slow", slow)
-    async with app.test_app(), asyncio.timeout(20):
+    async with app.test_app(), asyncio.timeout(60):
         handle = await post("slow")
         await rendering.wait()
         async with locked(database_url):
@@ -94,7 +94,7 @@ async def test_an_unmigrated_database_is_told_once_with_the_remedy(
         if len(errors) == 4:
             has_looked_often.set()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         running = asyncio.create_task(courier.run())
         await has_looked_often.wait()
         told = [record.getMessage() for record in caplog.records]

@@ -191,11 +191,11 @@ async def test_a_courier_without_pages_delivers_until_it_is_asked_to_stop(
         env=os.environ | settings, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert b"Mail courier started" in await process.stderr.readline()
     async with writing() as session:
         handle = await outbox.post_message(session, Message("Hi", ["ann@example.com"], "Hi!"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await handle == "sent"
         process.terminate()
         assert await process.wait() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,12 @@ async def test_starttls_that_fails_is_the_servers_trouble(
 ) -> None:
     script: dict[str, str | list[str]] = {"ehlo": "250-x\r\n250 STARTTLS", "starttls": answer}
     async with SmtpServer(script) as server:
-        mail = make_mail(server.port, MAIL_TIMEOUT=0.4, **settings("starttls", authority))
+        mail = make_mail(server.port, MAIL_TIMEOUT=30, **settings("starttls", authority))
+        sending = asyncio.create_task(mail.send(message))
+        if answer == "hang":
+            await server.time_out(31)
         with pytest.raises(MailError) as caught:
-            await mail.send(message)
+            await sending
     assert (caught.value.retry, caught.value.scope) == (True, "server")
     assert caught.value.stage == "starttls"
     assert "MAIL" not in " ".join(server.commands)

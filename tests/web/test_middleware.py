@@ -105,7 +105,7 @@ async def slow(app: Quart, scope_more: dict[str, Any] | None = None) -> int:
         "extensions": {},
     } | (scope_more or {})  # fmt: skip
     call: Any = app(scope, receive, send)  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await call
     return statuses[0]
 

@@ -1,5 +1,7 @@
 """Start processes: the `microblog` command, a development site, a production site, or any program.
 
+Sites are forked from a process that has imported everything; `program()` and `microblog_process()` start one anew.
+
 All but `microblog()`, which stays in this process, and `run()` end with their block; what they print is in
 `lines`, and each leads a process group of its own, for `os.killpg`.
 """
@@ -17,6 +19,8 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout, suppress
+from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -42,7 +46,21 @@ PRODUCTION = {
 
 FORKING = multiprocessing.get_context("forkserver")
 """Forks processes from one that has imported the site, which saves each of them a second."""
-FORKING.set_forkserver_preload(["app.cli.main", "aiosqlite", "asyncpg"])
+FORKING.set_forkserver_preload(
+    [
+        "app.cli.main",
+        "aiosqlite",
+        "asyncpg",
+        "hypercorn.__main__",
+        "hypercorn.asyncio.run",
+        "celery.bin.celery",  # not app.worker: it reads the settings
+        "celery.apps.beat",
+        "celery.apps.worker",
+        "celery.concurrency.prefork",
+        "celery.worker.consumer",
+        "kombu.transport.redis",
+    ]
+)
 
 Result = subprocess.CompletedProcess[str]
 
@@ -180,15 +198,26 @@ async def program(
     *command: str, folder: Path | None = None, read: str = "stdout", **environment: str
 ) -> AsyncIterator[Process]:
     """Run a command in `folder` until the end of the block; `read` its "stdout", "stderr" or "both"."""
-    async with _started(Process, *command, folder=folder, read=read, **environment) as process:
+    out, err = {"stdout": (PIPE, None), "stderr": (DEVNULL, PIPE), "both": (PIPE, STDOUT)}[read]
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err,
+        start_new_session=True,
+    )  # fmt: skip
+    process = Process(child.pid, child.stdout or child.stderr, child.wait())
+    try:
         yield process
+    finally:
+        try:
+            await process.terminate()
+        finally:
+            process.signal(signal.SIGKILL)
 
 
 @asynccontextmanager
 async def dev_site(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Site]:
     """Start `microblog dev` in `folder` on a free port."""
-    command = (MICROBLOG, "dev", "--port", "0", *arguments)
-    async with _started(Site, *command, folder=folder, read="stdout", **environment) as site:
+    command = ("app.cli.main:main", "dev", "--port", "0", *arguments)
+    async with forked_program(Site, *command, folder=folder, read="stdout", **environment) as site:
         await site.line("Ctrl-C")
         found = re.search(r"http://[\w.:\[\]]+:(\d+)", site.greeting)
         assert found is not None, site.greeting
@@ -200,38 +229,52 @@ async def dev_site(folder: Path, *arguments: str, **environment: str) -> AsyncIt
 async def served_site(
     folder: Path, database_url: str, keep_alive: int = KEEP_ALIVE_SECONDS, /, **settings: str
 ) -> AsyncIterator[Site]:
-    """Serve a migrated database by Hypercorn with the shipped hypercorn.toml, as operators do.
+    """Serve a migrated database by Hypercorn with the shipped hypercorn.toml.
 
     `keep_alive`: seconds an idle connection is kept.
     """
     command = (
-        HYPERCORN, "--config", str(TOML), "--bind", "127.0.0.1:0",
+        "hypercorn.__main__:main", "--config", str(TOML), "--bind", "127.0.0.1:0",
         "--keep-alive", str(keep_alive), "app:create_app()",
     )  # fmt: skip
     environment = PRODUCTION | {"DATABASE_URL": database_url} | settings
-    async with _started(Site, *command, folder=folder, read="stderr", **environment) as site:
+    async with forked_program(Site, *command, folder=folder, read="stderr", **environment) as site:
         found = await site.line(r"Running on (http://127\.0\.0\.1:(\d+))")
         site.url, site.port = found[1], int(found[2])
         yield site
 
 
 @asynccontextmanager
-async def _started(
-    kind: type[P], *command: str, folder: Path | None, read: str, **environment: str
+async def forked_program(
+    kind: type[P], function: str, *arguments: str, folder: Path | None = None, read: str, **environment: str
 ) -> AsyncIterator[P]:
-    out, err = {"stdout": (PIPE, None), "stderr": (DEVNULL, PIPE), "both": (PIPE, STDOUT)}[read]
-    child = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err,
-        start_new_session=True,
-    )  # fmt: skip
-    process = kind(child.pid, child.stdout or child.stderr, child.wait())
-    try:
-        yield process
-    finally:
+    """Do the same as `program` in a forked process: call `function`, such as "app.cli.main:main", there."""
+    plan = (function, arguments, str(folder or Path.cwd()), os.environ | environment, read)
+    async with forked(kind, run_program, *plan) as process:
         try:
-            await process.terminate()
+            yield process
         finally:
-            process.signal(signal.SIGKILL)
+            await process.terminate()
+
+
+def run_program(
+    function: str, arguments: tuple[str, ...], folder: str, environment: dict[str, str], read: str,
+    output: Connection,
+) -> None:  # fmt: skip
+    """Become the program that `function` is the entry point of."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if read in (name, "both"):
+            os.dup2(output.fileno(), descriptor)
+        elif name == "stdout":
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    output.close()
+    sys.argv = [function, *arguments]
+    module, _, name = function.partition(":")
+    sys.exit(getattr(import_module(module), name)())
 
 
 @asynccontextmanager

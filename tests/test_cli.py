@@ -14,7 +14,7 @@ from app.dev.catcher import Catcher
 from app.migrations import HEAD_REVISION
 from tests import processes
 from tests.clients import Browser
-from tests.processes import dev_site
+from tests.processes import MICROBLOG, dev_site, program
 from tests.smtp_server import SmtpServer
 
 PRODUCTION = {
@@ -201,9 +201,10 @@ async def test_the_console_takes_leave_of_the_mail_server() -> None:
 
 
 async def test_dev_starts_migrated_with_an_inbox_and_stops_at_sigterm(tmp_path: Path) -> None:
-    async with dev_site(tmp_path) as site:
-        assert f"{site.url}/mailbox" in site.greeting
-        host, port = site.url.removeprefix("http://").split(":")
+    async with program(MICROBLOG, "dev", "--port", "0", folder=tmp_path) as site:
+        found = await site.line(r"http://(\S+):(\d+)/mailbox")
+        await site.line("Ctrl-C")
+        host, port = found.groups()
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
         answer = (await reader.read()).decode()

@@ -21,12 +21,12 @@ from tests.conftest import CHEAP_HASH
 from tests.database_servers import RedisServer
 from tests.inspection import database_of
 from tests.outbox.site import make_due, rows
-from tests.processes import Process, program, run
+from tests.processes import Process, forked_program, run
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
 
-CELERY = [sys.executable, "-m", "celery", "-A", "app.worker"]
+APP = ("-A", "app.worker")
 WORKER = ("worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING")
 BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 WELL_SECONDS = 60
@@ -67,15 +67,24 @@ def environment(server: SmtpServer, redis: RedisServer, database_url: str) -> di
 @asynccontextmanager
 async def celery(environment: dict[str, str], *arguments: str) -> AsyncIterator[Process]:
     """Run Celery in a process group of its own."""
-    async with program(*CELERY, *arguments, folder=None, read="both", **environment) as process:
+    command = ("celery.__main__:main", *APP, *arguments)
+    async with forked_program(Process, *command, folder=None, read="both", **environment) as process:
         yield process
 
 
-def send_task_messages(environment: dict[str, str], count: int) -> None:
+async def send_task_messages(environment: dict[str, str], count: int) -> None:
     """Send Celery's workers `count` messages that there is mail to deliver."""
-    code = f"from app.worker import drain; [drain.delay() for _ in range({count})]"
-    done = run(sys.executable, "-c", code, **environment)
-    assert done.returncode == 0, done.stderr
+    command = ("tests.test_worker:delay_drains", str(count))
+    async with forked_program(Process, *command, folder=None, read="both", **environment) as process:
+        assert await process.end() == 0, process.lines
+
+
+def delay_drains() -> None:
+    """Send the messages, in a process that may import Celery."""
+    from app.worker import drain
+
+    for _ in range(int(sys.argv[1])):
+        drain.delay()
 
 
 async def send(count: int) -> None:
@@ -127,7 +136,7 @@ async def test_repeated_task_messages_deliver_each_mail_once(
     await send(60)
     two = (*WORKER[:4], "2", *WORKER[5:])
     async with celery(environment, *two):
-        send_task_messages(environment, 5)
+        await send_task_messages(environment, 5)
         await all_are("sent")
     assert each_once(server)
     assert len(server.messages) == 60
@@ -200,7 +209,7 @@ RIGHT = {"DEBUG": "1", "CELERY_BROKER_URL": "redis://127.0.0.1:6379/0"}
 def test_a_wrong_setting_stops_a_start_with_one_line(
     command: tuple[str, ...], wrong: dict[str, str], line: str
 ) -> None:
-    done = run(*CELERY, *command, **(RIGHT | wrong))
+    done = run(sys.executable, "-m", "celery", *APP, *command, **(RIGHT | wrong))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
@@ -217,7 +226,7 @@ async def test_a_missing_schema_is_logged_once_until_the_database_is_upgraded(
     path.touch()
     environment["DATABASE_URL"] = f"sqlite:///{path}"
     async with celery(environment, *BEAT) as beat, celery(environment, *WORKER) as worker:
-        send_task_messages(environment, 3)
+        await send_task_messages(environment, 3)
         await beat.line("upgrade")
         await worker.line("upgrade")
         site = create_app({"TESTING": True, "DATABASE_URL": environment["DATABASE_URL"]})

@@ -44,7 +44,7 @@ async def _reset_link() -> str:
         return f"/reset_password/{user.get_reset_password_token()}"
 
 
-async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_to(app: Quart) -> None:
+async def test_the_current_password_and_address_are_refused_as_new_ones(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await change_password(visitor, new=PASSWORD)
     assert page.errors("password") == ["Your new password must be different from your current one."]
@@ -53,7 +53,7 @@ async def test_the_password_and_the_address_that_one_has_are_nothing_to_change_t
     assert await sent_by(app) == []
 
 
-async def test_who_logs_in_where_somebody_is_logged_in_is_told(app: Quart) -> None:
+async def test_logging_in_while_logged_in_says_so(app: Quart) -> None:
     await make_user("david")
     visitor, _ = await logged_in(app, "susan")
     assert (await visitor.post("/login", username="david", password=PASSWORD)).location == "/index"
@@ -127,14 +127,14 @@ async def test_a_change_of_password_ends_the_link(app: Quart) -> None:
     assert await stored_address() == "susan@example.com"
 
 
-async def test_asking_needs_the_current_password(app: Quart) -> None:
+async def test_an_email_change_needs_the_current_password(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await ask(visitor, current="wrong horse")
     assert page.errors("current") == ["This is not your current password."]
     assert await sent_by(app) == []
 
 
-async def test_a_taken_address_gets_the_same_answer_and_its_owner_the_news(app: Quart) -> None:
+async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_notice(app: Quart) -> None:
     await make_user("david")
     visitor, _ = await logged_in(app, "susan")
     free, taken = await ask(visitor), await ask(visitor, "DAVID@example.com")
@@ -158,7 +158,7 @@ async def test_an_address_taken_meanwhile_is_not_taken_away(app: Quart) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_link_for_one_purpose_is_none_for_another(app: Quart) -> None:
+async def test_a_link_is_valid_for_its_own_purpose_only(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     reset = (await _reset_link()).rpartition("/")[2]
     await ask(visitor)
@@ -168,7 +168,7 @@ async def test_a_link_for_one_purpose_is_none_for_another(app: Quart) -> None:
     assert (await Visitor(app).get(f"/confirm/{change}")).location == "/login"
 
 
-async def test_links_of_an_account_that_is_gone_are_not_good_for_a_later_one(app: Quart) -> None:
+async def test_links_of_a_deleted_account_do_not_work_for_a_later_one(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     reset = await _reset_link()
     await ask(visitor)
@@ -185,7 +185,7 @@ async def test_links_of_an_account_that_is_gone_are_not_good_for_a_later_one(app
 @pytest.mark.parametrize(
     "path", ["/account", "/sessions", "/change_password", "/change_email", "/download_data", "/delete_account"]
 )  # fmt: skip
-async def test_these_pages_are_for_owners_and_nobody_else(app: Quart, path: str) -> None:
+async def test_account_pages_require_a_login(app: Quart, path: str) -> None:
     assert (await Visitor(app).get(path)).location == f"/login?next={path}"
     visitor, _ = await logged_in(app, "susan")
     page = await visitor.get(path)

@@ -50,7 +50,9 @@ async def register(app: Quart, username: str, email: str) -> Page:
     )
 
 
-async def test_a_name_that_is_given_up_is_its_twins(app: Quart, susan: Visitor) -> None:
+async def test_a_released_name_passes_to_the_account_that_differs_only_by_case(
+    app: Quart, susan: Visitor
+) -> None:
     assert (await susan.submit("/edit_profile", username="sue", about_me="")).status == 302
     assert await folded("Susan") == ("susan", None)
     assert await folded("sUSAN") == (None, None)
@@ -60,13 +62,15 @@ async def test_a_name_that_is_given_up_is_its_twins(app: Quart, susan: Visitor) 
     assert (await susan.get("/user/SUSAN")).title == "Susan - Microblog"
 
 
-async def test_a_name_whose_case_is_changed_is_not_given_up(app: Quart, susan: Visitor) -> None:
+async def test_changing_the_case_of_a_name_does_not_release_it(app: Quart, susan: Visitor) -> None:
     assert (await susan.submit("/edit_profile", username="SUSAN", about_me="")).status == 302
     assert await folded("SUSAN") == ("susan", "susan@example.com")
     assert await folded("Susan") == (None, None)
 
 
-async def test_an_address_that_is_given_up_is_its_twins(app: Quart, susan: Visitor) -> None:
+async def test_a_released_address_passes_to_the_account_that_differs_only_by_case(
+    app: Quart, susan: Visitor
+) -> None:
     async with writing() as session:
         user = (await session.scalars(select(User).where(User.username == "susan"))).one()
         token = tokens.mint(
@@ -82,7 +86,7 @@ async def test_an_address_that_is_given_up_is_its_twins(app: Quart, susan: Visit
     assert ["Susan@example.com"] in [message.recipients for message in sent]
 
 
-async def test_who_leaves_gives_up_both(app: Quart, susan: Visitor) -> None:
+async def test_deleting_an_account_releases_its_name_and_address(app: Quart, susan: Visitor) -> None:
     page = await susan.submit("/delete_account", current=PASSWORD, sure="y")
     assert page.location == "/login"
     assert await folded("Susan") == ("susan", "susan@example.com")

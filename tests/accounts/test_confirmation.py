@@ -139,7 +139,7 @@ async def test_free_and_taken_addresses_get_one_answer(app: Quart) -> None:
     assert answers[0] == answers[1]
 
 
-async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
+async def test_the_owner_of_a_taken_address_gets_a_notice(app: Quart) -> None:
     await make_user("susan")
     _, [message] = await register(Visitor(app), "other", "Susan@Example.com")
     assert message.recipients == ["susan@example.com"]
@@ -149,7 +149,7 @@ async def test_the_owner_of_a_taken_address_gets_the_news(app: Quart) -> None:
         assert "http://127.0.0.1:8000/login" in body
 
 
-async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> None:
+async def test_a_taken_name_is_refused_but_a_waiting_one_is_not(app: Quart) -> None:
     await make_user("susan")
     page, sent = await register(Visitor(app), "SUSAN", "new@example.com")
     assert page.errors("username") == ["Please use a different username."]
@@ -160,7 +160,7 @@ async def test_a_taken_name_is_said_and_one_that_waits_is_not(app: Quart) -> Non
     assert [m.recipients for m in sent] == [["other@example.com"]]
 
 
-async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> None:
+async def test_the_first_of_two_registrations_to_be_confirmed_gets_the_name(app: Quart) -> None:
     visitor = Visitor(app)
     links = [
         link_to("confirm", (await register(visitor, "david", f"{n}@example.com"))[1][0].body) for n in "ab"
@@ -171,7 +171,7 @@ async def test_of_two_with_one_name_the_first_to_confirm_gets_it(app: Quart) -> 
         assert (await connection.scalars(select(User.email))).all() == ["b@example.com"]
 
 
-async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
+async def test_twenty_simultaneous_confirmations_create_one_account(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "susan", "susan@example.com")
     link = link_to("confirm", message.body)
     visitors = [Visitor(app) for _ in range(20)]
@@ -183,7 +183,7 @@ async def test_a_link_works_once_for_twenty_at_once(app: Quart) -> None:
     assert await count(User) == 1
 
 
-async def test_a_registration_is_over_after_a_day(app: Quart) -> None:
+async def test_a_registration_expires_after_a_day(app: Quart) -> None:
     visitor = Visitor(app)
     _, [message] = await register(visitor, "susan", "susan@example.com")
     async with writing() as session:
@@ -210,7 +210,7 @@ async def test_an_address_is_not_flooded(app: Quart, monkeypatch: pytest.MonkeyP
     assert mails == [1, 1, 0, 0]
 
 
-async def test_a_link_is_good_for_whoever_follows_it_logged_in_or_not(app: Quart) -> None:
+async def test_a_confirmation_link_works_whether_or_not_the_visitor_is_logged_in(app: Quart) -> None:
     _, [message] = await register(Visitor(app), "david", "david@example.com")
     link = link_to("confirm", message.body)
     susan, _ = await logged_in(app, "susan")

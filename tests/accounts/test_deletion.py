@@ -25,7 +25,7 @@ from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_us
 from tests.inspection import database_of, sent_by
 
 
-async def test_ones_data_comes_by_mail_as_an_attachment(app: Quart) -> None:
+async def test_personal_data_is_mailed_as_an_attachment(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan", about_me="I 🐴 & <b>")
     other_id = await make_user("david")
     await make_follow(user_id, other_id)
@@ -64,7 +64,9 @@ async def leave(visitor: Visitor, **fields: str) -> Page:
 
 
 @pytest.mark.parametrize(("field", "value"), [("current", "wrong horse"), ("sure", ""), ("current", "")])  # fmt: skip
-async def test_leaving_needs_the_password_and_a_tick(app: Quart, field: str, value: str) -> None:
+async def test_deleting_an_account_needs_the_password_and_a_ticked_box(
+    app: Quart, field: str, value: str
+) -> None:
     visitor, _ = await logged_in(app, "susan")
     fields = {"current": PASSWORD, "sure": "y"} | {field: value}
     page = await visitor.submit("/delete_account", **{k: v for k, v in fields.items() if v})
@@ -73,7 +75,7 @@ async def test_leaving_needs_the_password_and_a_tick(app: Quart, field: str, val
     assert (await visitor.get("/index")).status == 200
 
 
-async def test_who_leaves_takes_everything_along(app: Quart) -> None:
+async def test_deleting_an_account_deletes_everything_it_owns(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     other_id = await make_user("david")
     await make_follow(user_id, other_id)
@@ -102,7 +104,7 @@ async def test_who_leaves_takes_everything_along(app: Quart) -> None:
     assert (await Visitor(app).register("susan")).location == "/login"
 
 
-async def test_who_leaves_is_forgotten_by_mails_of_before(app: Quart) -> None:
+async def test_earlier_mails_keep_nothing_of_a_deleted_account(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     asked = await send_email("Hello", None, ["susan@example.com"], "text", None)
     await Visitor(app).submit("/reset_password_request", email="susan@example.com")
@@ -120,7 +122,7 @@ async def test_who_leaves_is_forgotten_by_mails_of_before(app: Quart) -> None:
     assert await asked == State.SENT
 
 
-async def test_what_was_being_sent_when_somebody_left_is_not_tried_again(app: Quart) -> None:
+async def test_a_mail_in_progress_at_the_deletion_is_not_retried(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     handle = await send_email("Hello", None, ["susan@example.com"], "text", None)
     async with writing() as session:
@@ -131,7 +133,7 @@ async def test_what_was_being_sent_when_somebody_left_is_not_tried_again(app: Qu
     assert await handle == State.SKIPPED
 
 
-async def test_what_others_do_meanwhile_is_done_or_refused_politely(app: Quart) -> None:
+async def test_requests_of_others_during_a_deletion_succeed_or_are_refused_politely(app: Quart) -> None:
     leaver, _ = await logged_in(app, "susan")
     await make_user("david")
     busy = []
@@ -167,7 +169,7 @@ async def test_an_id_is_never_used_again(app: Quart) -> None:
     assert [message.recipients for message in await sent_by(app)] == [["david@example.com"]]
 
 
-async def test_who_comes_back_gets_no_more_reset_mails_than_one_account(app: Quart) -> None:
+async def test_registering_again_does_not_reset_the_limits_of_reset_mails(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     await Visitor(app).submit("/reset_password_request", email="susan@example.com")
     await sent_by(app)
@@ -192,7 +194,7 @@ async def everything_stored(app: Quart, database_url: str) -> bytes:
     return (await dump.communicate())[0]
 
 
-async def test_no_trace_of_who_left_is_stored(app: Quart, database_url: str) -> None:
+async def test_no_trace_of_a_deleted_account_is_stored(app: Quart, database_url: str) -> None:
     """Mails in every state, addressed in any case, a refused farewell and a registration: nothing stays."""
     app.config["FLASKY_ADMIN"] = "not an address"
     visitor, user_id = await logged_in(app, "zaphod", email="zaphod-é@heart.example")

@@ -25,7 +25,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return told
 
 
-async def test_what_happens_to_an_account_is_logged(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+async def test_account_events_are_logged(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     user_id = await make_user("susan")
     visitor = Visitor(app)
@@ -53,7 +53,7 @@ async def test_what_happens_to_an_account_is_logged(app: Quart, caplog: pytest.L
         assert secret not in "".join(told)
 
 
-async def test_a_failure_with_a_name_that_nobody_has_is_logged_without_an_id(
+async def test_a_failed_login_with_an_unknown_name_is_logged_without_an_id(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -77,7 +77,7 @@ async def test_registering_is_logged_with_the_new_id(app: Quart, caplog: pytest.
     assert told.startswith(f"event=registered user={user_id} peer=")
 
 
-async def test_a_registration_that_waits_is_logged_and_again_once_it_is_confirmed(
+async def test_a_registration_is_logged_when_requested_and_when_confirmed(
     app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

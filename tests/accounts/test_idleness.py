@@ -50,7 +50,7 @@ async def test_a_session_in_use_is_extended_long_before_it_ends(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_busy_file_costs_a_visit_its_last_seen_and_one_debug_line(
+async def test_last_seen_is_not_updated_while_the_file_is_locked(
     app: Quart, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     visitor, _ = await logged_in(app, "susan")

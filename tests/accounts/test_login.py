@@ -61,7 +61,7 @@ async def test_the_case_of_a_name_does_not_matter(visitor: Visitor, username: st
 
 
 @pytest.mark.parametrize("twin", ["Susan", "susan ", "ſusan", "ｓｕｓａｎ", " "])
-async def test_a_twin_of_an_old_database_logs_in_by_its_name_exactly_as_written(
+async def test_an_old_name_that_differs_only_by_form_logs_in_exactly_as_written(
     visitor: Visitor, twin: str
 ) -> None:
     own = generate_password_hash("battery staple", CHEAP_HASH)
@@ -84,14 +84,14 @@ async def test_a_page_for_members_asks_to_log_in_and_comes_back(visitor: Visitor
     assert right.location == "/index?page=2"
 
 
-async def test_three_pages_for_members_ask_to_log_in_once(visitor: Visitor) -> None:
+async def test_the_request_to_log_in_is_flashed_once(visitor: Visitor) -> None:
     for path in ("/index", "/explore", "/account"):
         await visitor.get(path)
     assert (await visitor.get("/login")).flashes == ["Please log in to access this page."]
     assert (await visitor.get("/login")).flashes == []
 
 
-async def test_a_head_request_takes_no_message_from_its_reader(visitor: Visitor) -> None:
+async def test_a_head_request_does_not_use_up_flashes(visitor: Visitor) -> None:
     await visitor.get("/index")
     for path in ("/login", "/nowhere", "/register"):
         await visitor.client.head(path)
@@ -103,7 +103,7 @@ async def test_a_head_request_takes_no_message_from_its_reader(visitor: Visitor)
     ["/user/John%20Smith", "/user/100%25", "/user/%2525", "/user/%C3%A9a%3Ab", "/user/a%3Fb%23c", "/explore?a=b+c%20d%26&e=%25",
      "/user/?name=a%20%2Fb"],
 )  # fmt: skip
-async def test_the_way_back_is_the_address_that_was_asked_for(visitor: Visitor, path: str) -> None:
+async def test_next_is_the_requested_address(visitor: Visitor, path: str) -> None:
     page = await visitor.get(path)
     login = page.location or ""
     assert login.startswith("/login?next=/")
@@ -137,7 +137,7 @@ async def test_the_link_to_register_drops_a_next_that_leads_elsewhere(app: Quart
 
 
 @pytest.mark.parametrize("target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"])
-async def test_a_way_back_with_raw_spaces_or_hidden_line_breaks_is_none(
+async def test_a_next_with_raw_spaces_or_encoded_line_breaks_is_dropped(
     visitor: Visitor, target: str
 ) -> None:
     page = await visitor.get("/login", query_string={"next": target})
@@ -185,7 +185,7 @@ async def test_each_login_has_a_token_of_its_own(visitor: Visitor) -> None:
     assert await count_sessions() == 1
 
 
-async def test_logging_in_is_being_seen(visitor: Visitor) -> None:
+async def test_logging_in_updates_last_seen(visitor: Visitor) -> None:
     async with writing() as session:
         await session.execute(update(User).values(last_seen=datetime(2020, 1, 1, tzinfo=UTC)))
     await visitor.log_in("susan")
@@ -210,7 +210,7 @@ async def test_without_remember_me_the_cookie_ends_with_the_browser(visitor: Vis
     assert "Expires=" not in cookie
 
 
-async def test_a_session_that_is_over_logs_nobody_in(visitor: Visitor) -> None:
+async def test_an_expired_session_logs_nobody_in(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     async with writing() as session:
         await session.execute(update(LoginSession).values(expires_at=datetime.now(UTC)))
@@ -220,7 +220,7 @@ async def test_a_session_that_is_over_logs_nobody_in(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize(("remember", "hours"), [("", 12), ("y", 30 * 24)])
-async def test_a_visit_moves_the_end_of_the_session_and_last_seen(
+async def test_a_visit_extends_the_session_and_updates_last_seen(
     visitor: Visitor, app: Quart, remember: str, hours: int
 ) -> None:
     await visitor.log_in("susan", **({"remember_me": remember} if remember else {}))
@@ -242,7 +242,7 @@ async def test_a_visit_moves_the_end_of_the_session_and_last_seen(
     assert abs(end - now - timedelta(hours=hours)) < timedelta(minutes=1)
 
 
-async def test_an_old_hash_is_brought_up_at_login(visitor: Visitor, app: Quart) -> None:
+async def test_an_old_hash_is_upgraded_at_login(visitor: Visitor, app: Quart) -> None:
     app.config["PASSWORD_HASH_METHOD"] = "pbkdf2:sha256:2"
     await visitor.log_in("susan")
     async with reading() as connection:
@@ -253,7 +253,7 @@ async def test_an_old_hash_is_brought_up_at_login(visitor: Visitor, app: Quart) 
 
 
 @pytest.mark.parametrize("stored", [None, "", "nonsense", "scrypt:broken$x$y", "md5$salt$digest"])
-async def test_an_account_without_a_readable_hash_answers_as_any_other(
+async def test_an_account_without_a_readable_hash_gets_the_usual_answer(
     visitor: Visitor, stored: str | None
 ) -> None:
     async with writing() as session:

@@ -57,7 +57,9 @@ async def fields_of(visitor: Visitor, path: str) -> list[str]:
 @pytest.mark.parametrize(
     "path", ["/login", "/register", "/reset_password_request", "/reset_password/", "/hello"]
 )
-async def test_no_form_for_guests_folds_what_is_too_long(app: Quart, folded: list[int], path: str) -> None:
+async def test_forms_for_guests_do_not_fold_texts_that_are_too_long(
+    app: Quart, folded: list[int], path: str
+) -> None:
     if path == "/reset_password/":
         user_id = await make_user("susan", credentials_version=0)
         path += tokens.mint(tokens.RESET, user_id, 0, expires_in=600)
@@ -67,7 +69,9 @@ async def test_no_form_for_guests_folds_what_is_too_long(app: Quart, folded: lis
 @pytest.mark.parametrize(
     "path", ["/edit_profile", "/change_password", "/change_email", "/delete_account", "/index"]
 )
-async def test_no_form_for_members_does(app: Quart, folded: list[int], path: str) -> None:
+async def test_forms_for_members_do_not_fold_texts_that_are_too_long(
+    app: Quart, folded: list[int], path: str
+) -> None:
     visitor, _ = await logged_in(app, "susan")
     await check_every_field(visitor, path, folded)
 
@@ -96,7 +100,7 @@ async def check_every_field(visitor: Visitor, path: str, folded: list[int]) -> N
         ("get", f"/index?before={IN_ADDRESS}"),
     ],
 )
-async def test_no_address_is_folded_whole(app: Quart, folded: list[int], method: str, path: str) -> None:
+async def test_a_long_address_is_not_folded(app: Quart, folded: list[int], method: str, path: str) -> None:
     visitor, _ = await logged_in(app, "susan")
     more = {"page": "/index"} if method == "submit" else {}
     page = await getattr(visitor, method)(path, **more)
@@ -104,7 +108,7 @@ async def test_no_address_is_folded_whole(app: Quart, folded: list[int], method:
     assert max(folded, default=0) <= MAX_FOLDED_LENGTH
 
 
-async def test_a_wrong_length_is_said_in_one_sentence(app: Quart) -> None:
+async def test_a_wrong_length_is_explained_in_one_sentence(app: Quart) -> None:
     """Rules for what a text holds are not asked about one that is too long."""
     page = await Visitor(app).submit("/register", **(GOOD | {"username": "é" * 65}))
     assert page.errors("username") == ["Too long by 1: at most 64 characters."]

@@ -53,7 +53,7 @@ async def test_a_short_digest_names_everybody(app: Quart) -> None:
     assert "3 people have joined: ann, ben, Zoë.\n" in bodies(digest)[0]
 
 
-async def test_who_leaves_meanwhile_is_not_named(app: Quart) -> None:
+async def test_a_digest_does_not_name_deleted_accounts(app: Quart) -> None:
     await register("susan")
     await sent_by(app)
     await register("ann", "ben")

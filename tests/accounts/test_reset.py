@@ -59,7 +59,7 @@ async def choose(visitor: Visitor, link: str, password: str = "battery staple") 
     return page.location
 
 
-async def test_the_whole_way_back_in(visitor: Visitor) -> None:
+async def test_a_reset_from_the_request_to_the_login(visitor: Visitor) -> None:
     [message] = await request_reset(visitor)
     assert message.subject == "[Microblog] Reset Your Password"
     assert message.recipients == ["susan@example.com"]
@@ -77,7 +77,7 @@ async def test_the_whole_way_back_in(visitor: Visitor) -> None:
     assert (await visitor.log_in("susan", "battery staple")).location == "/index"
 
 
-async def test_the_owner_is_told_of_the_change(visitor: Visitor) -> None:
+async def test_the_owner_is_notified_of_the_new_password(visitor: Visitor) -> None:
     link = await link_for(visitor)
     with mail.record_messages() as sent:
         await choose(visitor, link)
@@ -93,7 +93,7 @@ async def test_every_address_gets_the_same_answer(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("address", ["susan@company.local", "susan@intranet"])
-async def test_addresses_of_old_databases_get_a_link_whatever_is_accepted_today(
+async def test_addresses_that_are_refused_today_still_get_a_reset_link(
     visitor: Visitor, address: str
 ) -> None:
     await make_user("miller", email=address)
@@ -102,7 +102,7 @@ async def test_addresses_of_old_databases_get_a_link_whatever_is_accepted_today(
 
 
 @pytest.mark.parametrize("typed", ["susan", "susan@", "@example.com", "susan@exam ple", "su san@example.com"])
-async def test_what_is_plainly_no_address_is_said(visitor: Visitor, typed: str) -> None:
+async def test_a_reset_for_something_that_is_not_an_address_is_refused(visitor: Visitor, typed: str) -> None:
     page = await visitor.submit("/reset_password_request", email=typed)
     assert page.errors("email") == ["Invalid email address."]
 
@@ -113,7 +113,7 @@ async def test_mail_goes_to_the_stored_address_only(visitor: Visitor, typed: str
     assert [message.recipients for message in sent] == [["susan@example.com"]]
 
 
-async def test_no_token_and_no_address_book_is_stored(visitor: Visitor) -> None:
+async def test_no_token_is_stored(visitor: Visitor) -> None:
     await visitor.submit("/reset_password_request", email="susan@example.com")
     async with reading() as connection:
         rows = (await connection.exec_driver_sql("SELECT * FROM outbox")).all()
@@ -129,7 +129,7 @@ async def test_a_link_works_once(visitor: Visitor) -> None:
     assert (await visitor.get(page.location)).flashes[-1] == NOT_VALID
 
 
-async def test_looking_at_a_link_does_not_use_it_up(visitor: Visitor) -> None:
+async def test_opening_a_link_does_not_use_it_up(visitor: Visitor) -> None:
     link = await link_for(visitor)
     for _ in range(3):
         assert (await visitor.get(link)).status == 200
@@ -137,7 +137,7 @@ async def test_looking_at_a_link_does_not_use_it_up(visitor: Visitor) -> None:
     assert await choose(visitor, link) == "/login"
 
 
-async def test_of_twenty_at_once_one_wins(visitor: Visitor, app: Quart) -> None:
+async def test_one_of_twenty_simultaneous_resets_succeeds(visitor: Visitor, app: Quart) -> None:
     link = await link_for(visitor)
     visitors = [Visitor(app) for _ in range(20)]
     tokens = [(await each.get(link)).token for each in visitors]
@@ -189,7 +189,7 @@ async def test_a_new_address_ends_the_link(visitor: Visitor) -> None:
     assert (await visitor.get(link)).location == "/reset_password_request"
 
 
-async def test_a_link_of_a_deleted_account_is_none_for_the_next_with_its_id(visitor: Visitor) -> None:
+async def test_a_reset_link_of_a_deleted_account_does_not_work_for_the_next_one(visitor: Visitor) -> None:
     made = []
     for name in ("david", "maria"):
         user = User(id=50, username=name, email=f"{name}@example.com")
@@ -204,7 +204,7 @@ async def test_a_link_of_a_deleted_account_is_none_for_the_next_with_its_id(visi
     assert (await visitor.get(made[0])).location == "/reset_password_request"
 
 
-async def test_who_is_logged_in_can_ask_anew_after_a_dead_link(visitor: Visitor) -> None:
+async def test_a_logged_in_visitor_can_request_a_new_link_after_an_invalid_one(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     again = "/reset_password_request?again=1"
     assert (await visitor.get("/reset_password/used-up")).location == again
@@ -221,12 +221,12 @@ async def test_who_is_logged_in_can_ask_anew_after_a_dead_link(visitor: Visitor)
     assert "[Microblog] Reset Your Password" in [message.subject for message in sent]
 
 
-async def test_who_is_logged_in_and_has_followed_no_link_goes_to_the_timeline(visitor: Visitor) -> None:
+async def test_a_logged_in_visitor_without_an_invalid_link_goes_to_the_timeline(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     assert (await visitor.get("/reset_password_request")).location == "/index"
 
 
-async def test_time_counts_from_the_request_however_long_the_mail_waited(visitor: Visitor) -> None:
+async def test_a_link_expires_by_the_time_of_the_request_not_of_the_delivery(visitor: Visitor) -> None:
     await visitor.submit("/reset_password_request", email="susan@example.com")
     asked = datetime.now(UTC) - timedelta(minutes=8)
     async with writing() as session:
@@ -248,9 +248,7 @@ def forge(app: Quart, key: str | None = None, **claims: object) -> str:
     return jwt.encode(payload, key or app.config["SECRET_KEY"], algorithm="HS256")
 
 
-async def test_a_true_token_is_accepted_so_that_the_forged_ones_prove_something(
-    visitor: Visitor, app: Quart
-) -> None:
+async def test_a_genuine_token_is_accepted(visitor: Visitor, app: Quart) -> None:
     assert (await visitor.get(f"/reset_password/{forge(app)}")).status == 200
 
 
@@ -271,12 +269,12 @@ async def test_a_forged_or_expired_token_gets_the_ordinary_answer(
 @pytest.mark.parametrize(
     "token", ["x", "%00", "a.b.c", "%ff%fe", "x" * 5000, "١٢", "eyJhbGciOiJub25lIn0.e30."]
 )
-async def test_nonsense_for_a_token_gets_the_ordinary_answer(visitor: Visitor, token: str) -> None:
+async def test_a_malformed_token_gets_the_ordinary_answer(visitor: Visitor, token: str) -> None:
     page = await visitor.get(f"/reset_password/{token}")
     assert page.location == "/reset_password_request"
 
 
-async def test_the_old_key_still_opens_links_after_a_rotation(visitor: Visitor, app: Quart) -> None:
+async def test_links_signed_with_a_fallback_key_still_work(visitor: Visitor, app: Quart) -> None:
     link = await link_for(visitor)
     app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY"]]
     app.config["SECRET_KEY"] = "a new key of at least thirty-two bytes"
@@ -297,7 +295,7 @@ async def test_the_names_of_the_tutorial_work(visitor: Visitor) -> None:
     assert found.avatar(128).startswith("/avatar/")
 
 
-async def test_a_login_that_was_under_way_does_not_outlive_the_reset(visitor: Visitor, app: Quart) -> None:
+async def test_a_login_in_progress_during_a_reset_fails(visitor: Visitor, app: Quart) -> None:
     link = await link_for(visitor)
 
     class Delayed(passwords.Hasher):
@@ -337,7 +335,7 @@ async def let_pass(time: timedelta) -> None:
                 )
 
 
-async def test_mails_are_a_minute_apart_and_the_page_does_not_show_it(app: Quart) -> None:
+async def test_reset_mails_are_a_minute_apart_and_the_page_does_not_show_it(app: Quart) -> None:
     await make_user("susan")
     first, sent = await ask(app)
     assert len(sent) == 1
@@ -348,7 +346,7 @@ async def test_mails_are_a_minute_apart_and_the_page_does_not_show_it(app: Quart
     assert len((await ask(app))[1]) == 1
 
 
-async def test_five_an_hour_and_ten_a_day(app: Quart) -> None:
+async def test_at_most_five_reset_mails_an_hour_and_ten_a_day_are_sent(app: Quart) -> None:
     await make_user("susan")
 
     async def asked(times: int, apart: timedelta) -> int:
@@ -365,13 +363,13 @@ async def test_five_an_hour_and_ten_a_day(app: Quart) -> None:
     assert await asked(1, timedelta()) == 1
 
 
-async def test_the_limits_of_one_account_are_not_those_of_another(app: Quart) -> None:
+async def test_each_account_has_its_own_limit_of_reset_mails(app: Quart) -> None:
     for name in ("susan", "david"):
         await make_user(name)
         assert len((await ask(app, f"{name}@example.com"))[1]) == 1
 
 
-async def test_requests_that_still_wait_make_one_mail(app: Quart) -> None:
+async def test_several_waiting_requests_make_one_mail(app: Quart) -> None:
     await make_user("susan")
     for address in ("susan@example.com", "Susan@Example.com", " SUSAN@EXAMPLE.COM "):
         await Visitor(app).submit("/reset_password_request", email=address)

@@ -77,7 +77,7 @@ async def test_without_a_delay_a_reset_is_due_at_once(app: Quart) -> None:
     assert await waits() == [timedelta(0)]
 
 
-async def test_asking_again_postpones_nothing(app: Quart) -> None:
+async def test_a_second_request_does_not_postpone_the_first(app: Quart) -> None:
     await ask(KNOWN)
     [first] = await rows("due_at")
     for _ in range(10):

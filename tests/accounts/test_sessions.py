@@ -58,7 +58,7 @@ async def test_each_session_is_shown_in_plain_words(app: Quart) -> None:
     assert "Last seen:" in other
 
 
-async def test_no_session_is_left_behind_in_a_browser_that_logs_in_again(app: Quart) -> None:
+async def test_logging_in_again_leaves_no_old_session_behind(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     before = ids(await visitor.get("/sessions"))
     await visitor.post("/login", username="susan", password=PASSWORD)
@@ -81,7 +81,7 @@ async def test_one_session_is_ended(app: Quart) -> None:
     assert (await other.get("/index")).location == "/login?next=/index"
 
 
-async def test_ending_this_one_is_logging_out(app: Quart) -> None:
+async def test_ending_the_current_session_logs_out(app: Quart) -> None:
     visitor, _ = await logged_in(app, "susan")
     page = await visitor.get("/sessions")
     ended = await visitor.post("/sessions/end", csrf_token=page.token, session=ids(page)[0])
@@ -89,7 +89,7 @@ async def test_ending_this_one_is_logging_out(app: Quart) -> None:
     assert (await visitor.get("/index")).location == "/login?next=/index"
 
 
-async def test_all_others_are_ended_at_once(app: Quart) -> None:
+async def test_all_other_sessions_are_ended_at_once(app: Quart) -> None:
     await make_user("susan")
     others = [await log_in_with(app, IPHONE) for _ in range(3)]
     visitor = await log_in_with(app, FIREFOX)
@@ -181,7 +181,7 @@ async def test_a_new_password_forgets_all_browsers_but_the_one_that_set_it(app: 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("session", ["", "0", "-1", "x", "1e3", "١٢", "9" * 30, "1\0", "1_0"])
-async def test_nonsense_for_a_session_ends_nothing(app: Quart, session: str) -> None:
+async def test_a_malformed_session_id_ends_nothing(app: Quart, session: str) -> None:
     visitor, _ = await logged_in(app, "susan")
     token = (await visitor.get("/sessions")).token
     page = await visitor.post("/sessions/end", csrf_token=token, session=session)
@@ -197,7 +197,7 @@ async def mails_of(app: Quart, *logins: str) -> list[Message]:
     return sent
 
 
-async def test_the_first_browser_is_no_news_and_the_second_is(app: Quart) -> None:
+async def test_the_second_browser_is_reported_but_not_the_first(app: Quart) -> None:
     await make_user("susan", email_confirmed=True)
     assert await mails_of(app, FIREFOX) == []
     [message] = await mails_of(app, IPHONE)
@@ -221,7 +221,7 @@ async def test_notices_are_an_hour_apart_and_count_the_logins_between(app: Quart
     assert await sent_after(app, 200) == []
 
 
-async def test_a_day_has_five_notices(app: Quart) -> None:
+async def test_at_most_five_notices_a_day_are_sent(app: Quart) -> None:
     await make_user("susan", email_confirmed=True)
     await mails_of(app, FIREFOX)
     sent = []
@@ -242,7 +242,7 @@ async def test_an_address_that_nobody_confirmed_gets_no_notice(app: Quart) -> No
     assert notice.subject == "[Microblog] New login to your account"
 
 
-async def test_a_link_that_was_followed_confirms_the_address(app: Quart) -> None:
+async def test_following_a_mailed_link_confirms_the_address(app: Quart) -> None:
     await make_user("susan")
     await Visitor(app).submit("/reset_password_request", email="susan@example.com")
     [message] = await sent_by(app)
@@ -252,7 +252,7 @@ async def test_a_link_that_was_followed_confirms_the_address(app: Quart) -> None
         assert (await connection.execute(select(User.email_confirmed))).scalar_one() is True
 
 
-async def test_a_known_browser_is_no_news_again(app: Quart) -> None:
+async def test_a_known_browser_is_not_reported_again(app: Quart) -> None:
     await make_user("susan")
     visitor = await log_in_with(app, FIREFOX)
     await visitor.submit("/logout")
@@ -264,7 +264,7 @@ async def test_a_known_browser_is_no_news_again(app: Quart) -> None:
         assert await connection.scalar(select(func.count()).select_from(KnownDevice)) == 1
 
 
-async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
+async def test_only_a_digest_of_the_device_cookie_is_stored(app: Quart) -> None:
     await make_user("susan")
     visitor = await log_in_with(app, FIREFOX)
     cookie = visitor.cookie("device")
@@ -274,7 +274,7 @@ async def test_of_a_browser_only_a_digest_is_kept(app: Quart) -> None:
     assert devices.digest(cookie) in repr(row)
 
 
-async def test_browsers_of_an_account_are_bounded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_known_browsers_is_bounded(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "MAX_DEVICES", 3)
     await make_user("susan")
     for _ in range(6):
@@ -297,13 +297,13 @@ async def test_browsers_of_an_account_are_bounded(app: Quart, monkeypatch: pytes
         ("", "An unknown browser"),
     ],
 )  # fmt: skip
-def test_browsers_have_names(user_agent: str, words: str) -> None:
+def test_browsers_are_described_in_words(user_agent: str, words: str) -> None:
     assert describe(user_agent) == words
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("path", ["/sessions/end", "/sessions/end_others"])
-async def test_a_stale_button_ends_nothing_and_says_what_to_do(app: Quart, path: str) -> None:
+async def test_a_button_with_an_expired_token_ends_nothing_and_says_what_to_do(app: Quart, path: str) -> None:
     visitor, _ = await logged_in(app, "susan")
     other = await log_in_with(app, FIREFOX)
     page = await visitor.post(path, csrf_token="stale", session="2")
@@ -313,7 +313,7 @@ async def test_a_stale_button_ends_nothing_and_says_what_to_do(app: Quart, path:
     assert (await other.get("/index")).status == 200
 
 
-async def test_the_session_that_looks_is_listed_first(app: Quart) -> None:
+async def test_the_current_session_is_listed_first(app: Quart) -> None:
     await make_user("susan")
     first = await log_in_with(app, FIREFOX)
     await log_in_with(app, IPHONE)

@@ -53,12 +53,8 @@ class Email:
         """Return after how many seconds the mail is no longer sent; None for OUTBOX_EXPIRY."""
         if cls.link_seconds is None:
             return None
-        return max(cls.link_lifetime(config) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
-
-    @classmethod
-    def link_lifetime(cls, config: Mapping[str, Any]) -> float:
-        """Return for how many seconds the link of a mail that has one is valid."""
-        return float(config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds or 0)
+        seconds = config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
+        return max(float(seconds) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
 
     @classmethod
     def delay(cls, config: Mapping[str, Any]) -> float:

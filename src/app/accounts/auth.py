@@ -48,13 +48,14 @@ def init_app(app: Quart) -> None:
 async def visitor() -> Visitor:
     """Return the visitor who sent this request: one statement on the first call, none without a cookie."""
     if "visitor" not in g:
-        token = cookie_user.auth_id
-        g.visitor = UNKNOWN  # so that the 503 page does not query the database again
-        g.visitor = await sessions.find(token) if token else NOBODY
-        if token and not g.visitor.is_authenticated:
-            logout_user()
-        elif sessions.is_stale(g.visitor):
-            current_app.add_background_task(sessions.touch, g.visitor)
+        g.visitor = NOBODY
+        if token := cookie_user.auth_id:
+            g.visitor = UNKNOWN  # so that the 503 page does not query the database again
+            g.visitor = await sessions.find(token)
+            if not g.visitor.is_authenticated:
+                logout_user()
+            elif sessions.is_stale(g.visitor):
+                current_app.add_background_task(sessions.touch, g.visitor)
     me: Visitor = g.visitor
     return me
 

@@ -52,7 +52,7 @@ SYSTEMS = (
 
 
 def make_token() -> str:
-    """Return a token for a browser that has none."""
+    """Return a random token for a cookie."""
     return secrets.token_urlsafe(32)
 
 

@@ -86,8 +86,9 @@ class ResetPassword(Email):
         rate_key = _rate_key(user.email) if account else f"unknown:{_rate_key(self.address)}"
         if not await outbox.within_rate_limit(request, rate_key, RESET_LIMITS):
             return None
-        link = _link(self, request, "reset_password", user.id, user.credentials_version)
-        minutes = round(current_app.config["RESET_TOKEN_SECONDS"] / 60)
+        seconds = current_app.config["RESET_TOKEN_SECONDS"]
+        link = _link("reset_password", request, self.kind, seconds, user.id, user.credentials_version)
+        minutes = round(seconds / 60)
         message = await self.message(user.email, username=user.username, link=link, minutes=minutes)
         return Rendered(message, rate_key, is_decoy=account is None)
 
@@ -119,7 +120,7 @@ class ConfirmRegistration(Email):
         limits = RESET_LIMITS if self.again else ADDRESS_LIMITS
         if owners := await queries.find_owners(registration.email):
             return await _limited(request, await _address_taken(owners[0]), limits)
-        link = _link(self, request, "confirm", self.registration_id)
+        link = _link("confirm", request, self.kind, CONFIRM_REGISTRATION_SECONDS, self.registration_id)
         message = await self.message(registration.email, username=registration.username, link=link)
         return await _limited(request, message, limits)
 
@@ -152,7 +153,8 @@ class ChangeEmail(Email):
         owners = await queries.find_owners(self.address)
         if any(owner.id != account.id for owner in owners):
             return await _limited(request, await _address_taken(owners[0]), ADDRESS_LIMITS)
-        link = _link(self, request, "change_email", account.id, self.version, self.address)
+        subject = (account.id, self.version, self.address)
+        link = _link("change_email", request, self.kind, CHANGE_EMAIL_SECONDS, *subject)
         message = await self.message(self.address, username=account.username, link=link)
         return await _limited(request, message, ADDRESS_LIMITS)
 
@@ -336,13 +338,18 @@ async def _limited(request: MailRequest, message: Message, limits: RateLimits) -
 
 
 def _link(
-    email: Email, request: MailRequest, page: str, subject: int, version: int = 0, address: str = ""
+    page: str,
+    request: MailRequest,
+    purpose: str,
+    seconds: float,
+    subject: int,
+    version: int = 0,
+    address: str = "",
 ) -> str:
-    """Return the URL of `page` with a token for the purpose of `email`, valid from the request on."""
-    seconds = email.link_lifetime(current_app.config)
+    """Return the URL of `page` with a token, valid for `seconds` from the request on."""
     start = request.created_at
-    token = tokens.mint(email.kind, subject, version, expires_in=seconds, requested_at=start, address=address)
-    return site_url(f"/{page}/{token}")
+    token = tokens.mint(purpose, subject, version, expires_in=seconds, requested_at=start, address=address)
+    return f"{current_app.config['BASE_URL']}/{page}/{token}"
 
 
 def _context(username: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -213,19 +214,15 @@ async def matches(stored: str | None, password: str) -> bool:
     """
     if is_current(stored):
         return bool(await _hasher().run_current("check", str(stored), password, peer=_peer()))
-    if not stored:
-        await generate(password)
-        return False
-    try:
-        matched, seconds = await _hasher().run("check", stored, password, peer=_peer())
-    except (ValueError, TypeError):  # a notation that Werkzeug does not know
-        await generate(password)
-        return False
-    if not matched and (durations := _hasher().durations):
+    matched, seconds, durations = False, None, _hasher().durations
+    if stored:
+        with suppress(ValueError, TypeError):  # a notation that Werkzeug does not know
+            matched, seconds = await _hasher().run("check", stored, password, peer=_peer())
+    if not matched and seconds is not None and durations:
         await asyncio.sleep(max(0.0, median(durations) - seconds))  # occupies no worker
-    elif not matched:  # no current hash has been timed yet
+    elif not matched:
         await generate(password)
-    return bool(matched)
+    return matched
 
 
 def is_current(stored: str | None) -> bool:

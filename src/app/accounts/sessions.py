@@ -1,11 +1,9 @@
 """Login sessions: rows that the server can delete, found by the SHA-256 of a random token."""
 
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 from quart import current_app
 from sqlalchemy import Row, String, bindparam, delete, or_, select, update
@@ -69,9 +67,9 @@ BY_TOKEN = Query(
 async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
     """Store a new session of the account and return its token; its expired sessions are deleted."""
     now = datetime.now(UTC)
-    token = secrets.token_urlsafe(32)
+    token = devices.make_token()
     row = LoginSession(
-        token_digest=_digest(token),
+        token_digest=devices.digest(token),
         user_id=user_id,
         created_at=now,
         seen_at=now,
@@ -90,7 +88,7 @@ async def start(user_id: int, *, remember: bool, user_agent: str) -> str:
 
 async def find(token: str) -> Visitor:
     """Return the owner of the session with `token`, or NOBODY if it has ended, by one statement."""
-    rows = await fetch(BY_TOKEN, digest=_digest(token), now=datetime.now(UTC))
+    rows = await fetch(BY_TOKEN, digest=devices.digest(token), now=datetime.now(UTC))
     return Visitor(*rows[0]) if rows else NOBODY
 
 
@@ -158,10 +156,6 @@ async def end_all(user_id: int, *, keep: int = 0, device: str | None = None) -> 
         is_ended = (LoginSession.user_id == user_id, LoginSession.id != keep)
         await session.execute(delete(LoginSession).where(*is_ended))
         await devices.forget(session, user_id, keep=device)
-
-
-def _digest(token: str) -> str:
-    return sha256(token.encode()).hexdigest()
 
 
 def _idle_time(*, remember: bool) -> timedelta:

@@ -114,9 +114,7 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
             await flash(REGISTERED, "success")
             return redirect(home)
     except tokens.InvalidToken:
-        log_event("registration_link_refused")
-        await flash(LINK_NOT_VALID, "warning")
-        return redirect(home)
+        return await _refuse_link("registration_link_refused", home)
     except service.Taken:
         await flash(NAME_TAKEN, "warning")
         return redirect("/register")
@@ -161,10 +159,9 @@ async def reset_password(token: str) -> ResponseReturnValue:
             await flash(RESET_DONE, "success")
             return redirect("/login")
     except tokens.InvalidToken:
-        log_event("reset_link_refused")
-        await flash(RESET_LINK_NOT_VALID, "warning")
         is_guest = not (await visitor()).is_authenticated
-        return redirect(REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH)
+        path = REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH
+        return await _refuse_link("reset_link_refused", path, RESET_LINK_NOT_VALID)
     return await form.render(
         "accounts/reset_password.html", title="Reset Your Password", username=user.username
     )
@@ -183,11 +180,15 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
             await flash(EMAIL_CHANGED.format(address), "success")
             return redirect(home)
     except tokens.InvalidToken:
-        log_event("email_link_refused")
-        await flash(LINK_NOT_VALID, "warning")
-        return redirect(home)
+        return await _refuse_link("email_link_refused", home)
     return await form.render("accounts/confirm_email.html", title="Confirm Your Address", address=address)
 
 
 def _link_limit() -> limits.Limit:
     return LINKS_PER_PEER, f"link:{client_address()}"
+
+
+async def _refuse_link(event: str, path: str, message: str = LINK_NOT_VALID) -> ResponseReturnValue:
+    log_event(event)
+    await flash(message, "warning")
+    return redirect(path)

@@ -104,9 +104,8 @@ async def _post_confirmation(
 
 async def check_registration(token: str) -> str:
     """Return the name of the account that `token` can create; raises tokens.InvalidToken."""
-    registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
-    registration = await queries.find_registration(registration_id)
-    if registration is None:
+    claim = tokens.read(tokens.CONFIRM_REGISTRATION, token)
+    if (registration := await queries.find_registration(claim.subject)) is None:
         raise tokens.InvalidToken(REGISTRATION_OVER)
     return str(registration.username)
 
@@ -121,9 +120,8 @@ async def confirm_registration(token: str) -> int:
     columns = (Registration.username, Registration.email, Registration.password_hash)
     try:
         async with writing() as session:
-            taken = await session.execute(delete(Registration).where(*is_waiting).returning(*columns))
-            registration = taken.mappings().first()
-            if registration is None:
+            rows = await session.execute(delete(Registration).where(*is_waiting).returning(*columns))
+            if (registration := rows.mappings().first()) is None:
                 raise tokens.InvalidToken(REGISTRATION_OVER)
             user = User(**registration, email_confirmed=True)
             await _add(session, user)
@@ -174,10 +172,9 @@ async def lock_if_current(session: AsyncSession, credentials: VerifiedCredential
     have been completed, which ends every session. None may start after it with the old password.
     """
     is_current = (User.id == credentials.user_id, User.credentials_version == credentials.version)
-    user: User | None = await session.scalar(select(User).where(*is_current).with_for_update())
-    if user is None:
-        raise OutdatedCredentials(credentials.user_id)
-    return user
+    if user := await session.scalar(select(User).where(*is_current).with_for_update()):
+        return user
+    raise OutdatedCredentials(credentials.user_id)
 
 
 async def check_password(user_id: int, password: str) -> VerifiedCredentials:
@@ -199,8 +196,7 @@ async def request_reset(address: str) -> None:
 
 async def check_reset(token: str) -> User:
     """Return the account whose password `token` can reset; raises tokens.InvalidToken."""
-    user = await User.verify_reset_password_token(token)
-    if user is None:
+    if (user := await User.verify_reset_password_token(token)) is None:
         raise tokens.InvalidToken("the token is invalid, was used or has expired")
     return user
 

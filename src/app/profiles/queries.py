@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, String, bindparam, func, select
+from sqlalchemy import Column, Integer, ScalarSelect, Select, String, bindparam, func, select
 
 from app.accounts.models import User, exact_first, followers
 from app.accounts.names import canonical
@@ -35,6 +35,10 @@ def _named(people: Select[*tuple[Any, ...]]) -> Query:
     return Query(people.where(condition).order_by(exact_first(User.username, NAME)).limit(1))
 
 
+def _count(role: Column[int]) -> ScalarSelect[int]:
+    return select(func.count()).where(role == User.id).correlate(User).scalar_subquery()
+
+
 PERSON = _named(
     select(
         User.id,
@@ -42,14 +46,8 @@ PERSON = _named(
         User.email,
         User.about_me,
         User.last_seen,
-        select(func.count())
-        .select_from(followers)
-        .where(followers.c.followed_id == User.id)
-        .scalar_subquery(),
-        select(func.count())
-        .select_from(followers)
-        .where(followers.c.follower_id == User.id)
-        .scalar_subquery(),
+        _count(followers.c.followed_id),
+        _count(followers.c.follower_id),
         select(followers.c.follower_id)
         .where(followers.c.follower_id == READER, followers.c.followed_id == User.id)
         .exists(),

@@ -33,6 +33,7 @@ HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
 TOML = Path(app.__file__).parents[2] / "hypercorn.toml"
 PATIENCE_SECONDS = 60
 KEEP_ALIVE_SECONDS = 2
+GRACEFUL_SECONDS = 12
 PRODUCTION = {
     "SECRET_KEY": "kQ2v9mXr7TgYpL4wZ8sBnD1fHcJ6uEaR",
     "BASE_URL": "http://site.example",
@@ -227,15 +228,20 @@ async def dev_site(folder: Path, *arguments: str, **environment: str) -> AsyncIt
 
 @asynccontextmanager
 async def served_site(
-    folder: Path, database_url: str, keep_alive: int = KEEP_ALIVE_SECONDS, /, **settings: str
+    folder: Path,
+    database_url: str,
+    keep_alive: int = KEEP_ALIVE_SECONDS,
+    graceful_timeout: int = GRACEFUL_SECONDS,
+    /,
+    **settings: str,
 ) -> AsyncIterator[Site]:
     """Serve a migrated database by Hypercorn with the shipped hypercorn.toml.
 
-    `keep_alive`: seconds an idle connection is kept.
+    `keep_alive`: seconds an idle connection is kept. `graceful_timeout`: seconds until Hypercorn aborts requests.
     """
     command = (
         "hypercorn.__main__:main", "--config", str(TOML), "--bind", "127.0.0.1:0",
-        "--keep-alive", str(keep_alive), "app:create_app()",
+        "--keep-alive", str(keep_alive), "--graceful-timeout", str(graceful_timeout), "app:create_app()",
     )  # fmt: skip
     environment = PRODUCTION | {"DATABASE_URL": database_url} | settings
     async with forked_program(Site, *command, folder=folder, read="stderr", **environment) as site:

@@ -232,6 +232,6 @@ async def test_no_trace_of_a_deleted_account_is_stored(app: Quart, database_url:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_sqlite_overwrites_what_is_deleted(app: Quart) -> None:
+async def test_sqlite_overwrites_deleted_data(app: Quart) -> None:
     async with writing() as session:
         assert (await session.execute(text("PRAGMA secure_delete"))).scalar() == 1

@@ -210,7 +210,7 @@ async def test_without_remember_me_the_cookie_ends_with_the_browser(visitor: Vis
     assert "Expires=" not in cookie
 
 
-async def test_an_expired_session_logs_nobody_in(visitor: Visitor) -> None:
+async def test_an_expired_session_is_not_logged_in(visitor: Visitor) -> None:
     await visitor.log_in("susan")
     async with writing() as session:
         await session.execute(update(LoginSession).values(expires_at=datetime.now(UTC)))

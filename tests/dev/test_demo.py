@@ -52,7 +52,7 @@ async def test_with_a_taken_address_nothing_is_added(app: Quart) -> None:
 
 
 @pytest.mark.slow
-async def test_the_demo_is_separate_from_the_accounts_of_dev(tmp_path: Path) -> None:
+async def test_the_demo_is_separate_from_the_accounts_of_dev_and_says_how_to_log_in(tmp_path: Path) -> None:
     async with dev_site(tmp_path) as site:
         fields = {"username": "susan", "email": "susan@example.com"}
         await Browser(site.url).submit("/register", **fields, password=OWN, password2=OWN)
@@ -60,9 +60,4 @@ async def test_the_demo_is_separate_from_the_accounts_of_dev(tmp_path: Path) -> 
         browser = Browser(site.url)
         await browser.submit("/login", username=demo.USERNAME, password=demo.PASSWORD)
         assert "Hi, susan!" in await browser.get("/index")
-
-
-@pytest.mark.slow
-async def test_the_command_says_how_to_log_in(tmp_path: Path) -> None:
-    async with dev_site(tmp_path, "--demo") as site:
         assert f"log in as {demo.USERNAME} with the password: {demo.PASSWORD}" in site.greeting

@@ -65,7 +65,7 @@ async def test_leases_that_end_before_they_are_renewed_stop_the_start(config: di
         make_site(config | {"OUTBOX_LEASE": 30, "OUTBOX_RENEW": 20})
 
 
-async def test_what_is_claimed_is_not_claimed_again_while_its_lease_runs(app: Quart) -> None:
+async def test_a_claimed_mail_is_not_claimed_again_during_its_lease(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
@@ -125,7 +125,7 @@ async def test_a_renewal_that_is_not_committed_lengthens_nothing(app: Quart, dat
     assert await rows("due_at") == [claim.lease_end]
 
 
-async def test_a_lost_claim_can_neither_be_renewed_nor_fenced_nor_settled(app: Quart) -> None:
+async def test_a_lost_claim_cannot_be_renewed_marked_or_settled(app: Quart) -> None:
     await post()
     at = now()
     [old] = await take(at)
@@ -141,7 +141,7 @@ async def test_a_lost_claim_can_neither_be_renewed_nor_fenced_nor_settled(app: Q
     assert await rows("state") == ["sent"]
 
 
-async def test_a_claim_past_its_lease_is_worth_nothing_even_if_nobody_took_it(app: Quart) -> None:
+async def test_a_claim_past_its_lease_is_lost_even_if_nobody_else_claimed_it(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
@@ -152,7 +152,7 @@ async def test_a_claim_past_its_lease_is_worth_nothing_even_if_nobody_took_it(ap
     assert await rows("state", "claim_id") == [("queued", claim.claim_id)]
 
 
-async def test_what_its_holder_had_fenced_is_flagged_for_the_next_one(app: Quart) -> None:
+async def test_a_mail_left_in_sending_is_in_doubt_for_the_next_owner(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
@@ -164,7 +164,7 @@ async def test_what_its_holder_had_fenced_is_flagged_for_the_next_one(app: Quart
     assert await rows("state", "in_doubt") == [("queued", True)]
 
 
-async def test_no_row_is_fenced_twice_by_one_claim(app: Quart) -> None:
+async def test_a_claim_marks_its_row_as_sending_only_once(app: Quart) -> None:
     await post()
     at = now()
     [claim] = await take(at)
@@ -200,7 +200,7 @@ async def test_a_fenced_row_that_expires_is_flagged(app: Quart) -> None:
     assert await rows("state", "in_doubt") == [("expired", True)]
 
 
-async def test_asked_anew_while_it_is_sent_it_is_a_second_mail(app: Quart) -> None:
+async def test_a_request_made_while_the_mail_is_sent_becomes_a_second_mail(app: Quart) -> None:
     await post(unique="k")
     at = now()
     [claim] = await take(at)
@@ -213,7 +213,7 @@ async def test_asked_anew_while_it_is_sent_it_is_a_second_mail(app: Quart) -> No
     assert await rows("state", "unique_key") == [("skipped", None), ("queued", "k")]
 
 
-async def test_what_waits_again_is_not_doubled(app: Quart) -> None:
+async def test_a_request_made_while_the_mail_waits_again_adds_no_mail(app: Quart) -> None:
     await post(unique="k")
     at = now()
     [claim] = await take(at)
@@ -226,7 +226,7 @@ async def test_what_waits_again_is_not_doubled(app: Quart) -> None:
     assert row.due_at <= now()  # who asks anew does not wait for the old one's next attempt
 
 
-async def test_what_may_have_arrived_is_asked_for_anew_by_a_second_mail(app: Quart) -> None:
+async def test_a_new_request_after_a_mail_in_doubt_is_a_second_mail(app: Quart) -> None:
     await post(unique="k")
     at = now()
     [claim] = await take(at)
@@ -247,7 +247,7 @@ async def test_who_has_claimed_what_is_asked_for_otherwise_loses_it(app: Quart) 
     assert again.params == {"to": "susan@example.com", "word": "new"}
 
 
-async def test_what_many_settle_at_once_is_one_commit(app: Quart) -> None:
+async def test_many_settlements_at_once_share_a_commit(app: Quart) -> None:
     for _ in range(8):
         await post()
     at = now()
@@ -259,7 +259,7 @@ async def test_what_many_settle_at_once_is_one_commit(app: Quart) -> None:
     assert set(await rows("state")) == {"sent"}
 
 
-async def test_room_for_resets_alone_takes_resets_alone(app: Quart) -> None:
+async def test_capacity_reserved_for_resets_claims_only_resets(app: Quart) -> None:
     for kind in ("bulk", "note", "urgent", "urgent", "note"):
         await post(kind)
     at = now()

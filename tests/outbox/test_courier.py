@@ -88,7 +88,7 @@ async def test_a_kind_expires_by_its_own_time(app: Quart) -> None:
     assert row.expires_at - row.created_at == timedelta(seconds=7)
 
 
-async def test_a_kind_only_a_newer_process_knows_waits(app: Quart, box: Outbox) -> None:
+async def test_a_kind_registered_only_in_a_newer_process_waits(app: Quart, box: Outbox) -> None:
     await post()
     del box.kinds["note"]
     await outbox.drain()

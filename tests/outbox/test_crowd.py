@@ -67,7 +67,7 @@ async def test_postgresql_reads_few_rows_of_a_crowd(app: Quart, hours: int, prio
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_sqlite_finds_what_is_due_by_the_index(app: Quart) -> None:
+async def test_sqlite_finds_due_mail_by_the_index(app: Quart) -> None:
     async with writing() as session:
         connection = await session.connection()
         compiled = claims.CLAIM.compile(dialect=connection.dialect)

@@ -39,7 +39,7 @@ async def locked(database_url: str) -> AsyncIterator[None]:
         await connection.rollback()
 
 
-async def test_what_was_sent_is_settled_when_the_database_is_back(
+async def test_a_sent_mail_is_settled_when_the_database_is_back(
     app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     server.fail("data", "hang", times=1)
@@ -56,7 +56,7 @@ async def test_what_was_sent_is_settled_when_the_database_is_back(
     assert await rows("in_doubt") == [False]
 
 
-async def test_nothing_is_begun_that_cannot_be_fenced(
+async def test_nothing_is_sent_that_cannot_be_marked_as_sending(
     app: Quart, server: SmtpServer, database_url: str
 ) -> None:
     rendering, go_on = asyncio.Event(), asyncio.Event()
@@ -78,7 +78,7 @@ async def test_nothing_is_begun_that_cannot_be_fenced(
     assert set(server.arrivals.values()) == {1}
 
 
-async def test_an_unmigrated_database_is_told_once_with_the_remedy(
+async def test_an_outdated_schema_is_logged_once_with_the_command_to_run(
     app: Quart, box: Outbox, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="app.outbox")

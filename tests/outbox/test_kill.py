@@ -132,7 +132,7 @@ async def freeze_without_lock(process: Process) -> None:
         process.signal(signal.SIGCONT)
 
 
-async def test_asked_to_stop_it_ends_what_it_sends_and_lets_go_the_rest(
+async def test_at_sigterm_a_courier_releases_what_it_cannot_finish(
     app: Quart, server: SmtpServer, config: dict[str, Any]
 ) -> None:
     for number in range(20):

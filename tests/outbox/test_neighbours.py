@@ -31,7 +31,7 @@ HI = Message("Hi", ["ann@example.com"], "Hi!")
 @pytest.mark.parametrize("code", [421, 530, 535, 538])
 @pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_one_mail_that_draws_the_servers_trouble_does_not_stop_the_others(
+async def test_a_mail_that_upsets_the_server_does_not_stop_the_others(
     app: Quart, server: SmtpServer, stage: str, code: int
 ) -> None:
     server.fail(stage, f"{code} 4.7.0 not this one", to="poison@example.com")
@@ -44,7 +44,7 @@ async def test_one_mail_that_draws_the_servers_trouble_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-async def test_a_value_that_the_database_refuses_is_told_of_its_own_mail_alone(
+async def test_a_value_that_the_database_refuses_affects_only_its_own_mail(
     app: Quart, server: SmtpServer
 ) -> None:
     async def odd(request: outbox.MailRequest) -> outbox.Rendered:
@@ -62,7 +62,7 @@ async def test_a_value_that_the_database_refuses_is_told_of_its_own_mail_alone(
     assert refused.last_text.startswith("The database refused the write: ")
 
 
-async def test_what_is_too_long_to_be_stored_is_refused_by_whoever_posts_it(app: Quart) -> None:
+async def test_values_too_long_to_store_are_refused_when_posting(app: Quart) -> None:
     with pytest.raises(ValueError, match="about: at most 255 characters"):
         outbox.Rendered(HI, about="x" * 256)
     long_name, long_domain = "x" * 330 + "@example.com", f"ann@{'x.' * 120}example.com"
@@ -97,7 +97,7 @@ async def test_no_more_ready_made_messages_are_in_memory_than_are_being_sent(
     assert max(held) <= SENDING_PER_CONNECTION * box.connections
 
 
-async def test_amid_an_upgrade_of_the_site_a_renderer_is_asked_again_later(app: Quart) -> None:
+async def test_during_an_upgrade_a_renderer_is_retried_later(app: Quart) -> None:
     async def newer(request: outbox.MailRequest) -> None:
         async with reading() as connection:
             await connection.execute(text("SELECT of_tomorrow FROM post"))
@@ -111,7 +111,7 @@ async def test_amid_an_upgrade_of_the_site_a_renderer_is_asked_again_later(app: 
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_renderer_that_is_slow_is_said_to_be_slow(app: Quart, box: Outbox) -> None:
+async def test_a_slow_renderer_is_reported_as_slow(app: Quart, box: Outbox) -> None:
     async def slow(request: outbox.MailRequest) -> None:
         await asyncio.Event().wait()
 

@@ -35,7 +35,7 @@ def statements(app: Quart) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-async def test_a_mail_is_true_with_what_it_reports(app: Quart, server: SmtpServer) -> None:
+async def test_a_mail_is_committed_with_the_change_it_reports(app: Quart, server: SmtpServer) -> None:
     async with writing() as session:
         session.add(User(username="susan", email="susan@example.com"))
         await outbox.post(session, "note", to="susan@example.com")
@@ -44,7 +44,7 @@ async def test_a_mail_is_true_with_what_it_reports(app: Quart, server: SmtpServe
     assert len(server.messages) == 1
 
 
-async def test_a_mail_is_undone_with_what_it_reports(app: Quart, server: SmtpServer) -> None:
+async def test_a_mail_is_rolled_back_with_the_change_it_reports(app: Quart, server: SmtpServer) -> None:
     with pytest.raises(ZeroDivisionError):
         async with writing() as session:
             handle = await outbox.post(session, "note", to="susan@example.com")
@@ -81,7 +81,7 @@ async def test_a_savepoint_is_no_commit(app: Quart, box: Outbox) -> None:
     assert box.wake_event.is_set()
 
 
-async def test_a_mail_that_still_waits_is_not_doubled_but_asked_for_anew(app: Quart) -> None:
+async def test_a_new_request_renews_a_waiting_mail(app: Quart) -> None:
     first = await post("note", unique="note:susan")
     [(created, expires)] = await rows("created_at", "expires_at")
     second = await post("note", unique="note:susan")
@@ -182,7 +182,7 @@ async def test_one_refused_recipient_does_not_stop_the_others(app: Quart, server
         (lambda: Message("Hi\r\nBcc: eve@example.com", ["ann@example.com"], "Hi!"), BadHeaderError),
     ],
 )
-async def test_what_could_never_be_sent_is_refused_at_once(
+async def test_a_message_that_can_never_be_sent_is_refused_at_once(
     app: Quart, message: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):

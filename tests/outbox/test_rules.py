@@ -33,7 +33,7 @@ def decide(
     )
 
 
-def test_the_table_knows_every_event() -> None:
+def test_the_table_has_a_row_for_every_event() -> None:
     assert set(TABLE) == set(Event)
 
 
@@ -84,11 +84,11 @@ def test_probes_grow_by_half() -> None:
     assert [probe_wait(probes, TIMES) for probes in range(7)] == [2, 3, 4.5, 6.75, 10.125, 15, 15]
 
 
-def test_let_go_or_in_trouble_it_is_due_at_once() -> None:
+def test_after_a_release_or_a_server_failure_a_mail_is_due_at_once() -> None:
     assert decide(Outcome(Event.RELEASED)).wait == decide(Outcome(Event.SERVER_DOWN)).wait == 0
 
 
-def test_who_met_trouble_amid_its_own_mail_lets_others_probe_first() -> None:
+def test_a_server_failure_during_a_mail_lets_other_mails_probe_first() -> None:
     wait = decide(Outcome(Event.SERVER_DOWN_MID_MESSAGE)).wait
     assert wait is not None
     assert wait > probe_wait(100, TIMES)

@@ -17,7 +17,7 @@ from tests.outbox.site import post, rows
 from tests.smtp_server import SmtpServer
 
 
-async def test_what_is_claimed_while_it_is_told_to_stop_is_let_go(
+async def test_mail_claimed_during_a_stop_is_released(
     app: Quart, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taking = asyncio.Event()
@@ -41,7 +41,7 @@ async def test_what_is_claimed_while_it_is_told_to_stop_is_let_go(
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("mail ")]
 
 
-async def test_a_drain_that_breaks_off_ends_what_is_under_way(
+async def test_a_drain_that_fails_finishes_its_deliveries(
     app: Quart, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop of a Celery worker stands still between tasks: no lease would be renewed."""

@@ -20,7 +20,7 @@ from tests.outbox.site import change, make_due, post, rows
 from tests.smtp_server import SmtpServer
 
 
-async def test_what_expires_while_it_stands_in_line_is_not_sent(
+async def test_a_mail_that_expires_in_the_queue_is_not_sent(
     app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
     """All are claimed at once; while the first is sent, the clock passes the expiry of the others."""
@@ -56,9 +56,7 @@ async def test_a_clock_that_is_set_back_stops_no_mail(
     assert timedelta() < row.due_at - box.clock() <= timedelta(seconds=box.lease)
 
 
-async def test_what_waits_for_its_next_try_is_as_old_as_its_request(
-    app: Quart, box: Outbox, server: SmtpServer
-) -> None:
+async def test_a_retried_mail_is_as_old_as_its_request(app: Quart, box: Outbox, server: SmtpServer) -> None:
     server.fail("data", "451 4.3.0 not now")
     await post()
     await change(created_at=datetime.now(UTC) - timedelta(seconds=90))

@@ -41,7 +41,7 @@ async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox)
     assert found.oldest_due == pytest.approx(90, abs=5)
 
 
-async def test_a_secret_mails_parameters_are_shown_to_nobody(app: Quart, box: Outbox) -> None:
+async def test_the_parameters_of_a_secret_mail_are_not_shown(app: Quart, box: Outbox) -> None:
     [plain] = (await post(word="abracadabra")).ids
     [secret] = (await post("urgent", word="abracadabra")).ids
     shown = await queries.show(box, plain)
@@ -91,7 +91,7 @@ async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
     assert await maintenance.retry(box, id_)
 
 
-async def test_only_what_was_done_long_ago_is_purged(app: Quart, box: Outbox, server: SmtpServer) -> None:
+async def test_only_old_finished_mail_is_purged(app: Quart, box: Outbox, server: SmtpServer) -> None:
     server.fail("rcpt", "550 no", to="bob@example.com")
     async with writing() as session:
         message = Message("Hi", ["ann@example.com", "bob@example.com"], "Hi!")

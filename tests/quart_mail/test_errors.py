@@ -64,7 +64,7 @@ def expected(stage: str, fault: str) -> tuple[type[MailError], bool, str, bool]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", REFUSED)
-async def test_each_fault_at_each_stage_says_what_it_means(
+async def test_each_fault_at_each_stage_raises_the_right_error(
     make_mail: MakeMail, message: Message, stage: str, fault: str
 ) -> None:
     script: dict[str, str | list[str]] = {stage: fault}
@@ -89,9 +89,7 @@ def login_for(stage: str) -> dict[str, str]:
     return {"MAIL_USERNAME": "me", "MAIL_PASSWORD": "right"} if stage == "auth" else {}
 
 
-async def test_a_server_that_listens_nowhere_is_the_servers_trouble(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_a_refused_connection_is_a_server_error(make_mail: MakeMail, message: Message) -> None:
     with socket.socket() as taken:  # bound and not listening: nobody else gets the port
         taken.bind(("127.0.0.1", 0))
         mail = make_mail(taken.getsockname()[1])
@@ -110,7 +108,7 @@ async def test_a_name_that_does_not_resolve(make_mail: MakeMail, message: Messag
 
 
 @pytest.mark.parametrize("code", [530, 535])
-async def test_a_login_wanted_at_the_sender_is_the_servers_trouble(
+async def test_a_login_required_at_mail_from_is_a_server_error(
     make_mail: MakeMail, message: Message, code: int
 ) -> None:
     async with SmtpServer({"mail": f"{code} log in first"}) as server:
@@ -143,7 +141,7 @@ async def test_a_refused_default_sender_concerns_every_message(
         ({}, "555 what is SIZE?"),
     ],
 )
-async def test_a_refusal_of_this_messages_sender_or_size_concerns_it_alone(
+async def test_a_refused_sender_or_size_is_an_error_of_one_message(
     make_mail: MakeMail, change: dict[str, Any], reply: str
 ) -> None:
     async with SmtpServer({"mail": reply}) as server:

@@ -45,7 +45,7 @@ async def test_cram_md5_never_shows_the_password(make_mail: MakeMail, message: M
     assert b"right" not in answer
 
 
-async def test_a_wrong_password_is_the_servers_trouble_and_tried_once_by_each_mechanism(
+async def test_a_wrong_password_is_a_server_error_and_tried_once_by_each_mechanism(
     make_mail: MakeMail, message: Message
 ) -> None:
     async with AiosmtpdServer(auth=True) as catcher:
@@ -141,9 +141,7 @@ async def test_the_challenge_after_a_refused_token_is_answered_by_an_empty_line(
     assert server.commands[-1] == ""
 
 
-async def test_a_token_that_cannot_be_had_is_the_servers_trouble(
-    make_mail: MakeMail, message: Message
-) -> None:
+async def test_an_unavailable_token_is_a_server_error(make_mail: MakeMail, message: Message) -> None:
     async def no_token() -> str:
         raise LookupError("secret details")
 

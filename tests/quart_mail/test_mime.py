@@ -56,7 +56,9 @@ WITH_IMAGE = {"multipart/alternative": [TEXT, {"multipart/related": [HTML, "imag
         (False, True, False, {"multipart/mixed": [TEXT, "image/png"]}),
     ],
 )
-def test_the_layout_follows_what_there_is(html: bool, inline: bool, attached: bool, expected: Any) -> None:
+def test_the_mime_structure_depends_on_the_parts_present(
+    html: bool, inline: bool, attached: bool, expected: Any
+) -> None:
     message = build(body="text", html='<img src="cid:logo">' if html else None)
     if inline:
         message.attach("logo.png", data=PNG, content_id="logo")

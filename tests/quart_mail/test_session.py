@@ -86,7 +86,7 @@ async def test_a_mail_error_of_before_data_is_not_taken_for_one_of_this_connecti
     ("stage", "scope", "in_doubt"),
     [("greeting", "server", False), ("mail", "message", False), ("dot", "message", True)],
 )
-async def test_the_deadline_holds_over_all_of_it(
+async def test_the_deadline_covers_the_whole_transaction(
     make_mail: MakeMail, message: Message, stage: str, scope: str, in_doubt: bool
 ) -> None:
     async with SmtpServer({stage: "hang"}) as server:
@@ -102,7 +102,7 @@ async def test_the_deadline_holds_over_all_of_it(
     assert isinstance(error, TimeoutError)
 
 
-async def test_replies_that_are_each_in_time_may_be_too_late_together(make_mail: MakeMail) -> None:
+async def test_replies_that_are_each_in_time_can_exceed_the_deadline_together(make_mail: MakeMail) -> None:
     async with SmtpServer({"mail": "drip"}) as server:
         mail = make_mail(server.port, MAIL_DEADLINE=0.3)
         with pytest.raises(DeadlineExceeded):
@@ -123,7 +123,7 @@ async def test_waiting_for_a_connection_counts(make_mail: MakeMail, message: Mes
             await first
 
 
-async def test_the_final_dot_has_a_longer_time_of_its_own(make_mail: MakeMail, message: Message) -> None:
+async def test_the_final_dot_has_its_own_longer_timeout(make_mail: MakeMail, message: Message) -> None:
     async with SmtpServer({"dot": "hang"}) as server:
         mail = make_mail(server.port, MAIL_TIMEOUT=20, MAIL_DATA_TIMEOUT=40, MAIL_DEADLINE=300)
         sending = asyncio.create_task(mail.send(message))
@@ -138,7 +138,7 @@ async def test_the_final_dot_has_a_longer_time_of_its_own(make_mail: MakeMail, m
             await mail.send(message, timeout=0.3)
 
 
-async def test_a_reply_timeout_of_its_own_lets_the_deadline_end_at_the_final_dot(
+async def test_with_a_reply_timeout_the_deadline_ends_at_the_final_dot(
     make_mail: MakeMail, message: Message
 ) -> None:
     async with SmtpServer({"dot": "hang"}) as server:

@@ -89,7 +89,7 @@ async def test_starttls_that_is_not_offered_is_an_error_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("answer", ["454 not now", "hang", "drop", "garbage", "220 but no handshake"])
-async def test_starttls_that_fails_is_the_servers_trouble(
+async def test_a_failed_starttls_is_a_server_error(
     make_mail: MakeMail, message: Message, authority: Authority, answer: str
 ) -> None:
     script: dict[str, str | list[str]] = {"ehlo": "250-x\r\n250 STARTTLS", "starttls": answer}
@@ -105,7 +105,7 @@ async def test_starttls_that_fails_is_the_servers_trouble(
     assert "MAIL" not in " ".join(server.commands)
 
 
-async def test_tls_from_the_first_byte_against_a_plain_server_says_so(
+async def test_implicit_tls_to_a_plain_server_names_the_setting(
     make_mail: MakeMail, message: Message, authority: Authority
 ) -> None:
     async with SmtpServer() as server:

@@ -54,17 +54,14 @@ class _Cursor:
         return self
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        await self._call(sqlite3.Cursor.execute, sql, parameters)
+        await self._connection._execute(self._run, "execute", sql, parameters)  # type: ignore[no-untyped-call]
 
     async def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
-        await self._call(sqlite3.Cursor.executemany, sql, parameters)
+        await self._connection._execute(self._run, "executemany", sql, parameters)  # type: ignore[no-untyped-call]
 
-    async def _call(self, *call: Any) -> None:
-        await self._connection._execute(self._run, *call)  # type: ignore[no-untyped-call]
-
-    def _run(self, method: Callable[..., object], sql: str, parameters: Sequence[Any]) -> None:
+    def _run(self, method: str, sql: str, parameters: Sequence[Any]) -> None:
         with closing(self._connection._conn.cursor()) as cursor:
-            method(cursor, sql, parameters)
+            getattr(cursor, method)(sql, parameters)
             self.description = cursor.description
             self._rows = cursor.fetchall() if cursor.description else []
             self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
@@ -76,18 +73,14 @@ class _Cursor:
         """Do nothing: the cursor was closed when the rows were fetched."""
 
 
-class _Connection(aiosqlite.Connection):
-    def cursor(self) -> Any:
-        return _Cursor(self)
-
-
 async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     """Open a file; if the task is cancelled meanwhile, close it again.
 
     aiosqlite alone would drop the sqlite3 connection without closing it: a ResourceWarning from Python 3.13
     on.
     """
-    connection = _Connection(partial(sqlite3.connect, *arguments, **options), iter_chunk_size=64)
+    connection = aiosqlite.connect(*arguments, **options)
+    connection.cursor = partial(_Cursor, connection)  # type: ignore[method-assign, assignment]
     connection._thread.daemon = True  # SQLAlchemy does this too, but only for connections it opens
     opening = asyncio.ensure_future(connection.__aenter__())
     try:

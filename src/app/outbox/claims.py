@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, Integer, Select, String, bindparam, cast, or_, select, union_all, update
@@ -138,7 +139,7 @@ async def claim_due(
     result = await connection.execute(CLAIM, values | {"total": limit.total, "bulk": limit.bulk})
     rows = (dict(zip(CLAIMED_COLUMNS, row, strict=True)) for row in result)
     claims = [Claim(**row, claimed_at=now, lease_end=lease_end) for row in rows]
-    return sorted(claims, key=lambda claim: (claim.priority, claim.id))
+    return sorted(claims, key=attrgetter("priority", "id"))
 
 
 async def still_owned(connection: AsyncConnection, claims: Sequence[Claim], *, now: datetime) -> set[Claim]:

@@ -19,7 +19,7 @@ from app.outbox.claims import Claim, claim_due
 from app.outbox.delivery import Deliverer
 from app.outbox.maintenance import Maintenance
 from app.outbox.policy import Capacity, ClaimLimit
-from app.outbox.queries import count_due, next_times
+from app.outbox.queries import next_times
 from app.outbox.state import Outbox
 from app.outbox.writer import keep_leases
 
@@ -28,22 +28,18 @@ AFTER_CANCEL_SECONDS = 2.0
 """How long cancelled deliveries may take to write that they were released."""
 
 
-class DatabaseProblem:
+class DatabaseProblem(OngoingProblem):
     """Logs when the outbox cannot be read, and when it can be read again."""
 
     def __init__(self) -> None:
-        self._problem = OngoingProblem(_log, "Cannot read the outbox: %s", "The outbox can be read again")
+        super().__init__(_log, "Cannot read the outbox: %s", "The outbox can be read again")
 
-    def start(self, error: DatabaseUnavailable | DBAPIError) -> None:
+    def record(self, error: DatabaseUnavailable | DBAPIError) -> None:
         """Log what `error` means for an operator, once."""
         if isinstance(error, DatabaseUnavailable):
-            self._problem.start(str(error) or type(error).__name__)
+            self.start(str(error) or type(error).__name__)
         else:
-            self._problem.start(NOT_MIGRATED if is_schema_outdated(error) else type(error).__name__)
-
-    def end(self) -> None:
-        """Log that the problem is over, if there was one."""
-        self._problem.end()
+            self.start(NOT_MIGRATED if is_schema_outdated(error) else type(error).__name__)
 
 
 class Courier:
@@ -69,7 +65,7 @@ class Courier:
                     rest = 0.0
                 problem.end()
             except (DatabaseUnavailable, DBAPIError) as error:
-                problem.start(error)
+                problem.record(error)
                 rest = self.outbox.poll
             except Exception:
                 _log.exception("Unexpected error in the mail courier; continuing")
@@ -158,7 +154,7 @@ class Claimer:
                 await self.claim_next()
             if self.claims:
                 await self._wait_for_capacity()
-            elif self._breaker.is_open or not in_time or not await self._is_anything_due():
+            elif self._breaker.is_open or not in_time or await self._seconds_until_due():
                 break
 
     def begin_stop(self) -> None:
@@ -255,6 +251,3 @@ class Claimer:
                 await asyncio.wait(self.claims, return_when=asyncio.FIRST_COMPLETED)
                 while self.claims and not self._capacity.is_low(len(self.claims)):
                     await asyncio.wait(self.claims, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _is_anything_due(self) -> bool:
-        return await count_due(self._outbox.database, now=self._outbox.clock(), most=1) > 0

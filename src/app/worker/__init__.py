@@ -71,7 +71,7 @@ def drain() -> None:
         _runner.deliver(DRAIN_SECONDS)
         _database_problem.end()
     except (DatabaseUnavailable, DBAPIError) as error:
-        _database_problem.start(error)
+        _database_problem.record(error)
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

@@ -56,7 +56,7 @@ class BacklogScheduler(Scheduler):  # type: ignore[misc]
                 )
             )
         except (DatabaseUnavailable, DBAPIError) as error:
-            self._database_problem.start(error)
+            self._database_problem.record(error)
             return 0
         self._database_problem.end()
         return due

@@ -22,10 +22,7 @@ class DatabaseUnavailable(Exception):
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn SQLAlchemy's connection errors and timeouts into DatabaseUnavailable.
-
-    Other errors of the block pass through, such as BrokenPipeError from printing.
-    """
+    """Turn SQLAlchemy's connection errors and timeouts into DatabaseUnavailable; let others pass."""
     try:
         yield
     except PoolTimeoutError as error:
@@ -37,10 +34,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    """Return whether `error` is about reaching the database, not about the statement.
-
-    SQLite raises OperationalError for wrong SQL as well.
-    """
+    """Return whether `error` is about reaching the database; SQLite has the same one for wrong SQL."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return isinstance(error, OperationalError | InterfaceError) and code != sqlite3.SQLITE_ERROR
 

@@ -43,10 +43,7 @@ def configure(reader: AsyncEngine, writer: AsyncEngine) -> None:
 
 
 def connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-    """Connect, as a listener of "do_connect"; raise DatabaseUnavailable if that fails.
-
-    For an unreachable server asyncpg raises asyncio's errors, not its own.
-    """
+    """Connect, or raise DatabaseUnavailable (on "do_connect"); asyncpg raises asyncio's errors, too."""
     try:
         return dialect.connect(*arguments, **options)
     except (OSError, dialect.loaded_dbapi.Error) as error:  # TimeoutError is an OSError

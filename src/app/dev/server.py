@@ -37,10 +37,7 @@ class PortTaken(settings.SettingsError):
 
 
 async def run(*, host: str, port: int, with_demo: bool = False) -> None:
-    """Serve on `host` and `port` until SIGINT or SIGTERM.
-
-    Mail is caught unless MAIL_SERVER is set. Raises SettingsError for wrong settings, and PortTaken.
-    """
+    """Serve until SIGINT or SIGTERM; catch mail unless MAIL_SERVER is set. Raises SettingsError."""
     environment = settings.from_environment()
     with listen(host, port) as listener:
         config = _config(environment, _address(host, listener), with_demo=with_demo)

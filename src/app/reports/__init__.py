@@ -69,12 +69,12 @@ class Reporter:
 
     async def note_request(self, sender: object, exception: Exception) -> None:
         """Note an unhandled error of a request (receives `got_request_exception`)."""
-        here = current_request()
-        if here is None:
+        record = current_request()
+        if record is None:
             self._note(exception, "(no request)", "-")
         else:
-            route = f"{here.method} {here.route or '(no route)'}"
-            self._note(exception, route[:MAX_ROUTE_LENGTH], here.id)
+            route = f"{record.method} {record.route or '(no route)'}"
+            self._note(exception, route[:MAX_ROUTE_LENGTH], record.id)
 
     async def note_background(self, sender: object, exception: Exception) -> None:
         """Note an unhandled error of a background task (receives `got_background_exception`)."""

@@ -74,11 +74,11 @@ def _from_file() -> dict[str, str]:
 
 def _value(setting: Setting, given: Mapping[str, Any], sources: Sequence[Mapping[str, str]]) -> Any:
     keys = (setting.key, *setting.aliases)
-    named = [given[key] for key in keys if key in given]
-    if not named:
-        values = (source[key] for key in keys for source in sources if key in source)
-        named = [raw for raw in values if raw or setting.key == MAY_BE_EMPTY]
-    return setting.parse(next((raw for raw in named if raw is not None), setting.default))
+    values = [given[key] for key in keys if key in given]
+    if not values:
+        variables = (source[key] for key in keys for source in sources if key in source)
+        values = [raw for raw in variables if raw or setting.key == MAY_BE_EMPTY]
+    return setting.parse(next((raw for raw in values if raw is not None), setting.default))
 
 
 def _fill_in(values: dict[str, Any]) -> None:
@@ -154,12 +154,12 @@ def _check_together(values: Mapping[str, Any]) -> None:
             "CELERY_BROKER_URL is missing and MAIL_COURIER is celery; "
             "give the broker's address, such as redis://127.0.0.1:6379/0."
         )
-    limits = {"OUTBOX_RENEW": "OUTBOX_LEASE", "OUTBOX_EXPIRY_MARGIN": "RESET_TOKEN_SECONDS"}
-    for key, whole in limits.items():
-        if 2 * values[key] > values[whole]:
+    periods = {"OUTBOX_RENEW": "OUTBOX_LEASE", "OUTBOX_EXPIRY_MARGIN": "RESET_TOKEN_SECONDS"}
+    for key, period in periods.items():
+        if 2 * values[key] > values[period]:
             raise SettingsError(
-                f"{key}: {values[key]:g} is not accepted; give at most half of {whole}, "
-                f"which is {values[whole]:g}."
+                f"{key}: {values[key]:g} is not accepted; give at most half of {period}, "
+                f"which is {values[period]:g}."
             )
 
 
@@ -174,5 +174,5 @@ def _check_secrets(values: Mapping[str, Any]) -> None:
 
 
 def _is_weak(secret: str) -> bool:
-    short = len(secret.encode()) < SECRET_KEY_BYTES
-    return secret in WELL_KNOWN_KEYS or short or len(set(secret)) < MIN_DIFFERENT_CHARACTERS
+    is_short = len(secret.encode()) < SECRET_KEY_BYTES
+    return secret in WELL_KNOWN_KEYS or is_short or len(set(secret)) < MIN_DIFFERENT_CHARACTERS

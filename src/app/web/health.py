@@ -53,8 +53,7 @@ async def healthz() -> dict[str, str]:
 @blueprint.get("/readyz")
 async def readyz() -> tuple[dict[str, Any], int]:
     """Answer 200 if the database answers and its schema is this version's, otherwise 503."""
-    readiness: Readiness = current_app.extensions["readiness"]
-    problem = await readiness.problem()
+    problem = await current_app.extensions["readiness"].problem()
     if problem is not None:
         return {"status": "unavailable", "reason": problem}, 503
     return {"status": "ok"}, 200

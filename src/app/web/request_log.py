@@ -62,7 +62,15 @@ class RequestLog:
             await self.app(scope, receive, send_with_id)
         finally:
             if self.enabled:
-                _log_request(record)
+                log_event(
+                    "access",
+                    method=record.method,
+                    route=record.route,
+                    status=record.status,
+                    ms=round((time.monotonic() - record.started) * 1000, 1),
+                    peer=record.peer,
+                    request=record.id,
+                )
             request_id.reset(reset_token)
 
 
@@ -94,15 +102,3 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
     if has_request_context():
         fields.setdefault("peer", request.remote_addr)
     log.log(level, Event({"event": event, **fields}))
-
-
-def _log_request(record: RequestRecord) -> None:
-    log_event(
-        "access",
-        method=record.method,
-        route=record.route,
-        status=record.status,
-        ms=round((time.monotonic() - record.started) * 1000, 1),
-        peer=record.peer,
-        request=record.id,
-    )

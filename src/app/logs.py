@@ -43,7 +43,12 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for `record`, traceback included."""
-        fields = _fields(record)
+        event: Any = record.msg
+        fields: dict[str, Any] = (
+            dict(event.fields) if isinstance(event, Event) else {"message": record.getMessage()}
+        )
+        fields.setdefault("request", request_id.get())
+        fields = {name: value for name, value in fields.items() if value is not None}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -114,10 +119,3 @@ def _printable(traceback: str) -> str:
     """Return `traceback` on lines of its own, with all control characters but line breaks escaped."""
     lines = (json.dumps(line)[1:-1].replace('\\"', '"') for line in traceback.splitlines())
     return "\n".join(["", *lines]) if traceback else ""
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    event = record.msg if isinstance(record.msg, Event) else None
-    fields: dict[str, Any] = dict(event.fields) if event else {"message": record.getMessage()}
-    fields.setdefault("request", request_id.get())
-    return {name: value for name, value in fields.items() if value is not None}

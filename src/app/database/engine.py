@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from app.database import postgresql, sqlite
-from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, deadline, translate_errors
+from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, translate_errors
 from app.database.reads import Query, RawReadPool
 
 COMMIT_SECONDS = WAIT_SECONDS + 0.5  # how long after its start a page's transaction may still commit
@@ -33,6 +33,7 @@ class Database:
 
     def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
         self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {
             "pool_timeout": WAIT_SECONDS,
             "pool_size": pool_size,
@@ -53,11 +54,6 @@ class Database:
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether the database is an SQLite file."""
-        return self.url.get_backend_name() == "sqlite"
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -133,13 +129,21 @@ class Database:
         async with self._page_deadline(until):
             await session.commit()
 
-    def _page_deadline(self, until: float) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def _page_deadline(self, until: float) -> AsyncIterator[None]:
         """Raise DatabaseUnavailable in a page that waits for a server longer than `until` (loop time).
 
         Mail workers and commands may take longer (each statement has its own time limit), and SQLite's thread
         always finishes what it has begun.
         """
-        return deadline(None if self.is_sqlite or not has_request_context() else until)
+        limit = asyncio.timeout_at(None if self.is_sqlite or not has_request_context() else until)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DatabaseUnavailable("the database did not answer in time") from error
 
     async def truncate_log(self) -> None:
         """Empty SQLite's write-ahead log, which holds earlier versions of pages, unless it is in use.

@@ -1,9 +1,8 @@
 """How long to wait for the database, and which of its errors mean that it is unavailable."""
 
-import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -43,16 +42,3 @@ def is_schema_outdated(error: DBAPIError) -> bool:
     """Return whether `error` is about a missing table or column."""
     is_missing = str(error.orig).startswith(("no such table", "no such column"))
     return is_missing or getattr(error.orig, "sqlstate", None) in UNDEFINED
-
-
-@asynccontextmanager
-async def deadline(at: float | None) -> AsyncIterator[None]:
-    """Raise DatabaseUnavailable in a block that is still running when the loop's clock reaches `at`."""
-    limit = asyncio.timeout_at(at)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise DatabaseUnavailable("the database did not answer in time") from error

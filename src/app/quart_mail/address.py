@@ -36,14 +36,10 @@ def split(address: Address) -> tuple[str, str]:
     A comma in an unquoted name is part of the name. The standard library's ``parseaddr`` takes it for
     a list separator and loses the address.
     """
-    if isinstance(address, str):
-        return _split_text(CONTROL.sub("", str(address)))
-    name, spec = address
-    return CONTROL.sub("", str(name or "")).strip(), CONTROL.sub("", str(spec)).strip(" <>")
-
-
-def _split_text(text: str) -> tuple[str, str]:
-    text = text.strip()
+    if not isinstance(address, str):
+        name, spec = address
+        return CONTROL.sub("", str(name or "")).strip(), CONTROL.sub("", str(spec)).strip(" <>")
+    text = CONTROL.sub("", str(address)).strip()
     if match := _ANGLE.match(text):
         name, spec = match["name"].strip(), match["spec"].strip()
         if quoted := _QUOTED.match(name):

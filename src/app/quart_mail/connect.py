@@ -23,7 +23,8 @@ _TRY_NEXT_MECHANISM = frozenset({504, 534, 535})
 async def connect(dialogue: Dialogue, timeout: float) -> None:
     """Make a dialogue ready for a message, or raise MailError; ``timeout``: seconds for each reply."""
     settings = dialogue.settings
-    dialogue.secrets = settings.secrets()
+    secrets = (settings.password, settings.oauth2_token)
+    dialogue.secrets = [secret for secret in secrets if secret and isinstance(secret, str)]
     # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Dialogue.wait_for has it.
     dialogue.client = client = Client(
         hostname=settings.server,

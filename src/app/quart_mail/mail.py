@@ -8,6 +8,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 from blinker import NamedSignal, Namespace
@@ -92,7 +93,7 @@ class _Sender(ABC):
         try:
             async with asyncio.timeout(limit) as timeout:
                 if to_dot:
-                    transaction.after_data = lambda: timeout.reschedule(None)
+                    transaction.after_data = partial(timeout.reschedule, None)
                 return await self._transmit(transaction)
         except TimeoutError as error:
             if not timeout.expired():

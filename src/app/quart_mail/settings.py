@@ -178,10 +178,6 @@ class MailSettings:
         """Whether to log in: there is a user name and a password or token."""
         return bool(self.username and (self.password or self.oauth2_token))
 
-    def secrets(self) -> list[str]:
-        """Return the values that must never be logged or shown."""
-        return [text for text in (self.password, self.oauth2_token) if text and isinstance(text, str)]
-
 
 SETTINGS: dict[str, Setting] = {
     each.name: each.metadata["setting"] for each in fields(MailSettings) if each.metadata

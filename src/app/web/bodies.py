@@ -75,19 +75,6 @@ class Bodies:
         if length.isdigit() and (len(length) > 20 or int(length) > self.max_length):
             raise RequestRefused(413)
         body = Body(peer_of(scope), asyncio.timeout(self.timeout))
-        try:
-            await self._receive(receive, body)
-        except BaseException:
-            self.release(body)
-            raise
-        return body
-
-    def release(self, body: Body) -> None:
-        """Release the memory of `body`."""
-        self._count(body, -len(body.data))
-        body.data = bytearray()
-
-    async def _receive(self, receive: ASGIReceiveCallable, body: Body) -> None:
         self.arriving.add(body)
         try:
             async with body.reading:
@@ -97,12 +84,21 @@ class Bodies:
                         raise ClientDisconnected
                     self._append(message.get("body", b""), body)
                     if not message.get("more_body", False):
-                        return
+                        return body
                 raise RequestRefused(413)
         except TimeoutError:
+            self.release(body)
             raise RequestRefused(503 if body.gave_way else 408) from None
+        except BaseException:
+            self.release(body)
+            raise
         finally:
             self.arriving.discard(body)
+
+    def release(self, body: Body) -> None:
+        """Release the memory of `body`."""
+        self._count(body, -len(body.data))
+        body.data = bytearray()
 
     def _append(self, data: bytes, body: Body) -> None:
         if body.gave_way:

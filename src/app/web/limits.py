@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from limits import RateLimitItem, parse
+from limits import parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
@@ -31,6 +31,7 @@ Limit = tuple[str, str]
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+_parse = lru_cache(parse)
 
 
 def init_app(app: Quart) -> None:
@@ -173,11 +174,6 @@ class Limiter:
         """Close the connections to Redis."""
         if self.redis is not None:
             await self.redis.close()
-
-
-@lru_cache
-def _parse(rule: str) -> RateLimitItem:
-    return parse(rule)
 
 
 def _sweep(window: OrderedDict[Limit, deque[float]], start: float) -> None:

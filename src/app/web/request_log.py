@@ -26,9 +26,9 @@ log = logging.getLogger("app.events")
 class RequestRecord:
     """A request as the log shows it; `status` is None until the response has started."""
 
+    id: str
     peer: str
     method: str
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
     route: str | None = None
     status: int | None = None
     started: float = field(default_factory=time.monotonic)
@@ -47,7 +47,8 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         peer = (scope.get("client") or ("unknown",))[0]
-        record = RequestRecord(peer, str(scope.get("method", "WEBSOCKET"))[:MAX_METHOD_LENGTH])
+        method = str(scope.get("method", "WEBSOCKET"))[:MAX_METHOD_LENGTH]
+        record = RequestRecord(secrets.token_hex(8), peer, method)
         scope[SCOPE_KEY] = record  # type: ignore[literal-required]
 
         async def send_with_id(message: Any) -> None:

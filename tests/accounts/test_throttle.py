@@ -215,6 +215,8 @@ async def test_wrong_current_passwords_count_for_the_address_whatever_the_accoun
     assert answers == [200] * 8 + [429]
 
 
+LIMITING = ("form.count", "throttle.count_password", "_confirm")
+
 UNLIMITED = {
     "/logout": "ends one's own session",
     "/sessions/end": "ends one's own session",
@@ -227,5 +229,5 @@ async def test_every_form_of_accounts_has_a_limit_or_a_reason(app: Quart) -> Non
         feature = rule.endpoint.partition(".")[0]
         if "POST" in (rule.methods or ()) and feature in {"accounts", "account"}:
             source = inspect.getsource(inspect.unwrap(app.view_functions[rule.endpoint]))
-            is_limited = "await form.count(" in source or "await throttle.count_password(" in source
+            is_limited = any(f"await {call}(" in source for call in LIMITING)
             assert is_limited != (rule.rule in UNLIMITED), rule

@@ -61,12 +61,13 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
 CONFIRM_FIRST = "Please confirm your email address first. We have sent the link again."
 
 
-async def test_the_right_password_before_confirming_sends_the_link_again(app: Quart) -> None:
+@pytest.mark.parametrize("typed", ["SUSAN", "Susan@example.com"])
+async def test_the_right_password_before_confirming_sends_the_link_again(app: Quart, typed: str) -> None:
     visitor = Visitor(app)
     await register(visitor, "susan", "susan@example.com")
     await visitor.get("/login")
     outbox_of(app).clock = lambda: datetime.now(UTC) + timedelta(minutes=2)  # type: ignore[method-assign]
-    page = await visitor.log_in("SUSAN")
+    page = await visitor.log_in(typed)
     assert page.flashes == [CONFIRM_FIRST]
     assert 'name="password"' in page.text
     [message] = await sent_by(app)

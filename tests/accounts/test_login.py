@@ -52,12 +52,31 @@ async def test_a_wrong_name_and_a_wrong_password_get_one_answer(
     page = await visitor.log_in(username, password)
     assert page.status == 200
     assert page.flashes == ["Invalid username or password"]
+    assert re.search('<input type="password"[^>]* autofocus>', page.text)
     assert await count_sessions() == 0
 
 
 @pytest.mark.parametrize("username", ["SUSAN", " susan ", "ｓｕｓａｎ", " ＳUSan\t"])
 async def test_the_case_of_a_name_does_not_matter(visitor: Visitor, username: str) -> None:
     assert (await visitor.log_in(username)).location == "/index"
+
+
+@pytest.mark.parametrize("address", ["susan@example.com", " SUSAN@Example.com "])
+async def test_an_address_stands_for_the_name_of_its_account(visitor: Visitor, address: str) -> None:
+    assert (await visitor.log_in(address)).location == "/index"
+
+
+async def test_an_unknown_address_gets_the_answer_of_a_wrong_name(visitor: Visitor) -> None:
+    page = await visitor.log_in("nobody@example.com")
+    assert (page.status, page.flashes) == (200, ["Invalid username or password"])
+    assert 'value="nobody@example.com"' in page.text
+
+
+async def test_an_old_name_that_is_somebody_elses_address_is_a_name(visitor: Visitor) -> None:
+    own = generate_password_hash("battery staple", CHEAP_HASH)
+    await make_user("susan@example.com", username_canonical=None, email="x@example.com", password_hash=own)
+    assert (await visitor.log_in("susan@example.com")).location is None
+    assert (await visitor.log_in("susan@example.com", "battery staple")).location == "/index"
 
 
 @pytest.mark.parametrize("twin", ["Susan", "susan ", "ſusan", "ｓｕｓａｎ", " "])

@@ -57,6 +57,13 @@ async def test_the_eleventh_attempt_gets_the_form_again_and_the_time_to_wait(app
     assert 'href="/reset_password_request"' in page.text
 
 
+async def test_guesses_by_name_and_by_address_share_a_limit(app: Quart) -> None:
+    await make_user("susan")
+    visitor = Peer(app, "192.0.2.1")
+    assert await fail(visitor, 10) == [200] * 10
+    assert (await visitor.log_in("susan@example.com", PASSWORD)).status == 429
+
+
 async def test_a_successful_login_resets_the_count(app: Quart) -> None:
     await make_user("susan")
     for _ in range(3):

@@ -79,6 +79,12 @@ async def find_registration_by_name(username: str) -> Row[int, str, str, str] | 
     return await _first(_waiting(), is_named, Registration.id.desc())
 
 
+async def find_registration_by_address(address: str) -> Row[int, str, str, str] | None:
+    """Return the same columns of the latest registration with `address`."""
+    has_address = func.lower(Registration.email) == canonical(address)
+    return await _first(_waiting(), has_address, Registration.id.desc())
+
+
 def _waiting() -> Select[int, str, str, str]:
     columns = (Registration.id, Registration.username, Registration.email, Registration.password_hash)
     return select(*columns).where(Registration.expires_at > datetime.now(UTC))

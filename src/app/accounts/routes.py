@@ -50,9 +50,10 @@ blueprint = Blueprint("accounts", __name__)
 async def login() -> ResponseReturnValue:
     """Log a guest in, and go to the page they came for."""
     form, target = await LoginForm.from_request(), safe_path(request.args.get("next"))
-    if form.validate_on_submit() and (counted := await throttle.count_password(form, form.username.data)):
+    username = await service.login_name(form.username.data) if form.validate_on_submit() else ""
+    if username and (counted := await throttle.count_password(form, username)):
         try:
-            credentials = await service.authenticate(form.username.data, form.password.data)
+            credentials = await service.authenticate(username, form.password.data)
             await log_in(credentials, remember=form.remember_me.data)
         except service.NotConfirmed:
             log_event("login_not_confirmed")

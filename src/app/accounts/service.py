@@ -165,6 +165,19 @@ async def authenticate(username: str, password: str) -> VerifiedCredentials:
     return VerifiedCredentials(account.id, account.credentials_version)
 
 
+async def login_name(typed: str) -> str:
+    """Return the username that `typed` stands for: for an address, that of its account or registration.
+
+    Runs the same statements for every address, so that the time reveals nothing.
+    """
+    if "@" not in typed or await queries.find_by_name(typed):
+        return typed
+    account = await queries.find_by_address(typed)
+    registration = await queries.find_registration_by_address(typed)
+    owner = account or registration
+    return owner.username if owner else typed
+
+
 async def lock_if_current(session: AsyncSession, credentials: VerifiedCredentials) -> User:
     """Lock the account until the transaction of `session` ends, and return it.
 

@@ -152,7 +152,7 @@ async def test_registering_on_the_way_to_a_page_leads_to_that_page(app: Quart) -
 async def test_the_link_to_register_drops_a_next_that_leads_elsewhere(app: Quart) -> None:
     page = await Visitor(app).get("/register?next=//evil.example")
     assert link(page, "/login") == "/login"
-    assert "evil" not in page.text
+    assert not re.search(r'(?:href|action)="[^"]*evil', page.text)
 
 
 @pytest.mark.parametrize("target", ["/user/a b", "/user/a%2520%250Ab", "/ /evil.example", " /index"])

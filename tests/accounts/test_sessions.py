@@ -21,7 +21,7 @@ from tests.inspection import bodies, reset_link, sent_after, sent_by
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
-ROW = re.compile(r'<li class="card session">(.*?)</li>', re.DOTALL)
+ROW = re.compile(r'<li class="session">(.*?)</li>', re.DOTALL)
 
 
 async def log_in_with(app: Quart, user_agent: str) -> Visitor:
@@ -111,7 +111,7 @@ async def test_nobody_ends_the_session_of_another_account(app: Quart) -> None:
 
 
 def browsers(page: Page) -> list[str]:
-    found = re.findall(r'<li class="card session known">(.*?)</li>', page.text, re.DOTALL)
+    found = re.findall(r'<li class="session known">(.*?)</li>', page.text, re.DOTALL)
     return [" ".join(re.sub("<[^>]+>", "", html.unescape(row)).split()) for row in found]
 
 

@@ -20,9 +20,9 @@ async def test_the_demo_has_people_posts_and_follows(app: Quart) -> None:
     visitor = Visitor(app)
     assert (await visitor.log_in(demo.USERNAME, demo.PASSWORD)).location == "/index"
     page = await visitor.get("/index")
-    assert page.text.count('class="card post"') > 5
+    assert page.text.count('class="post"') > 5
     page = await visitor.get("/explore")
-    assert page.text.count('class="card post"') == 25
+    assert page.text.count('class="post"') == 25
     assert "Older posts" in page.text
     for name in demo.PEOPLE:
         assert (await visitor.get(f"/user/{name}")).status == 200

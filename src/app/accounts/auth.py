@@ -6,7 +6,6 @@ Views use `@login_required`, `@guests_only` and `await visitor()`; templates use
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec
-from urllib.parse import quote
 
 from quart import Quart, after_this_request, current_app, flash, g, redirect, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
@@ -20,6 +19,7 @@ from app.accounts.sessions import NOBODY, UNKNOWN, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
 from app.web.request_log import log_event
+from app.web.security import this_page
 from app.web.templating import flash_once
 
 P = ParamSpec("P")
@@ -130,15 +130,9 @@ def login_required_from(return_path: Callable[..., str]) -> Callable[[View[P]], 
     return guard
 
 
-def _this_page(*args: object, **kwargs: object) -> str:
-    path = quote(request.path, errors="replace")
-    query = request.query_string.decode("ascii", "replace")
-    return f"{path}?{query}" if query else path
-
-
 def login_required(view: View[P]) -> View[P]:
     """Send guests to the login page, and back here after their login."""
-    return login_required_from(_this_page)(view)
+    return login_required_from(lambda *args, **kwargs: this_page())(view)
 
 
 def guests_only(view: View[P]) -> View[P]:

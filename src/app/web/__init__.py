@@ -6,7 +6,18 @@ Nothing in this package depends on a feature.
 from quart import Quart
 
 from app import logs
-from app.web import csrf, errors, health, limits, middleware, request_log, security, static, templating
+from app.web import (
+    appearance,
+    csrf,
+    errors,
+    health,
+    limits,
+    middleware,
+    request_log,
+    security,
+    static,
+    templating,
+)
 
 
 def init_app(app: Quart) -> None:
@@ -18,6 +29,7 @@ def init_app(app: Quart) -> None:
     csrf.init_app(app)
     limits.init_app(app)
     static.init_app(app)
+    appearance.init_app(app)
     errors.init_app(app)
     health.init_app(app)
     middleware.init_app(app)

@@ -135,6 +135,13 @@ def safe_path(target: str | None) -> str | None:
     return quote(target, safe="/?&=%:@!$'()*+,;~#", errors="replace")
 
 
+def this_page() -> str:
+    """Return the path and query of the current request, to come back to."""
+    path = quote(request.path, errors="replace")
+    query = request.query_string.decode("ascii", "replace")
+    return f"{path}?{query}" if query else path
+
+
 def parse_address(text: str) -> str | None:
     """Return the IP address in `text`, None if there is none; a port, as some proxies add it, is dropped.
 

@@ -1,0 +1,56 @@
+"""How the site presents itself: the theme, icons, and addresses that browsers ask every site for."""
+
+from quart import Quart, current_app, redirect, request
+from quart.typing import ResponseReturnValue
+from wtforms import StringField
+
+from app.web.forms import Form
+from app.web.security import safe_path, this_page
+from app.web.templating import Blueprint
+
+THEME_COOKIE = "theme"
+THEMES = ("light", "dark")
+"""What the cookie may hold; without it the theme is that of the visitor's system."""
+THEME_SECONDS = 365 * 86400
+
+blueprint = Blueprint("appearance", __name__)
+
+
+def init_app(app: Quart) -> None:
+    """Serve these pages, and let templates call `theme()` and `this_page()`."""
+    app.jinja_env.globals.update(theme=theme, this_page=_page_to_return_to)
+    app.register_blueprint(blueprint)
+
+
+class ThemeForm(Form):
+    """The three buttons in the footer; any other value stands for the system's theme."""
+
+    theme = StringField()
+    next = StringField()
+
+
+def theme() -> str:
+    """Return the theme that this visitor has chosen, "" if none."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else ""
+
+
+def _page_to_return_to() -> str:
+    return this_page() if request.method in ("GET", "HEAD") else "/"
+
+
+@blueprint.post("/theme")
+async def choose_theme() -> ResponseReturnValue:
+    """Store the theme in a cookie, and go back to the page with the button."""
+    form = await ThemeForm.from_request()
+    response = redirect(safe_path(form.next.data) or "/", 303)
+    if not form.validate_on_submit():
+        return response
+    if form.theme.data in THEMES:
+        secure = current_app.config["SESSION_COOKIE_SECURE"]
+        response.set_cookie(
+            THEME_COOKIE, form.theme.data, THEME_SECONDS, secure=secure, httponly=True, samesite="Lax"
+        )
+    else:
+        response.delete_cookie(THEME_COOKIE)
+    return response

@@ -18,8 +18,8 @@ async def test_the_newcomers_minute(page: Page, tmp_path: Path) -> None:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     async with dev_site(tmp_path) as site:
         await page.goto(site.url)
-        await expect(page).to_have_title("Sign In - Microblog")
-        await page.get_by_role("link", name="Register").first.click()
+        await expect(page).to_have_title("Microblog")
+        await page.get_by_role("link", name="Create an account").click()
         await page.get_by_label("Username").fill("susan")
         await page.get_by_label("Email").fill("susan@example.com")
         await page.get_by_label("Password", exact=True).fill("correct horse")

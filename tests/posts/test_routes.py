@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.database import reading
 from app.posts.models import AuthorDeletedError, Post, create_post
 from tests.clients import Visitor
-from tests.factories import logged_in
+from tests.factories import logged_in, make_post, make_user
 
 
 async def stored() -> list[str]:
@@ -97,7 +97,24 @@ async def test_a_stale_token_keeps_the_input(app: Quart) -> None:
     assert await stored() == []
 
 
-@pytest.mark.parametrize("path", ["/", "/index", "/explore"])
+async def test_strangers_see_the_front_page_without_a_reproach_and_without_posts(app: Quart) -> None:
+    await make_post(await make_user("susan"), "for members only")
+    visitor = Visitor(app)
+    page = await visitor.get("/")
+    assert (page.status, page.title, page.flashes) == (200, "Microblog", [])
+    for expected in (
+        '<a class="button" href="/register">Create an account</a>',
+        'href="/login">Sign in</a>',
+        'property="og:title"',
+        'property="og:url" content="http://127.0.0.1:8000/"',
+        'property="og:image" content="http://127.0.0.1:8000/static/card.',
+    ):
+        assert expected in page.text
+    assert "for members only" not in page.text
+    assert (await visitor.get("/login")).flashes == []
+
+
+@pytest.mark.parametrize("path", ["/index", "/explore"])
 async def test_anonymous_visitors_are_sent_to_the_login(app: Quart, path: str) -> None:
     visitor = Visitor(app)
     page = await visitor.get(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+
 import pytest
 from quart import Quart
 
@@ -51,3 +53,20 @@ async def test_a_theme_needs_a_token_and_a_cookie_is_only_believed_if_it_names_o
     page = await visitor.get("/login", headers={"Cookie": 'theme="><script>'})
     assert "data-theme" not in page.text
     assert (await visitor.get("/theme")).status == 405
+
+
+async def test_icons_and_the_manifest_are_found_where_browsers_look(app: Quart) -> None:
+    visitor = Visitor(app)
+    response = await visitor.client.get("/favicon.ico")
+    assert response.status_code == 200
+    assert (await response.get_data())[:4] == b"\0\0\1\0"  # an ICO file
+    assert response.content_type == mimetypes.guess_type("favicon.ico")[0]
+    response = await visitor.client.get("/site.webmanifest")
+    assert response.content_type == "application/manifest+json"
+    manifest = await response.get_json()
+    assert manifest["start_url"] == "/"
+    for icon in manifest["icons"]:
+        response = await visitor.client.get(icon["src"])
+        assert (response.status_code, response.content_type) == (200, icon["type"])
+    page = await visitor.get("/.well-known/change-password")
+    assert (page.status, page.location) == (302, "/change_password")

@@ -36,6 +36,13 @@ class PostForm(Form):
 
 
 @blueprint.route("/", methods=["GET", "POST"])
+async def front() -> ResponseReturnValue:
+    """Show strangers what the site is, and everybody else their timeline."""
+    if request.method == "POST" or (await visitor()).is_authenticated:
+        return await index()
+    return await render_template("posts/front.html", base_url=current_app.config["BASE_URL"])
+
+
 @blueprint.route("/index", methods=["GET", "POST"])
 @login_required
 async def index() -> ResponseReturnValue:

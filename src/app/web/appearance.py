@@ -1,17 +1,21 @@
 """How the site presents itself: the theme, icons, and addresses that browsers ask every site for."""
 
-from quart import Quart, current_app, redirect, request
+from typing import Any
+
+from quart import Quart, Response, current_app, redirect, request
 from quart.typing import ResponseReturnValue
 from wtforms import StringField
 
 from app.web.forms import Form
 from app.web.security import safe_path, this_page
+from app.web.static import send, static_url
 from app.web.templating import Blueprint
 
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
 """What the cookie may hold; without it the theme is that of the visitor's system."""
 THEME_SECONDS = 365 * 86400
+CACHED = "public, max-age=86400"
 
 blueprint = Blueprint("appearance", __name__)
 
@@ -54,3 +58,40 @@ async def choose_theme() -> ResponseReturnValue:
     else:
         response.delete_cookie(THEME_COOKIE)
     return response
+
+
+@blueprint.get("/favicon.ico")
+async def favicon() -> Response:
+    """Send the icon to browsers that ask for it without having read a page."""
+    name = static_url("favicon.ico").rpartition("/")[2]
+    return send(name, CACHED)
+
+
+@blueprint.get("/site.webmanifest")
+async def manifest() -> tuple[dict[str, Any], dict[str, str]]:
+    """Describe the site to systems on which it can be installed (W3C Web Application Manifest)."""
+    icons = [
+        {"src": static_url(name), "sizes": sizes, "type": media_type}
+        for name, sizes, media_type in (
+            ("logo.svg", "any", "image/svg+xml"),
+            ("icon-192.png", "192x192", "image/png"),
+            ("icon-512.png", "512x512", "image/png"),
+        )
+    ]
+    content = {
+        "name": "Microblog",
+        "short_name": "Microblog",
+        "description": "Short posts from people you follow.",
+        "start_url": "/",
+        "display": "minimal-ui",
+        "background_color": "#fcfbf8",
+        "theme_color": "#fcfbf8",
+        "icons": icons,
+    }
+    return content, {"Content-Type": "application/manifest+json", "Cache-Control": CACHED}
+
+
+@blueprint.get("/.well-known/change-password")
+async def change_password() -> ResponseReturnValue:
+    """Lead password managers to the form (W3C A Well-Known URL for Changing Passwords)."""
+    return redirect("/change_password")

@@ -31,8 +31,8 @@ def init_app(app: Quart) -> None:
     """Read the files, serve them below `/static/`, and let templates call `static_url(name)`."""
     files = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.is_file()}
     app.extensions["static"] = {file.fingerprinted: file for file in files.values()}
-    urls = {name: f"/static/{file.fingerprinted}" for name, file in files.items()}
-    app.jinja_env.globals["static_url"] = urls.__getitem__
+    app.extensions["static_urls"] = {name: f"/static/{file.fingerprinted}" for name, file in files.items()}
+    app.jinja_env.globals["static_url"] = app.extensions["static_urls"].__getitem__
     app.register_blueprint(blueprint)
 
 
@@ -45,10 +45,21 @@ def _read(path: Path) -> StaticFile:
     return StaticFile(content, media_type, f"{path.stem}.{digest}{path.suffix}")
 
 
+def static_url(name: str) -> str:
+    """Return the path of the file called `name`."""
+    urls: dict[str, str] = current_app.extensions["static_urls"]
+    return urls[name]
+
+
 @blueprint.get("/static/<name>")
 async def file(name: str) -> Response:
     """Send the file with the fingerprinted `name`; a changed file gets a new one."""
+    return send(name, FOREVER)
+
+
+def send(name: str, cache_control: str) -> Response:
+    """Return the file with the fingerprinted `name`."""
     static: StaticFile | None = current_app.extensions["static"].get(name)
     if static is None:
         abort(404)
-    return Response(static.content, content_type=static.media_type, headers={"Cache-Control": FOREVER})
+    return Response(static.content, content_type=static.media_type, headers={"Cache-Control": cache_control})

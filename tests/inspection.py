@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import mail
 from app.database import Database
+from app.database.sqlite import Cursor
 from app.dev.catcher import Catcher
 from app.dev.mail_parser import parse_mail
 from app.outbox.courier import Courier
@@ -64,8 +65,8 @@ def recorded() -> Iterator[list[str]]:
 
     undo = [
         watched(aiosqlite.Connection, "execute_fetchall", 1),
-        watched(aiosqlite.Cursor, "execute", 1),
-        watched(aiosqlite.Cursor, "executemany", 1),
+        watched(Cursor, "execute", 1),
+        watched(Cursor, "executemany", 1),
         watched(asyncpg.Connection, "fetch", 1),
         watched(asyncpg.Connection, "execute", 1),
         watched(asyncpg.Connection, "prepare", 1),

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from quart import Quart
+from sqlalchemy import text
 
-from app.database import DatabaseUnavailable
+from app.database import DatabaseUnavailable, writing
 from tests.outbox.process import BEFORE_DATA, IN_BATCHES, POINTS, worker
 from tests.outbox.site import make_due, post, rows
 from tests.processes import PATIENCE_SECONDS, Process
@@ -125,7 +126,9 @@ async def test_a_frozen_courier_that_wakes_up_starts_no_data_and_settles_nothing
 async def freeze_without_lock(process: Process) -> None:
     """Freeze a process when it is in no transaction, and end its leases."""
     while True:
-        await process.freeze()
+        async with writing() as session:
+            await session.execute(text("SELECT 1"))  # on SQLite it now has the only write lock
+            await process.freeze()
         with suppress(DatabaseUnavailable):
             await make_due()
             return

@@ -65,7 +65,7 @@ async def test_renewal_goes_on_after_an_unexpected_error(
     async with app.test_app(), asyncio.timeout(60):
         await server.until(lambda: server.hung == 1)
         with monkeypatch.context() as patch:
-            patch.setattr(database, "writing", broken)
+            patch.setattr(database, "transaction", broken)
             await failed.wait()
         end = await lease_end()
         while await lease_end() <= end:

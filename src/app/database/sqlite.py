@@ -36,7 +36,7 @@ sqlite3.register_converter("VARCHAR", _text)
 sqlite3.register_converter("TEXT", _text)
 
 
-class _Cursor:
+class Cursor:
     """Runs a statement and fetches its rows in one wait for the connection's thread.
 
     aiosqlite's own cursor waits for the thread four times: to be opened, to execute, to fetch and to close.
@@ -54,9 +54,11 @@ class _Cursor:
         return self
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run a statement, and fetch its rows."""
         await self._connection._execute(self._run, "execute", sql, parameters)  # type: ignore[no-untyped-call]
 
     async def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each of `parameters`."""
         await self._connection._execute(self._run, "executemany", sql, parameters)  # type: ignore[no-untyped-call]
 
     def _run(self, method: str, sql: str, parameters: Sequence[Any]) -> None:
@@ -67,6 +69,7 @@ class _Cursor:
             self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
 
     async def fetchall(self) -> list[Any]:
+        """Return the rows."""
         return self._rows
 
     async def close(self) -> None:
@@ -80,7 +83,7 @@ async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     on.
     """
     connection = aiosqlite.connect(*arguments, **options)
-    connection.cursor = partial(_Cursor, connection)  # type: ignore[method-assign, assignment]
+    connection.cursor = partial(Cursor, connection)  # type: ignore[method-assign, assignment]
     connection._thread.daemon = True  # SQLAlchemy does this too, but only for connections it opens
     opening = asyncio.ensure_future(connection.__aenter__())
     try:

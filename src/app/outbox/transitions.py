@@ -54,6 +54,7 @@ COPIED_COLUMNS = (
 )
 NOT_ASCII = r"[^\x01-\x7f]"
 
+NULL = null()
 _now = bindparam("now_", type_=UtcDateTime())
 
 MARK_SENDING = (
@@ -161,8 +162,8 @@ async def settle(
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[dict[str, Any]]] = defaultdict(list)
     for claim, settlement, key in await _restore_keys(connection, settled):
         values = _values_of(claim, settlement, key, now)
-        erased = tuple(name for name, value in values.items() if value is None)
-        written = {name: value for name, value in values.items() if value is not None}
+        erased = tuple(name for name, value in values.items() if value is NULL)
+        written = {name: value for name, value in values.items() if value is not NULL}
         groups[tuple(written), erased].append(written | {"row_id": claim.id})
     for (_, erased), rows in groups.items():
         await connection.execute(_settle(erased), rows)
@@ -174,42 +175,42 @@ async def settle(
 @cache
 def _settle(erased: tuple[str, ...]) -> Update:
     """Return an UPDATE of one row that sets the columns `erased` to NULL, and others to its parameters."""
-    return update(table).where(table.c.id == bindparam("row_id")).values(dict.fromkeys(erased, null()))
+    return update(table).where(table.c.id == bindparam("row_id")).values(dict.fromkeys(erased, NULL))
 
 
 def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datetime) -> dict[str, Any]:
-    """Return what to write to each column of the row; the other columns stay as they are."""
+    """Return what to write to each column of the row, NULL to erase it; the others stay as they are."""
     is_done = settlement.state in DONE_STATES
     values: dict[str, Any] = {
         "state": settlement.state.value,
         "attempts": settlement.attempts,
         "in_doubt": settlement.in_doubt,
         "about": claim.about if claim.is_sending else None,
-        "claim_id": None,
+        "claim_id": NULL,
         "due_at": _due_at(claim, settlement, now),
-        "done_at": now if is_done else None,
+        "done_at": now if is_done else NULL,
     }
     if is_done or settlement.text is not None:
         text = settlement.text and settlement.text[:LONGEST_TEXT]
         values |= {"last_code": settlement.code, "last_text": text}
     if is_done:
-        values |= {"expires_at": None, "unique_key": None}
+        values |= {"expires_at": NULL, "unique_key": NULL}
     elif key is not None:
         values["unique_key"] = key
     if settlement.state in (State.SENT, State.SKIPPED) or (is_done and claim.is_transient):
-        values |= {"params": None, "content_id": None}
+        values |= {"params": NULL, "content_id": NULL}
     if is_done and claim.is_transient:
         values["last_text"] = None  # servers quote the address that they refuse
     is_counted = settlement.state is State.SENT or settlement.in_doubt
     if not (is_counted or (claim.is_decoy and is_done)):
-        values["handed_at"] = None  # the server did not accept it
+        values["handed_at"] = NULL  # the server did not accept it
     return values
 
 
-def _due_at(claim: Claim, settlement: Settlement, now: datetime) -> datetime | None:
+def _due_at(claim: Claim, settlement: Settlement, now: datetime) -> Any:
     """Return when the next attempt is due; without a wait, mails are ordered by the time of the request."""
     if settlement.wait is None:
-        return None
+        return NULL
     return now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
 
 

@@ -22,7 +22,7 @@ from tests.factories import logged_in, make_follow, make_post, make_user
 from tests.inspection import database_of, statements_of
 
 PAGES = ("/index", "/explore", "/user/susan")
-AVATAR = re.compile(r'<img src="/avatar/(\w+)\.svg"')
+AVATAR = re.compile(r'<img src="/avatar/(\w+)-S\.svg"')
 
 
 async def test_a_profile_shows_the_person(app: Quart) -> None:
@@ -158,11 +158,11 @@ class TestLocalAvatars:
     async def test_names_of_avatars_are_bound_to_the_secret_key(
         self, app: Quart, config: dict[str, Any]
     ) -> None:
-        mine = avatar_url(1, "susan@example.com", 48)
+        mine = avatar_url(1, "susan", "susan@example.com", 48)
         other = create_app(config | {"SECRET_KEY": "k" * 32})
         async with other.app_context():
-            assert avatar_url(1, "susan@example.com", 48) != mine
-        assert avatar_url(2, "susan@example.com", 48) != mine
+            assert avatar_url(1, "susan", "susan@example.com", 48) != mine
+        assert avatar_url(2, "susan", "susan@example.com", 48) != mine
 
     async def test_pages_show_avatars_of_this_site_only(self, app: Quart) -> None:
         susan, me = await logged_in(app, "susan")
@@ -179,14 +179,37 @@ class TestLocalAvatars:
             page = await susan.get(picture)
             assert page.response.content_type == "image/svg+xml"
             assert "immutable" in page.response.headers["Cache-Control"]
-            assert "h1v1h-1z" in page.text
+            assert f">{picture[-5]}</text>" in page.text
             drawings.add(page.text)
         assert len(drawings) == 2
 
-    @pytest.mark.parametrize("name", ["x.svg", "A" * 32 + ".svg", "0" * 33 + ".svg", "%00.svg"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "x.svg",
+            "A" * 32 + ".svg",
+            "0" * 33 + ".svg",
+            "%00.svg",
+            "0" * 32 + "-%3Cb.svg",
+            "0" * 32 + "-ABC.svg",
+            "0" * 32 + "-_.svg",
+        ],
+    )
     async def test_only_digests_have_avatars(self, app: Quart, name: str) -> None:
         susan, _ = await logged_in(app, "susan")
         assert (await susan.get(f"/avatar/{name}")).status == 404
+
+    @pytest.mark.parametrize(
+        ("username", "letters"),
+        [("susan", "S"), ("mary.okafor", "MO"), ("a-b_c", "AC"), ("anna.a", "AA"), ("\u0646\u0648\u0631", "\u0646"), ("7up", "7"), ("..", ""),
+         ("\N{PARTY POPPER}", ""), ("\xdf x", "SX"), ("\u0301e", "E")],
+    )  # fmt: skip
+    async def test_avatars_show_initials(self, app: Quart, username: str, letters: str) -> None:
+        path = avatar_url(1, username, "a@example.com", 48)
+        assert path.isascii()
+        page = await Visitor(app).get(path)
+        assert page.status == 200
+        assert f">{letters}</text>" in page.text
 
     @pytest.mark.parametrize("ended", [False, True])
     async def test_a_cached_avatar_does_not_depend_on_the_session(self, app: Quart, ended: bool) -> None:

@@ -126,7 +126,7 @@ class User(Base):
 
     def avatar(self, size: int) -> str:
         """Return the address of this account's picture, `size` pixels square."""
-        return avatar_url(self.id, self.email, size)
+        return avatar_url(self.id, self.username, self.email, size)
 
 
 class LoginSession(Base):

@@ -84,7 +84,7 @@ def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
     for post_id, body, stamp, author_id, username, email in rows:
         author = authors.get(author_id)
         if author is None:
-            avatar = avatar_url(author_id, email, AVATAR_PIXELS)
+            avatar = avatar_url(author_id, username, email, AVATAR_PIXELS)
             author = authors[author_id] = (username, person_path("user", username), avatar)
         time = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
         yield PostEntry(post_id, stamp, time.isoformat(), written(time), *fold(body), *author)

@@ -32,10 +32,9 @@ NAMES_PER_ACCOUNT = "5 per day"
 TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
 NOT_FOUND = "User {} not found."
 
-DIGEST = re.compile(r"[0-9a-f]{32}")
+DRAWING = re.compile(r"([0-9a-f]{32})(?:-([^\W_]{0,2}))?")
+"""The name of a drawn avatar: a digest and the initials (see `avatar_url`)."""
 AVATAR_PIXELS = 128
-AVATAR_CELLS = 5
-"""Cells on each side of an avatar."""
 
 blueprint = Blueprint("profiles", __name__)
 
@@ -89,7 +88,7 @@ async def user(username: str) -> ResponseReturnValue:
         "profiles/user.html",
         title=person.username,
         user=person,
-        avatar=avatar_url(person.id, person.email, AVATAR_PIXELS),
+        avatar=avatar_url(person.id, person.username, person.email, AVATAR_PIXELS),
         page=page,
         path=person_path("user", person.username),
     )
@@ -171,28 +170,15 @@ def _printable(username: str) -> str:
     return text if len(text) <= USERNAME_LENGTH else f"{text[:USERNAME_LENGTH]}…"
 
 
-@blueprint.get("/avatar/<digest>.svg")
-async def avatar(digest: str) -> Response:
-    """Draw the avatar for the `digest` that `avatar_url` makes of an account, in 32 hexadecimal digits.
+@blueprint.get("/avatar/<name>.svg")
+async def avatar(name: str) -> Response:
+    """Draw an avatar: initials on a gradient whose colours come from the digest.
 
     It is cached, so the template gets no request context.
     """
-    if not DIGEST.fullmatch(digest):
+    if not (drawing := DRAWING.fullmatch(name)):
         abort(404)
+    digest, letters = drawing.groups(default="")
     template = current_app.jinja_env.get_template("profiles/avatar.svg")
-    svg = await template.render_async(
-        cells=_avatar_cells(digest), hue=int(digest[-4:], 16) % 360, side=AVATAR_CELLS
-    )
+    svg = await template.render_async(hue=int(digest[-4:], 16) % 360, letters=letters)
     return Response(svg, content_type="image/svg+xml", headers={"Cache-Control": FOREVER})
-
-
-def _avatar_cells(digest: str) -> list[tuple[int, int]]:
-    """Return the filled cells, (column, row), of a pattern whose right half mirrors its left."""
-    half = (AVATAR_CELLS + 1) // 2
-    filled = [
-        (number % half, number // half)
-        for number, digit in enumerate(digest[: half * AVATAR_CELLS])
-        if int(digit, 16) % 2
-    ]
-    mirrored = [(AVATAR_CELLS - 1 - column, row) for column, row in filled if column < AVATAR_CELLS // 2]
-    return filled + mirrored

@@ -18,7 +18,7 @@ from app.database import reading, writing
 from app.quart_mail import Message
 from tests.clients import Page, Visitor
 from tests.conftest import CHEAP_HASH
-from tests.factories import count, logged_in, make_user
+from tests.factories import PASSWORD, count, logged_in, make_user
 from tests.inspection import bodies, link_to, outbox_of, sent_after, sent_by
 
 CHECK = "Check your email and follow the link to finish your registration."
@@ -56,6 +56,16 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
     assert [m.recipients for m in sent] == [["admin@example.com"]]
     assert (await visitor.log_in("susan")).location == "/index"
     assert await count(Registration) == 0
+
+
+async def test_the_page_a_newcomer_wanted_is_remembered_until_the_address_is_confirmed(app: Quart) -> None:
+    visitor = Visitor(app)
+    fields = {"username": "susan", "email": "susan@example.com", "password": PASSWORD, "password2": PASSWORD}
+    page = await visitor.submit("/register?next=/user/david", **fields)
+    assert page.location == "/login?next=/user/david"
+    [message] = await sent_by(app)
+    page = await visitor.submit(link_to("confirm", message.body))
+    assert page.location == "/login?next=/user/david"
 
 
 CONFIRM_FIRST = "Please confirm your email address first. We have sent the link again."

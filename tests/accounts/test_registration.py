@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from quart import Quart
@@ -140,3 +141,11 @@ async def test_a_local_part_that_mail_servers_refuse_is_refused(app: Quart) -> N
     assert page.errors("email") == ["The part before the @ is too long: at most 64 characters."]
     page = await Visitor(app).submit("/register", email=f"{'a' * 64}@example.com", **fields)
     assert page.location == "/login"
+
+
+async def test_names_and_passwords_are_typed_verbatim(app: Quart) -> None:
+    page = await Visitor(app).get("/register")
+    tags = re.findall(r"<input[^>]* autocomplete=[^>]*>", page.text)
+    assert re.findall(r'name="(\w+)"', "".join(tags)) == ["username", "email", "password", "password2"]
+    assert all('autocapitalize="none" spellcheck="false"' in tag for tag in tags)
+    assert page.text.count('type="button" aria-controls="password') == 2

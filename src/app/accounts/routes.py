@@ -3,7 +3,7 @@
 Only POST uses up a link, because mail scanners follow links by GET.
 """
 
-from quart import current_app, flash, redirect, request, url_for
+from quart import current_app, flash, redirect, request, session, url_for
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
@@ -38,6 +38,9 @@ RESET_LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a 
 LINK_NOT_VALID = "That link is no longer valid."
 EMAIL_CHANGED = "Your email address is now {}."
 NAME_TAKEN = "Someone else has taken that username or email address in the meantime. Please register again."
+
+NEXT_KEY = "next"
+"""Of the session: where a newcomer wanted to go before registering, until the address is confirmed."""
 
 REQUEST_PATH = "/reset_password_request"
 REQUEST_AGAIN_PATH = f"{REQUEST_PATH}?again=1"
@@ -98,6 +101,8 @@ async def register() -> ResponseReturnValue:
                 add_error(form[name], DIFFERENT[name])
         else:
             log_event("registration_requested" if confirm else "registered", user=user_id)
+            if confirm and target:
+                session[NEXT_KEY] = target
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect(url_for("accounts.login", next=target))
     return await form.render("accounts/register.html", title="Register", next=target)
@@ -112,8 +117,9 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
         username = await service.check_registration(token)
         if form.validate_on_submit() and await form.count(_link_limit()):
             log_event("registered", user=await service.confirm_registration(token))
+            target = session.pop(NEXT_KEY, None)
             await flash(REGISTERED, "success")
-            return redirect(home)
+            return redirect(home if me.is_authenticated else url_for("accounts.login", next=target))
     except tokens.InvalidToken:
         return await _refuse_link("registration_link_refused", home)
     except service.Taken:

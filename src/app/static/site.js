@@ -10,6 +10,18 @@ for (const region of document.querySelectorAll(".flashes")) {
 // After an invalid form, focus the first field with an error.
 document.querySelector("[aria-invalid=true]")?.focus();
 
+// Show and hide passwords. They are hidden again before they are sent, so that browsers store them as passwords.
+for (const button of document.querySelectorAll(".reveal")) {
+  const input = document.getElementById(button.getAttribute("aria-controls"));
+  const show = (shown) => {
+    input.type = shown ? "text" : "password";
+    button.textContent = shown ? "Hide password" : "Show password";
+  };
+  button.classList.add("ready");
+  button.addEventListener("click", () => show(input.type === "password"));
+  input.form.addEventListener("submit", () => show(false));
+}
+
 // Show times in the reader's time zone and language.
 const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localise(part) {

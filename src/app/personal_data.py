@@ -19,7 +19,7 @@ from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing
 from app.mailer import Email, render
 from app.outbox import MailRequest, Priority
-from app.posts.models import Post
+from app.posts.models import Mention, Post
 from app.quart_mail import Attachment, Message
 from app.web.forms import EmptyForm
 from app.web.templating import Blueprint
@@ -78,12 +78,16 @@ class YourData(Email):
 
 
 async def collect(user_id: int) -> dict[str, Any] | None:
-    """Return the person's data: account, posts, follows both ways, sessions; None when the account is gone.
+    """Return the person's data: account, posts, mentions, follows both ways, sessions; None without account.
 
     Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """
     account = select(User.id, User.username, User.email, User.about_me, User.last_seen)
-    posts = select(Post.timestamp, Post.body).where(Post.user_id == user_id)
+    posts = select(Post.timestamp, Post.body, Post.id, Post.reply_to).where(Post.user_id == user_id)
+    mentions = select(Post.timestamp, User.username, Post.body, Post.id, Post.reply_to)
+    mentions = mentions.join(User, User.id == Post.user_id).where(
+        Post.id.in_(select(Mention.post_id).where(Mention.user_id == user_id)), Post.user_id != user_id
+    )
     others = select(User.username).order_by(User.username)
     following = others.join(followers, followers.c.followed_id == User.id)
     followed_by = others.join(followers, followers.c.follower_id == User.id)
@@ -92,6 +96,7 @@ async def collect(user_id: int) -> dict[str, Any] | None:
     browsers = select(KnownDevice.seen_at, KnownDevice.user_agent).where(KnownDevice.user_id == user_id)
     lists = {
         "posts": posts.order_by(Post.timestamp.desc(), Post.id.desc()),
+        "mentions": mentions.order_by(Post.timestamp.desc(), Post.id.desc()),
         "following": following.where(followers.c.follower_id == user_id),
         "followers": followed_by.where(followers.c.followed_id == user_id),
         "sessions": sessions.order_by(LoginSession.seen_at.desc()),

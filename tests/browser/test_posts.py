@@ -55,7 +55,7 @@ async def test_a_draft_is_kept_for_its_account_until_it_is_posted_or_its_author_
     await expect(box).to_have_value(WORDS)
 
     await page.context.clear_cookies(name="login")
-    await page.get_by_role("button", name="Submit").click()
+    await page.get_by_role("button", name="Post").click()
     await expect(page.get_by_role("status")).to_contain_text("You had been logged out")
     await log_in(page, "david")
     await expect(box).to_have_value("")
@@ -64,7 +64,7 @@ async def test_a_draft_is_kept_for_its_account_until_it_is_posted_or_its_author_
     await expect(box).to_have_value(WORDS)
     await expect(page.get_by_text(f"{140 - len(WORDS)} left")).to_be_visible()
 
-    await page.get_by_role("button", name="Submit").click()
+    await page.get_by_role("button", name="Post").click()
     await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
     await expect(box).to_have_value("")
 
@@ -78,7 +78,7 @@ async def test_a_long_post_is_unfolded_by_keyboard_and_is_no_scroll_box(page: Pa
     await register(page, url, "susan")
     await log_in(page, "susan")
     await page.get_by_label("Say something").fill("\n".join(f"no {n}" for n in range(1, 21)))
-    await page.get_by_role("button", name="Submit").click()
+    await page.get_by_role("button", name="Post").click()
     last = page.get_by_text("no 20")
     await expect(last).to_be_hidden()
     summary = page.locator("summary", has_text="Show more")

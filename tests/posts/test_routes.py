@@ -7,7 +7,8 @@ from quart import Quart
 from sqlalchemy import select
 
 from app.database import reading
-from app.posts.models import AuthorDeletedError, Post, create_post
+from app.posts.models import Post
+from app.posts.service import AuthorDeletedError, create_post
 from tests.clients import Visitor
 from tests.factories import logged_in, make_post, make_user
 

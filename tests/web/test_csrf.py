@@ -36,11 +36,13 @@ async def test_every_post_route_refuses_a_request_without_a_token(app: Quart) ->
     visitor = Visitor(app)
     await visitor.register("susan")
     await visitor.log_in("susan")
+    post_id = await make_post(1, "said")
     guest = Visitor(app)
     rules = unsafe_rules(app)
     assert len(rules) >= 5
     for rule in rules:
         path = rule.replace("<token>", "x").replace("<username>", "susan").replace("<path:username>", "susan")
+        path = path.replace("<number>", str(post_id))
         answers = {(await who.post(path, **REGISTRATION)).status for who in (visitor, guest)}
         assert answers <= {302, 400}, rule
     assert await count(User) == 1
@@ -113,7 +115,7 @@ async def test_safe_methods_change_nothing(app: Quart) -> None:
     visitor, user_id = await logged_in(app, "susan")
     other_id = await make_user("david")
     await make_follow(user_id, other_id)
-    await make_post(user_id, "said")
+    post_id = await make_post(user_id, "said")
     links = {
         "/reset_password/<token>": await good_token(tokens.RESET),
         "/change_email/<token>": await good_token(tokens.CHANGE_EMAIL, address="new@example.com"),
@@ -124,6 +126,7 @@ async def test_safe_methods_change_nothing(app: Quart) -> None:
     for rule in rules:
         path = rule.rule.replace("<token>", links.get(rule.rule, "x"))
         path = path.replace("<path:username>", "david").replace("<username>", "david")
+        path = path.replace("<number>", str(post_id))
         for who in (visitor, Visitor(app)):
             for method in ("GET", "HEAD", "OPTIONS"):
                 response = await who.client.open(path, method=method)

@@ -5,10 +5,12 @@ that hash a password raise `passwords.Busy` when the queue for hashing is full. 
 sent the request, such as "Firefox on Linux", for the notice to the owner; "" if unknown.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from quart import Quart, current_app
 from sqlalchemy import Column, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +21,7 @@ from app.accounts.models import Registration, User
 from app.accounts.names import canonical
 from app.database import Base, truncate_log, writing
 
+BEFORE_DELETION = "before_account_deletion"
 LINK_OUTDATED = "the token was used, or the account has changed"
 REGISTRATION_OVER = "the registration was confirmed, or has expired"
 
@@ -305,6 +308,11 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
 # Deleting
 
 
+def before_deletion(app: Quart, step: Callable[[AsyncSession, int], Awaitable[None]]) -> None:
+    """Let `step` prepare the deletion of the account with an id, in the same transaction."""
+    app.extensions.setdefault(BEFORE_DELETION, []).append(step)
+
+
 async def delete_account(credentials: VerifiedCredentials) -> None:
     """Delete the account, its posts, follows, sessions and waiting mails, and confirm that by mail.
 
@@ -313,6 +321,8 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
     user_id = credentials.user_id
     async with writing() as session:
         account = await lock_if_current(session, credentials)
+        for step in current_app.extensions.get(BEFORE_DELETION, ()):
+            await step(session, user_id)
         for column in account_references():
             await session.execute(delete(column.table).where(column == user_id))
         folded = canonical(account.email)

@@ -1,4 +1,4 @@
-"""Sample accounts, posts and follows for `microblog dev --demo`.
+"""Sample accounts, conversations and follows for `microblog dev --demo`.
 
 They are the same at every start. If another account uses one of their names or addresses, none are added.
 """
@@ -8,7 +8,6 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +16,7 @@ from werkzeug.security import generate_password_hash
 from app.accounts.models import User, followers
 from app.accounts.names import canonical
 from app.database import writing
+from app.posts import service
 from app.posts.models import Post
 
 USERNAME = "susan"
@@ -25,7 +25,7 @@ HASH_METHOD = "pbkdf2:sha256:1000"  # upgraded at the first login
 
 _DATA = json.loads(Path(__file__).with_name("demo.json").read_text(encoding="utf-8"))
 PEOPLE: dict[str, str] = _DATA["people"]  # what each says about themselves
-POSTS: list[tuple[str, str]] = _DATA["posts"]  # authors and texts, the newest first
+POSTS: list[list[str]] = _DATA["posts"]  # author, text, the beginning of what it replies to; the oldest first
 
 
 async def fill() -> bool:
@@ -47,7 +47,7 @@ async def fill() -> bool:
             return (USERNAME, _address(USERNAME)) in existing
         now = datetime.now(UTC)
         ids = await _add_accounts(session, rng, now)
-        await session.execute(insert(Post), _post_rows(ids, rng, now))
+        await _add_posts(session, ids, rng, now)
         await session.execute(insert(followers), _follow_rows(list(ids.values()), rng))
     return True
 
@@ -74,13 +74,17 @@ async def _add_accounts(session: AsyncSession, rng: random.Random, now: datetime
     return {person.username: person.id for person in people}
 
 
-def _post_rows(ids: dict[str, int], rng: random.Random, now: datetime) -> list[dict[str, Any]]:
-    """Return rows for the posts, the oldest first, from days to minutes ago."""
-    moment, rows = now, []
-    for name, body in reversed(POSTS):
-        moment -= timedelta(minutes=rng.randrange(12, 480), seconds=rng.randrange(60))
-        rows.append({"user_id": ids[name], "body": body, "timestamp": moment})
-    return rows[::-1]
+async def _add_posts(session: AsyncSession, ids: dict[str, int], rng: random.Random, now: datetime) -> None:
+    """Add the posts, from days to minutes ago."""
+    ages = [timedelta(minutes=rng.randrange(12, 480), seconds=rng.randrange(60)) for _ in POSTS]
+    added: list[Post] = []
+    for number, (name, body, *answered) in enumerate(POSTS):
+        parents = [post.id for post in added if answered and post.body.startswith(answered[0])]
+        parent = parents[-1] if parents else None
+        post = Post(user_id=ids[name], body=body, timestamp=now - sum(ages[number:], timedelta()))
+        post.reply_to, post.is_reply = parent, parent is not None
+        await service.add_post(session, post)
+        added.append(post)
 
 
 def _follow_rows(ids: Sequence[int], rng: random.Random) -> list[dict[str, int]]:

@@ -1,44 +1,54 @@
-"""The table of posts, with Microblog v0.10's columns, and how a post is stored."""
+"""The tables of posts, with Microblog v0.10's columns and some more, and of the accounts they mention."""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ForeignKey, Index, String
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ForeignKey, Index, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, UtcDateTime, writing
+from app.accounts.models import USERNAME_LENGTH
+from app.database import Base, UtcDateTime
 
 BODY_LENGTH = 140
 
 
 class Post(Base):
-    """A short text by a user, at most 140 characters."""
+    """A short text by a user, at most 140 characters.
+
+    `is_reply` stays true when the post it replies to, `reply_to`, is deleted. `replies`: their number. Added
+    columns have a default, so that rows written by Microblog itself stay valid. Ids are never reused, so that
+    a link leads to one post only.
+    """
 
     __tablename__ = "post"
     __table_args__ = (
         Index("ix_post_timeline", "timestamp", "id", "user_id"),
         Index("ix_post_author", "user_id", "timestamp", "id"),
+        Index(
+            "ix_post_replies",
+            *("reply_to", "timestamp", "id"),
+            sqlite_where=text("reply_to IS NOT NULL"),
+            postgresql_where=text("reply_to IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str] = mapped_column(String(BODY_LENGTH))
     timestamp: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    reply_to: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="SET NULL"))
+    is_reply: Mapped[bool] = mapped_column(default=False, server_default=false())
+    replies: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
     def __repr__(self) -> str:
         return f"<Post {self.body}>"
 
 
-class AuthorDeletedError(LookupError):
-    """The author's account was deleted while the post was being sent."""
+class Mention(Base):
+    """An account that a post mentions, and the name by which the post calls it: the account may change it."""
 
+    __tablename__ = "mention"
 
-async def create_post(author_id: int, body: str) -> int:
-    """Store a post and return its id; raises AuthorDeletedError."""
-    post = Post(body=body, user_id=author_id)
-    try:
-        async with writing() as session:
-            session.add(post)
-    except IntegrityError as error:
-        raise AuthorDeletedError(author_id) from error
-    return post.id
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(USERNAME_LENGTH), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)

@@ -1,7 +1,8 @@
-"""Read pages of posts: everybody's, one author's, and a reader's timeline.
+"""Read posts: one, or a page of everybody's, one author's, a reader's timeline, or the replies to one.
 
 A page is read starting at a cursor (see `app.web.paging`): newest first, or oldest first when going to newer
-posts, so that the rows next to the cursor always come first.
+posts, so that the rows next to the cursor always come first. One statement reads all that a page shows of its
+posts: authors, what they reply to, and whom they mention.
 
 The timeline merges many authors' posts. A plain `user_id IN (...)` would read and sort all of them: 51 ms for
 a thousand authors among a million posts. Instead, the SELECT first looks up each author's newest post. Only
@@ -18,12 +19,15 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     SQLColumnExpression,
+    String,
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -35,7 +39,8 @@ from sqlalchemy.orm import aliased
 from app.accounts.models import User, followers
 from app.accounts.names import avatar_url, person_path
 from app.database import Query, StoredTime, fetch
-from app.posts.models import Post
+from app.posts.models import Mention, Post
+from app.posts.text import linked
 from app.web.paging import Page, PageCursor, build_page
 from app.web.templating import fold, written
 
@@ -48,7 +53,11 @@ ID = bindparam("id", type_=BigInteger)
 ROWS = bindparam("rows", type_=Integer)
 AUTHOR = bindparam("author", type_=Integer)
 READER = bindparam("reader", type_=Integer)
+POST = bindparam("post", type_=BigInteger)
 
+_parent, _parents_author, _mentioned = aliased(Post), aliased(User), aliased(User)
+SEPARATOR = "/"  # in no name that can be mentioned
+_separator: Any = literal_column(f"'{SEPARATOR}'", String)
 COLUMNS = (
     Post.id,
     Post.body,
@@ -56,15 +65,49 @@ COLUMNS = (
     User.id,
     User.username,
     User.email,
+    Post.replies,
+    Post.is_reply,
+    _parent.id,
+    _parent.body,
+    _parents_author.username,
+    select(func.aggregate_strings(Mention.name + _separator + _mentioned.username, _separator))
+    .join(_mentioned, _mentioned.id == Mention.user_id)
+    .where(Mention.post_id == Post.id)
+    .correlate(Post)
+    .scalar_subquery(),
 )
 MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
+OLDEST = PageCursor(MIN_TIME, 0, newer=True)
+
+
+def select_posts(
+    source: FromClause | type[Post] = Post, id_: SQLColumnExpression[int] = Post.id
+) -> Statement:
+    """Return the SELECT of `COLUMNS` for the posts with the ids `id_` in `source`."""
+    statement = select(*COLUMNS).select_from(source)
+    if source is not Post:
+        statement = statement.join(Post, Post.id == id_)
+    return (
+        statement.join(User, User.id == Post.user_id)
+        .outerjoin(_parent, _parent.id == Post.reply_to)
+        .outerjoin(_parents_author, _parents_author.id == _parent.user_id)
+    )
+
+
+class Parent(NamedTuple):
+    """The post that another one replies to; nothing of it is known once it is deleted (`id` is None)."""
+
+    id: int | None
+    body: str | None
+    username: str | None
 
 
 class PostEntry(NamedTuple):
     """A post as a page shows it, ready for the template: each call there costs as much as a column.
 
-    `rest` holds the lines of a long post that do not fit into `body`. `moment` is its time in ISO 8601,
-    `stamp` its time as stored.
+    `body` and `rest`, the lines of a long post that do not fit into `body`, may be markup. `moment` is its
+    time in ISO 8601, `stamp` its time as stored, `replies` their number. `parent` is None unless it is a
+    reply.
     """
 
     id: int
@@ -73,6 +116,9 @@ class PostEntry(NamedTuple):
     written: str
     body: str
     rest: str
+    replies: int
+    parent: Parent | None
+    author_id: int
     username: str
     profile: str
     avatar: str
@@ -80,14 +126,34 @@ class PostEntry(NamedTuple):
 
 def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
     """Yield the entries for rows of `COLUMNS`."""
-    authors: dict[int, tuple[str, str, str]] = {}
-    for post_id, body, stamp, author_id, username, email in rows:
+    authors: dict[int, tuple[int, str, str, str]] = {}
+    for post_id, body, stamp, author_id, username, email, replies, is_reply, *parent, names in rows:
         author = authors.get(author_id)
         if author is None:
             avatar = avatar_url(author_id, username, email, AVATAR_PIXELS)
-            author = authors[author_id] = (username, person_path("user", username), avatar)
+            author = authors[author_id] = (author_id, username, person_path("user", username), avatar)
         time = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
-        yield PostEntry(post_id, stamp, time.isoformat(), written(time), *fold(body), *author)
+        people = names.split(SEPARATOR) if names else ()
+        called = dict(zip(people[::2], people[1::2], strict=False))
+        first, rest = (linked(part, called) for part in fold(body))
+        answered = Parent(*parent) if is_reply else None
+        yield PostEntry(
+            post_id, stamp, time.isoformat(), written(time), first, rest, replies, answered, *author
+        )
+
+
+async def find(post_id: int) -> PostEntry | None:
+    """Return the post with this id, or None."""
+    return next(_entries(await fetch(BY_ID, post=post_id)), None)
+
+
+async def replies_to(post_id: int, cursor: PageCursor | None, size: int) -> Page[PostEntry]:
+    """Return a page of `size` replies to a post, the oldest first."""
+    start = cursor or OLDEST
+    query = REPLIES[Direction.NEWER if start.newer else Direction.OLDER]
+    rows = await fetch(query, rows=size + 1, stamp=start.stamp, id=start.id, post=post_id)
+    page = build_page(list(_entries(rows)), cursor, size, oldest_first=True)
+    return page or await replies_to(post_id, None, size)
 
 
 async def everybody(cursor: PageCursor | None, size: int) -> Page[PostEntry]:
@@ -149,7 +215,7 @@ def _nearest_first(
 
 def _by_time(*conditions: ColumnElement[bool]) -> Queries:
     """Return the queries for all posts that meet `conditions`."""
-    posts = select(*COLUMNS).join(User, User.id == Post.user_id).where(*conditions).limit(ROWS)
+    posts = select_posts().where(*conditions).limit(ROWS)
     return {direction: Query(_from_cursor(posts, direction)) for direction in Direction}
 
 
@@ -158,9 +224,7 @@ def _timeline(direction: Direction, *, is_postgresql: bool) -> Statement:
     candidates = _candidates(direction, is_postgresql=is_postgresql).cte("candidates")
     keyset = (candidates.c.timestamp, candidates.c.id)
     nearest = _nearest_first(select(candidates), direction, *keyset).limit(ROWS).cte("nearest")
-    posts = (
-        select(*COLUMNS).join_from(nearest, Post, Post.id == nearest.c.id).join(User, User.id == Post.user_id)
-    )
+    posts = select_posts(nearest, nearest.c.id)
     return _nearest_first(posts, direction, nearest.c.timestamp, nearest.c.id).limit(ROWS)
 
 
@@ -206,6 +270,8 @@ def _reaches(
 
 EVERYBODY = _by_time()
 BY_AUTHOR = _by_time(Post.user_id == AUTHOR)
+BY_ID = Query(select_posts().where(Post.id == POST))
+REPLIES = _by_time(Post.reply_to == POST)
 TIMELINE = {
     direction: Query(_timeline(direction, is_postgresql=False), _timeline(direction, is_postgresql=True))
     for direction in Direction

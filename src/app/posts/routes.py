@@ -1,25 +1,29 @@
-"""The pages of posts, and the form that writes one."""
+"""The pages of posts: timelines, a post with its replies, and the forms that write and delete posts."""
 
-from contextlib import suppress
-
-from quart import current_app, flash, redirect, render_template, request
+from quart import abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 from wtforms import SubmitField
 from wtforms.validators import DataRequired
 
-from app.accounts.auth import login_required, visitor
-from app.posts import queries
-from app.posts.models import BODY_LENGTH, AuthorDeletedError, create_post
-from app.web.forms import REQUIRED, Bounded, Form, TextAreaField, storable, unify_newlines, visible
+from app.accounts.auth import login_required, login_required_from, visitor
+from app.posts import queries, service
+from app.posts.models import BODY_LENGTH
+from app.posts.service import AuthorDeletedError, PostDeletedError
+from app.web.forms import REQUIRED, Bounded, EmptyForm, Form, TextAreaField, storable, unify_newlines, visible
 from app.web.paging import parse_cursor
 from app.web.templating import Blueprint
 
 POSTED = "Your post is now live!"
+REPLIED = "Your reply is now live!"
 POSTED_CLASS = "posted"
-"""The class of that message; it tells site.js to discard the saved draft."""
+"""The class of these messages; it tells site.js to discard the saved draft."""
+DELETED = "Your post has been deleted."
+ALREADY_DELETED = "This post has already been deleted."
+REPLY_TO_NOTHING = "The post that you replied to has been deleted. Your reply has not been posted."
 
 POSTS_PER_ACCOUNT = "30 per 5 minutes"
 TOO_MANY_POSTS = "You are posting too fast. Please try again in {}. Your text has not been posted yet."
+MAX_POST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 blueprint = Blueprint("posts", __name__)
 
@@ -32,7 +36,7 @@ class PostForm(Form):
         [DataRequired(REQUIRED), Bounded(min=1, max=BODY_LENGTH), visible, storable],
         filters=[unify_newlines],
     )
-    submit = SubmitField("Submit")
+    submit = SubmitField("Post")
 
 
 @blueprint.route("/", methods=["GET", "POST"])
@@ -49,11 +53,7 @@ async def index() -> ResponseReturnValue:
     """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
-    limit = (POSTS_PER_ACCOUNT, f"post:{me.id}")
-    if form.validate_on_submit() and await form.count(limit, message=TOO_MANY_POSTS):
-        with suppress(AuthorDeletedError):  # the redirect leads to the login
-            await create_post(me.id, form.post.data)
-            await flash(POSTED, f"success {POSTED_CLASS}")
+    if await _posted(form, POSTED):
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     return await form.render("posts/index.html", title="Home", path="/index", page=page)
@@ -65,3 +65,89 @@ async def explore() -> ResponseReturnValue:
     """Show everybody's posts."""
     page = await queries.everybody(parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     return await render_template("posts/explore.html", title="Explore", path="/explore", page=page)
+
+
+@blueprint.get("/post/<number>")
+@login_required
+async def post(number: str) -> ResponseReturnValue:
+    """Show a post, what it replies to, and its replies."""
+    entry = await queries.find(_post_id(number))
+    if entry is None:
+        abort(404)
+    return await _render_post(entry, await PostForm.from_request())
+
+
+@blueprint.post("/post/<number>/reply")
+@login_required_from(lambda number: f"/post/{number}")
+async def reply(number: str) -> ResponseReturnValue:
+    """Reply to a post; if it has been deleted, the text may become a post of its own."""
+    post_id = _post_id(number)
+    form = await PostForm.from_request()
+    try:
+        if await _posted(form, REPLIED, reply_to=post_id):
+            return redirect(f"/post/{post_id}")
+        entry = await queries.find(post_id)
+    except PostDeletedError:
+        entry = None
+    if entry is None:
+        form.form_errors.append(REPLY_TO_NOTHING)
+        page, _, headers = await form.render("posts/lost_reply.html", title="Post Deleted")
+        return page, 404, headers
+    return await _render_post(entry, form)
+
+
+@blueprint.route("/post/<number>/delete", methods=["GET", "POST"])
+@login_required
+async def delete(number: str) -> ResponseReturnValue:
+    """Delete one of the visitor's posts, after asking."""
+    me, post_id = await visitor(), _post_id(number)
+    form, entry = await EmptyForm.from_request(), await queries.find(post_id)
+    if entry is not None and entry.author_id != me.id:
+        abort(404)
+    if form.validate_on_submit():
+        try:
+            await service.delete_post(me.id, post_id)
+        except PostDeletedError:
+            await flash(ALREADY_DELETED)
+        else:
+            await flash(DELETED, "success")
+        answered = entry.parent if entry else None
+        return redirect(f"/post/{answered.id}" if answered and answered.id else "/index")
+    if entry is None:
+        abort(404)
+    return await form.render("posts/delete.html", title="Delete Post", post=entry)
+
+
+async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) -> bool:
+    """Store what `form` submits and flash `message`; return False if it submits nothing that is valid.
+
+    Raises PostDeletedError for a reply.
+    """
+    me = await visitor()
+    limit = (POSTS_PER_ACCOUNT, f"post:{me.id}")
+    if not (form.validate_on_submit() and await form.count(limit, message=TOO_MANY_POSTS)):
+        return False
+    try:
+        await service.create_post(me.id, form.post.data, reply_to=reply_to)
+    except AuthorDeletedError:
+        pass  # the redirect leads to the login
+    else:
+        await flash(message, f"success {POSTED_CLASS}")
+    return True
+
+
+def _post_id(number: str) -> int:
+    """Return the id in an address; 404 for what is none, such as "007" or digits that are not ASCII's."""
+    if not (number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 11):
+        abort(404)
+    if int(number) > MAX_POST_ID:
+        abort(404)
+    return int(number)
+
+
+async def _render_post(entry: queries.PostEntry, form: PostForm) -> ResponseReturnValue:
+    size = current_app.config["POSTS_PER_PAGE"]
+    page = await queries.replies_to(entry.id, parse_cursor(request.args), size)
+    return await form.render(
+        "posts/post.html", title=f"Post by {entry.username}", path=f"/post/{entry.id}", post=entry, page=page
+    )

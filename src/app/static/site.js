@@ -38,19 +38,36 @@ localise(document);
 const NEAR = 20; // from here on, screen readers announce how many are left
 for (const box of document.querySelectorAll("textarea[data-limit]")) {
   const limit = Number(box.dataset.limit);
-  const counter = document.createElement("p");
-  counter.className = "counter";
-  counter.id = `${box.id}-left`;
-  box.setAttribute("aria-describedby", `${box.getAttribute("aria-describedby") ?? ""} ${counter.id}`.trim());
+  let counter = document.getElementById(`${box.id}-left`);
+  if (!counter) {
+    counter = document.createElement("p");
+    counter.className = "counter";
+    counter.id = `${box.id}-left`;
+    box.setAttribute("aria-describedby", `${box.getAttribute("aria-describedby") ?? ""} ${counter.id}`.trim());
+    box.after(counter);
+  }
   const count = () => {
     const left = limit - [...box.value].length;
     counter.textContent = left < 0 ? `${-left} too many` : `${left} left`;
     counter.classList.toggle("counter-over", left < 0);
     counter.setAttribute("aria-live", left <= NEAR ? "polite" : "off");
   };
-  box.after(counter);
   box.addEventListener("input", count);
   count();
+}
+
+// The box for a post grows with its text, and Ctrl+Enter sends it.
+for (const box of document.querySelectorAll(".compose textarea")) {
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) box.form.requestSubmit();
+  });
+  if (CSS.supports("field-sizing", "content")) continue;
+  const grow = () => {
+    box.style.height = "auto";
+    box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
+  };
+  box.addEventListener("input", grow);
+  grow();
 }
 
 // What was typed in a post survives a reload, an ended login and an error page: this browser keeps it for the
@@ -66,7 +83,13 @@ function kept(act) {
 function forgetDrafts() {
   kept((store) => {
     const ours = Object.keys(store).filter((key) => key.startsWith(`draft:${account}:`));
-    for (const key of ours) store.removeItem(key);
+    for (const key of [...ours, "sent"]) store.removeItem(key);
+  });
+}
+function forgetSent() {
+  kept((store) => {
+    store.removeItem(store.getItem("sent"));
+    store.removeItem("sent");
   });
 }
 function keepDraft(box) {
@@ -74,10 +97,11 @@ function keepDraft(box) {
   const keep = () => kept((store) => (box.value ? store.setItem(key, box.value) : store.removeItem(key)));
   if (!box.value) box.value = kept((store) => store.getItem(key)) ?? "";
   box.addEventListener("input", keep);
+  box.form.addEventListener("submit", () => kept((store) => store.setItem("sent", key)));
   box.dispatchEvent(new Event("input"));
 }
 if (account) {
-  if (document.querySelector(".flash.posted")) forgetDrafts();
+  if (document.querySelector(".flash.posted")) forgetSent();
   document.querySelectorAll("textarea[name=post]").forEach(keepDraft);
   for (const form of document.querySelectorAll("form[action='/logout'], form[action='/delete_account']")) {
     form.addEventListener("submit", forgetDrafts);

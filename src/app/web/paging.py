@@ -41,7 +41,7 @@ class PageCursor:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """The rows of one page, newest first; `newer` and `older`: the queries of its neighbours, or ""."""
+    """The rows of one page; `newer` and `older`: the queries of its neighbours, or ""."""
 
     rows: Sequence[T]
     newer: str = ""
@@ -57,22 +57,27 @@ def parse_cursor(arguments: Mapping[str, str]) -> PageCursor | None:
     return None
 
 
-def build_page(rows: Sequence[T], cursor: PageCursor | None, size: int) -> Page[T] | None:
+def build_page(
+    rows: Sequence[T], cursor: PageCursor | None, size: int, *, oldest_first: bool = False
+) -> Page[T] | None:
     """Return the page made of up to `size + 1` rows read from `cursor` on, in the order of reading.
 
     The extra row only shows that there is another page. Returns None if the first page should be shown
-    instead: past the end, or where newer rows do not fill a page.
+    instead: past the end, or where going back does not fill a page.
     """
     more = len(rows) > size
     rows = list(rows[:size])
-    if cursor is None:
-        return Page(rows, older=_query("before", rows[-1]) if more else "")
-    if not rows or (cursor.newer and len(rows) < size):
-        return None
-    if cursor.newer:
+    goes_back = cursor is not None and cursor.newer is not oldest_first
+    if not rows or (goes_back and len(rows) < size):
+        return Page(rows) if cursor is None else None
+    if goes_back:
         rows.reverse()
-        return Page(rows, _query("after", rows[0]) if more else "", _query("before", rows[-1]))
-    return Page(rows, _query("after", rows[0]), _query("before", rows[-1]) if more else "")
+    has_previous, has_next = (more, True) if goes_back else (cursor is not None, more)
+    older, newer = (has_previous, has_next) if oldest_first else (has_next, has_previous)
+    newest, oldest = (rows[-1], rows[0]) if oldest_first else (rows[0], rows[-1])
+    return Page(
+        rows, newer=_query("after", newest) if newer else "", older=_query("before", oldest) if older else ""
+    )
 
 
 def _query(name: str, row: Row) -> str:

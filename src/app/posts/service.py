@@ -1,0 +1,98 @@
+"""Write and delete posts, with what depends on them: mentions and the numbers of replies.
+
+On PostgreSQL, transactions lock accounts before posts, and a post before its replies, so that none waits for
+another that waits for it.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app.accounts.models import User
+from app.accounts.names import canonical
+from app.database import reading, writing
+from app.posts.models import Mention, Post
+from app.posts.text import mentioned_names
+
+
+class AuthorDeletedError(LookupError):
+    """The author's account was deleted while the post was being sent."""
+
+
+class PostDeletedError(LookupError):
+    """The post was deleted, perhaps only just now."""
+
+
+async def create_post(author_id: int, body: str, *, reply_to: int | None = None) -> int:
+    """Store a post and return its id; raises AuthorDeletedError and, for a reply, PostDeletedError."""
+    post = Post(body=body, user_id=author_id, reply_to=reply_to, is_reply=reply_to is not None)
+    try:
+        async with writing() as session:
+            await add_post(session, post)
+    except IntegrityError as error:
+        if reply_to is not None and not await _exists(reply_to):
+            raise PostDeletedError(reply_to) from error
+        raise AuthorDeletedError(author_id) from error
+    return post.id
+
+
+async def add_post(session: AsyncSession, post: Post) -> None:
+    """Store a new post in a transaction; raises IntegrityError. This is the only place that does."""
+    people = await _accounts_called(session, mentioned_names(post.body))
+    session.add(post)
+    await session.flush()
+    if people:
+        rows = [{"post_id": post.id, "name": name, "user_id": user_id} for name, user_id in people.items()]
+        await session.execute(insert(Mention), rows)
+    if post.reply_to is not None:
+        counted = update(Post).where(Post.id == post.reply_to).values(replies=Post.replies + 1)
+        await session.execute(counted.execution_options(synchronize_session=False))
+
+
+async def _accounts_called(session: AsyncSession, names: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the accounts that have one of `names`: exactly, or else ignoring case.
+
+    On PostgreSQL they cannot be deleted until the transaction ends.
+    """
+    folded = {name: canonical(name) for name in names}
+    if not folded:
+        return {}
+    called = or_(User.username.in_(folded), User.username_canonical.in_(folded.values()))
+    query = select(User.id, User.username, User.username_canonical).where(called)
+    rows = (await session.execute(query.with_for_update(read=True, key_share=True))).all()
+    exact = {row.username: row.id for row in rows}
+    ids = {row.username_canonical: row.id for row in rows}
+    found = {name: exact.get(name, ids.get(form)) for name, form in folded.items()}
+    return {name: user_id for name, user_id in found.items() if user_id is not None}
+
+
+async def _exists(post_id: int) -> bool:
+    async with reading() as connection:
+        return await connection.scalar(select(Post.id).where(Post.id == post_id)) is not None
+
+
+async def delete_post(author_id: int, post_id: int) -> None:
+    """Delete an author's post; its replies stay. Raises PostDeletedError if there is no such post."""
+    own = (Post.id == post_id, Post.user_id == author_id)
+    answered = Post.id == select(Post.reply_to).where(*own).scalar_subquery()
+    async with writing() as session:
+        counted = update(Post).where(answered).values(replies=Post.replies - 1)
+        await session.execute(counted.execution_options(synchronize_session=False))
+        deleted = await session.execute(delete(Post).where(*own).returning(Post.id))
+        if deleted.first() is None:
+            raise PostDeletedError(post_id)
+
+
+async def uncount_replies(session: AsyncSession, author_id: int) -> None:
+    """Subtract the replies of an account that is about to be deleted from the numbers of replies."""
+    answered = select(Post.reply_to).where(Post.user_id == author_id, Post.reply_to.is_not(None))
+    affected = select(Post.id).where(or_(Post.user_id == author_id, Post.id.in_(answered)))
+    await session.execute(affected.order_by(Post.id).with_for_update())
+    reply = aliased(Post)
+    lost = select(func.count()).where(reply.reply_to == Post.id, reply.user_id == author_id)
+    counted = update(Post).where(Post.id.in_(answered))
+    counted = counted.values(replies=Post.replies - lost.correlate(Post).scalar_subquery())
+    await session.execute(counted.execution_options(synchronize_session=False))

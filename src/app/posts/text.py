@@ -1,0 +1,109 @@
+"""Links in what people write: addresses, mentions and tags; everything else stays text.
+
+A text is read in one pass and in linear time: no part of TOKEN goes back over what another part has read.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from app.accounts.names import person_path
+
+SHOWN_LENGTH = 40  # characters of an address that are shown
+
+# An address ends at white space, at quotation marks and the punctuation of Chinese and Japanese, and at
+# invisible characters and those that change the direction of writing, which could disguise where it leads.
+ENDS = (
+    r"""\s<>"\\^`{|}\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"""
+    r"""\xab\xbb\u2018-\u201f\u2026\u2039\u203a\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff20"""
+)
+# \w lacks combining marks, which many scripts need, and the joiners inside words in Persian.
+MARKS = (
+    r"\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u06d6-\u06ed\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece"
+    r"\u0f18-\u0fbc\u102b-\u103e\u17b4-\u17d3\u200c\u200d"
+)
+JOINERS = "\u200c\u200d"
+PUNCTUATION = ".,:;!?'*"  # at the end of an address it belongs to the sentence
+OPENED_BY = {")": "(", "]": "["}
+
+TOKEN = re.compile(
+    rf"""
+    (?<![A-Za-z0-9])
+    (?P<address>[hH][tT][tT][pP][sS]?://(?![^\s/?\#]*@)\w[\w-]*+(?:\.\w[\w-]*+)*+(?::[0-9]{{1,5}}+)?+
+        (?:[/?\#][^{ENDS}]*+)?+)
+    | (?<![A-Za-z0-9_@&/])@(?P<name>\w[\w.-]{{0,63}}+)(?![\w@])
+    | (?<![A-Za-z0-9_\#&/])\#(?=[\w{MARKS}]*?[^\W\d_])(?P<tag>[\w{MARKS}]++)
+    """,
+    re.VERBOSE,
+)
+ASCII_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?=[\u2e80-\U0003ffff])")
+"""A name directly before a script that is written without spaces."""
+
+
+def mentioned_names(text: str) -> set[str]:
+    """Return every name that `text` may mention, such as "susan." and "susan" for "@susan."."""
+    names = (match["name"] for match in TOKEN.finditer(text))
+    return {spelling for name in names if name for spelling in _spellings(name)}
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Return the names that `name` may stand for, the longest first."""
+    yield name
+    yield name.rstrip(".-")
+    if ascii_name := ASCII_NAME.match(name):
+        yield ascii_name[0]
+        yield ascii_name[0].rstrip(".-")
+
+
+def linked(text: str, people: Mapping[str, str]) -> str:
+    """Return `text` for a template: as it is, or as markup if it contains links.
+
+    `people`: the usernames of the accounts it mentions, by the names that it calls them.
+    """
+    parts: list[str] = []
+    end = 0
+    while match := TOKEN.search(text, end):
+        begin, found = match.start(), match.end()
+        if match["address"]:
+            address = _without_punctuation(match["address"])
+            link, found = _address_link(address), begin + len(address)
+        elif match["tag"]:
+            tag = match["tag"].rstrip(JOINERS)
+            link, found = _tag_link(tag), begin + 1 + len(tag)
+        elif name := next((name for name in _spellings(match["name"]) if name in people), None):
+            link, found = _mention_link(name, people[name]), begin + 1 + len(name)
+        else:
+            link = escape(match[0])
+        parts += escape(text[end:begin]), link
+        end = found
+    return Markup("").join((*parts, escape(text[end:]))) if parts else text
+
+
+def _without_punctuation(address: str) -> str:
+    """Return `address` without punctuation and closing brackets that belong to the sentence around it."""
+    unopened = {close: address.count(close) - address.count(open_) for close, open_ in OPENED_BY.items()}
+    end = len(address)
+    while (last := address[end - 1]) in PUNCTUATION or unopened.get(last, 0) > 0:
+        if last in unopened:
+            unopened[last] -= 1
+        end -= 1
+    return address[:end]
+
+
+def _address_link(address: str) -> Markup:
+    shown = address.partition("://")[2]
+    if len(shown) <= SHOWN_LENGTH:
+        return Markup('<a href="{}" rel="nofollow ugc noopener">{}</a>').format(address, shown)
+    return Markup('<a href="{}" rel="nofollow ugc noopener" title="{}">{}…</a>').format(
+        address, address, shown[:SHOWN_LENGTH]
+    )
+
+
+def _mention_link(name: str, username: str) -> Markup:
+    return Markup('<a href="{}">@{}</a>').format(person_path("user", username), name)
+
+
+def _tag_link(tag: str) -> Markup:
+    return Markup('<a href="/search?q=%23{}">#{}</a>').format(quote(tag, safe=""), tag)

@@ -79,7 +79,8 @@ async def test_the_timeline_equals_the_plain_query(app: Quart, seed: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "most"), [("/index", 2), ("/explore", 2), ("/user/david", 3), ("/edit_profile", 2)]
+    ("path", "most"),
+    [("/index", 3), ("/explore", 3), ("/user/david", 3), ("/user/david/followers", 3), ("/edit_profile", 2)],
 )
 async def test_a_page_view_reads_little_and_writes_nothing(app: Quart, path: str, most: int) -> None:
     susan, me = await logged_in(app, "susan")

@@ -38,7 +38,7 @@ async def test_a_profile_shows_the_person(app: Quart) -> None:
         "User: david",
         "I like &lt;tea&gt;.",
         "19 Nov 2026, 08:30 UTC",
-        "1 follower, 0 following.",
+        "1 follower",
         'src="/avatar/',
         ">Unfollow</button>",
         'dir="auto">Hello</p>',
@@ -52,7 +52,7 @@ async def test_ones_own_profile_links_to_its_form(app: Quart) -> None:
     page = await susan.get("/user/susan")
     assert 'href="/edit_profile"' in page.text
     assert "Follow</button>" not in page.text
-    assert "0 followers, 0 following." in page.text
+    assert "0 followers" in page.text
 
 
 async def test_names_ignore_case(app: Quart) -> None:
@@ -94,7 +94,7 @@ async def test_unusual_names_of_old_databases_have_working_pages_and_buttons(app
     for number, name in enumerate(ODD_NAMES):
         user_id = await make_user(name, email=f"odd{number}@example.com")
         await make_post(user_id, "said something", minute=number)
-    text = (await susan.get("/explore")).text
+    text = (await susan.get("/explore")).text.partition("<aside")[0]
     links = [unescape(link) for link in re.findall(r'<a href="(/user/[^"]*)" dir="auto">', text)]
     assert len(links) == len(ODD_NAMES)
     for name, link in zip(reversed(ODD_NAMES), links, strict=True):
@@ -106,7 +106,7 @@ async def test_unusual_names_of_old_databases_have_working_pages_and_buttons(app
         assert page.location is not None
         page = await susan.get(page.location)
         assert page.flashes == [f"You are following {name}!"]
-        assert "1 follower, " in page.text
+        assert "1 follower<" in page.text
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\\b"])

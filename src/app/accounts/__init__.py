@@ -11,7 +11,9 @@ def init_app(app: Quart) -> None:
     passwords.init_app(app)
     password_policy.load()
     auth.init_app(app)
-    app.jinja_env.globals["person_path"] = names.person_path
+    app.jinja_env.globals.update(
+        person_path=names.person_path, people_path=names.people_path, avatar_url=names.avatar_url
+    )
     emails.init_app(app)
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(account_routes.blueprint)

@@ -12,6 +12,7 @@ MAX_FOLDED_LENGTH = 256
 """Characters. CPython normalizes a run of combining characters in quadratic time: minutes for a megabyte."""
 
 DOT_SEGMENTS = frozenset({"", ".", ".."})
+LISTS = ("followers", "following")
 CACHED_PATHS = 10_000
 WORD = re.compile(r"[^\W_]+")
 
@@ -41,9 +42,23 @@ def person_path(page: str, username: str) -> str:
     Names like ".." or "a//b" in old databases go into the query: browsers remove dot segments from paths
     (RFC 3986 5.2.4), and servers merge slashes.
     """
-    if DOT_SEGMENTS.isdisjoint(username.split("/")):
+    if _fits_into_path(username):
         return f"/{page}/{quote(username)}"
     return f"/{page}/?{urlencode({'name': username})}"
+
+
+@lru_cache(maxsize=CACHED_PATHS)
+def people_path(username: str, which: str) -> str:
+    """Return the path of the list `which` ("followers", "following") of the person called `username`."""
+    if _fits_into_path(username):
+        return f"/user/{quote(username)}/{which}"
+    return f"/user/-/{which}?{urlencode({'name': username})}"
+
+
+def _fits_into_path(username: str) -> bool:
+    """Return whether `username` can be a part of a path; "a/followers" would be the list of "a"."""
+    segments = username.split("/")
+    return DOT_SEGMENTS.isdisjoint(segments) and not (len(segments) > 1 and segments[-1] in LISTS)
 
 
 @lru_cache(maxsize=CACHED_PATHS)

@@ -6,7 +6,7 @@ from wtforms import SubmitField
 from wtforms.validators import DataRequired
 
 from app.accounts.auth import login_required, login_required_from, visitor
-from app.posts import queries, service
+from app.posts import people, queries, service
 from app.posts.models import BODY_LENGTH
 from app.posts.service import AuthorDeletedError, PostDeletedError
 from app.web.forms import REQUIRED, Bounded, EmptyForm, Form, TextAreaField, storable, unify_newlines, visible
@@ -56,7 +56,8 @@ async def index() -> ResponseReturnValue:
     if await _posted(form, POSTED):
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
-    return await form.render("posts/index.html", title="Home", path="/index", page=page)
+    suggested = await people.suggestions().get(me.id)
+    return await form.render("posts/index.html", title="Home", path="/index", page=page, suggested=suggested)
 
 
 @blueprint.get("/explore")
@@ -64,7 +65,10 @@ async def index() -> ResponseReturnValue:
 async def explore() -> ResponseReturnValue:
     """Show everybody's posts."""
     page = await queries.everybody(parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
-    return await render_template("posts/explore.html", title="Explore", path="/explore", page=page)
+    suggested = await people.suggestions().get((await visitor()).id)
+    return await render_template(
+        "posts/explore.html", title="Explore", path="/explore", page=page, suggested=suggested
+    )
 
 
 @blueprint.get("/post/<number>")
@@ -149,5 +153,10 @@ async def _render_post(entry: queries.PostEntry, form: PostForm) -> ResponseRetu
     size = current_app.config["POSTS_PER_PAGE"]
     page = await queries.replies_to(entry.id, parse_cursor(request.args), size)
     return await form.render(
-        "posts/post.html", title=f"Post by {entry.username}", path=f"/post/{entry.id}", post=entry, page=page
+        "posts/post.html",
+        title=f"Post by {entry.username}",
+        path=f"/post/{entry.id}",
+        post=entry,
+        page=page,
+        suggested=people.suggestions().kept((await visitor()).id),
     )

@@ -6,20 +6,22 @@ from typing import Any
 
 from quart import Response, abort, current_app, flash, redirect, render_template, request
 from quart.typing import ResponseReturnValue
-from wtforms import SubmitField
+from wtforms import HiddenField, SubmitField
 from wtforms.validators import StopValidation
 
 from app.accounts.auth import login_required, login_required_from, visitor
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
 from app.accounts.models import ABOUT_ME_LENGTH, USERNAME_LENGTH
-from app.accounts.names import avatar_url, person_path
+from app.accounts.names import avatar_url, people_path, person_path
 from app.accounts.service import Taken
 from app.accounts.sessions import Visitor
+from app.posts import people
 from app.posts import queries as posts
 from app.profiles import queries, service
 from app.web.csrf import BUTTON_EXPIRED
 from app.web.forms import Bounded, EmptyForm, Form, TextAreaField, add_error, storable, unify_newlines
-from app.web.paging import parse_cursor
+from app.web.paging import Page, parse_cursor
+from app.web.security import safe_path
 from app.web.static import FOREVER
 from app.web.templating import Blueprint
 
@@ -31,6 +33,10 @@ CANNOT_UNFOLLOW_SELF = "You cannot unfollow yourself!"
 NAMES_PER_ACCOUNT = "5 per day"
 TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
 NOT_FOUND = "User {} not found."
+FOLLOWERS = "Followers of {}"
+NO_FOLLOWERS = "Nobody follows {} yet."
+FOLLOWED = "People {} follows"
+FOLLOWS_NOBODY = "{} does not follow anybody yet."
 
 DRAWING = re.compile(r"([0-9a-f]{32})(?:-([^\W_]{0,2}))?")
 """The name of a drawn avatar: a digest and the initials (see `avatar_url`)."""
@@ -64,6 +70,12 @@ class EditProfileForm(Form):
         self.username.own = own
 
 
+class FollowForm(EmptyForm):
+    """The button Follow or Unfollow; `next`: the page with the button."""
+
+    next = HiddenField()
+
+
 def _username(from_path: str) -> str:
     """Return the name in the path, or else the one in the query (see `person_path`)."""
     return from_path or request.args.get("name", "")
@@ -71,6 +83,47 @@ def _username(from_path: str) -> str:
 
 def _profile_path(username: str) -> str:
     return person_path("user", _username(username))
+
+
+@blueprint.get("/user/<path:username>/followers")
+@login_required
+async def followers(username: str) -> ResponseReturnValue:
+    """List the people who follow a person."""
+    return await _list_people(username, people.followers_of, "followers", FOLLOWERS, NO_FOLLOWERS)
+
+
+@blueprint.get("/user/<path:username>/following")
+@login_required
+async def following(username: str) -> ResponseReturnValue:
+    """List the people whom a person follows."""
+    return await _list_people(username, people.followed_by, "following", FOLLOWED, FOLLOWS_NOBODY)
+
+
+async def _list_people(
+    username: str,
+    read: Callable[..., Awaitable[Page[people.PersonEntry]]],
+    which: str,
+    title: str,
+    empty: str,
+) -> ResponseReturnValue:
+    """Show a page of one of the two lists of a person."""
+    if username == "-":
+        username = request.args.get("name", username)
+    person = await queries.identify(username)
+    if person is None:
+        abort(404)
+    user_id, name = person
+    size, reader = current_app.config["POSTS_PER_PAGE"], (await visitor()).id
+    return await render_template(
+        "profiles/people.html",
+        title=title.format(name),
+        user_id=user_id,
+        username=name,
+        page=await read(user_id, reader, parse_cursor(request.args), size),
+        path=people_path(name, which),
+        empty=empty.format(name),
+        suggested=people.suggestions().kept(reader),
+    )
 
 
 @blueprint.get("/user/", defaults={"username": ""})
@@ -91,6 +144,7 @@ async def user(username: str) -> ResponseReturnValue:
         avatar=avatar_url(person.id, person.username, person.email, AVATAR_PIXELS),
         page=page,
         path=person_path("user", person.username),
+        suggested=people.suggestions().kept(me.id),
     )
 
 
@@ -148,20 +202,23 @@ async def unfollow(username: str) -> ResponseReturnValue:
 async def _change_follow(
     change: Callable[[int, str], Awaitable[str]], username: str, done: str, oneself: str
 ) -> ResponseReturnValue:
-    """Follow or unfollow by `change`, flash the result, and go back to the profile."""
-    if not (await EmptyForm.from_request()).validate_on_submit():
+    """Follow or unfollow by `change`, flash the result, and go back to the page with the button."""
+    form = await FollowForm.from_request()
+    if not form.validate_on_submit():
         abort(400, BUTTON_EXPIRED)
     username = _username(username)
     try:
-        name = await change((await visitor()).id, username)
+        me = await visitor()
+        name = await change(me.id, username)
     except service.UserNotFoundError:
         await flash(NOT_FOUND.format(_printable(username)), "danger")
         return redirect("/index")
     except service.SelfFollowError as error:
         await flash(oneself, "warning")
         return redirect(person_path("user", error.username))
+    people.suggestions().forget(me.id)
     await flash(done.format(name))
-    return redirect(person_path("user", name))
+    return redirect(safe_path(form.next.data) or person_path("user", name))
 
 
 def _printable(username: str) -> str:

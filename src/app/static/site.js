@@ -107,3 +107,44 @@ if (account) {
     form.addEventListener("submit", forgetDrafts);
   }
 }
+
+// Follow and unfollow in place: the form is sent as it would be without JavaScript, and the page that comes back says
+// whether it worked.
+async function follow(button) {
+  const body = new URLSearchParams(new FormData(button.form));
+  body.set("next", location.pathname + location.search);
+  const changed = button.hasAttribute("formaction") ? [button, "formaction"] : [button.form, "action"];
+  const path = changed[0].getAttribute(changed[1]);
+  const response = await fetch(path, { method: "POST", body });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const flashes = [...page.querySelectorAll(".flashes > .flash")];
+  const refused = !response.ok || new URL(response.url).pathname !== location.pathname;
+  if (refused || flashes.some((flash) => flash.matches(".flash-danger, .flash-warning"))) throw new Error(path);
+  changed[0].setAttribute(changed[1], path.startsWith("/un") ? path.replace("/un", "/") : path.replace("/", "/un"));
+  const text = button.textContent;
+  button.textContent = button.dataset.other;
+  button.dataset.other = text;
+  button.classList.toggle("button-quiet");
+  document.querySelector(".flashes").replaceChildren(...flashes);
+  const counts = page.getElementById("counts");
+  if (counts) document.getElementById("counts")?.replaceWith(counts);
+}
+document.addEventListener("submit", async (event) => {
+  const button = event.submitter;
+  if (!button?.classList.contains("follow")) return;
+  event.preventDefault();
+  if (button.getAttribute("aria-busy")) return;
+  const place = button.closest(".person") ?? button.form;
+  place.querySelector(".flash")?.remove();
+  button.setAttribute("aria-busy", "true");
+  try {
+    await follow(button);
+  } catch {
+    const failure = document.createElement("p");
+    failure.className = "flash flash-danger";
+    failure.setAttribute("role", "alert");
+    failure.textContent = button.form.dataset.failed;
+    place.append(failure);
+  }
+  button.removeAttribute("aria-busy");
+});

@@ -1,0 +1,174 @@
+"""Lists of people: who follows somebody, whom somebody follows, and whom a reader might want to follow.
+
+The lists are ordered by the age of the accounts, newest first, since follows have no time.
+
+Suggestions would cost each page view a third statement, so they are kept for CACHE_SECONDS in this process. A
+reader who follows somebody gets new ones at once.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from quart import Quart, current_app
+from sqlalchemy import BigInteger, Integer, Select, bindparam, func, literal, select, union_all
+
+from app.accounts.models import User, followers
+from app.accounts.names import avatar_url, person_path
+from app.database import Query, fetch
+from app.posts.models import Post
+from app.web.paging import Page, PageCursor, build_page
+
+AVATAR_PIXELS = 48
+SUGGESTED = 5
+RECENT_POSTS = 200  # whose authors are suggested first
+NEWEST_ACCOUNTS = 50  # are suggested after them
+CACHE_SECONDS = 60.0
+MAX_CACHED = 10_000  # readers
+
+PERSON = bindparam("person", type_=Integer)
+READER = bindparam("reader", type_=Integer)
+ID = bindparam("id", type_=BigInteger)
+ROWS = bindparam("rows", type_=Integer)
+
+_reads = followers.alias()
+IS_FOLLOWED = (
+    select(_reads.c.followed_id)
+    .where(_reads.c.follower_id == READER, _reads.c.followed_id == User.id)
+    .correlate(User)
+    .exists()
+)
+COLUMNS = (User.id, User.username, User.email, User.about_me, IS_FOLLOWED)
+
+
+class PersonEntry(NamedTuple):
+    """A person as a list shows them. `stamp`: the same for all, because their ids alone give the order."""
+
+    id: int
+    username: str
+    about: str
+    is_followed: bool
+    profile: str
+    avatar: str
+    stamp: str = "0001-01-01"
+
+
+def _entries(rows: Sequence[Sequence[Any]]) -> list[PersonEntry]:
+    return [
+        PersonEntry(
+            id=user_id,
+            username=username,
+            about=about or "",
+            is_followed=is_followed,
+            profile=person_path("user", username),
+            avatar=avatar_url(user_id, username, email, AVATAR_PIXELS),
+        )
+        for user_id, username, email, about, is_followed in rows
+    ]
+
+
+def _listed(condition: Any, join: Any) -> dict[str, Query]:
+    """Return the queries for the first page of a list, and for the pages before and after a position."""
+    people = select(*COLUMNS).join(followers, join).where(condition).limit(ROWS)
+    return {
+        "first": Query(people.order_by(User.id.desc())),
+        "older": Query(people.where(User.id < ID).order_by(User.id.desc())),
+        "newer": Query(people.where(User.id > ID).order_by(User.id)),
+    }
+
+
+FOLLOWERS = _listed(followers.c.followed_id == PERSON, followers.c.follower_id == User.id)
+FOLLOWING = _listed(followers.c.follower_id == PERSON, followers.c.followed_id == User.id)
+
+
+async def followers_of(
+    person_id: int, reader_id: int, cursor: PageCursor | None, size: int
+) -> Page[PersonEntry]:
+    """Return a page of `size` people who follow a person."""
+    return await _read_page(FOLLOWERS, person_id, reader_id, cursor, size)
+
+
+async def followed_by(
+    person_id: int, reader_id: int, cursor: PageCursor | None, size: int
+) -> Page[PersonEntry]:
+    """Return a page of `size` people whom a person follows."""
+    return await _read_page(FOLLOWING, person_id, reader_id, cursor, size)
+
+
+async def _read_page(
+    queries: dict[str, Query], person_id: int, reader_id: int, cursor: PageCursor | None, size: int
+) -> Page[PersonEntry]:
+    parameters = {"person": person_id, "reader": reader_id, "rows": size + 1}
+    if cursor is None:
+        rows = await fetch(queries["first"], **parameters)
+    else:
+        rows = await fetch(queries["newer" if cursor.newer else "older"], id=cursor.id, **parameters)
+    page = build_page(_entries(rows), cursor, size)
+    return page or await _read_page(queries, person_id, reader_id, None, size)
+
+
+def _suggested() -> Select[*tuple[Any, ...]]:
+    """Return the SELECT for people whom the reader does not follow: the latest authors, then new accounts."""
+    latest = select(Post.user_id, Post.id).order_by(Post.timestamp.desc(), Post.id.desc()).limit(RECENT_POSTS)
+    posts = latest.subquery()
+    newest = select(User.id).order_by(User.id.desc()).limit(NEWEST_ACCOUNTS).subquery()
+    candidates = union_all(
+        select(posts.c.user_id.label("id"), posts.c.id.label("post_id")),
+        select(newest.c.id, literal(0, BigInteger)),
+    ).subquery()
+    ranked = (
+        select(candidates.c.id, func.max(candidates.c.post_id).label("post_id"))
+        .group_by(candidates.c.id)
+        .subquery()
+    )
+    return (
+        select(*COLUMNS)
+        .join(ranked, ranked.c.id == User.id)
+        .where(User.id != READER, ~IS_FOLLOWED)
+        .order_by(ranked.c.post_id.desc(), User.id.desc())
+        .limit(SUGGESTED)
+    )
+
+
+SUGGESTIONS = Query(_suggested())
+
+
+class Suggestions:
+    """The people suggested to each reader, for CACHE_SECONDS."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[float, list[PersonEntry]]] = OrderedDict()
+
+    async def get(self, reader_id: int) -> list[PersonEntry]:
+        """Return up to SUGGESTED people, by one statement if none are kept."""
+        people = self.kept(reader_id)
+        if people is None:
+            people = _entries(await fetch(SUGGESTIONS, reader=reader_id))
+            self._kept[reader_id] = (time.monotonic() + CACHE_SECONDS, people)
+            if len(self._kept) > MAX_CACHED:
+                self._kept.popitem(last=False)
+        return people
+
+    def kept(self, reader_id: int) -> list[PersonEntry] | None:
+        """Return the people that are kept for a page which has no statement to spare, or None."""
+        until, people = self._kept.get(reader_id, (0.0, None))
+        if until <= time.monotonic():
+            self._kept.pop(reader_id, None)
+            return None
+        return people
+
+    def forget(self, reader_id: int) -> None:
+        """Let the next page look again: the reader has followed or unfollowed somebody."""
+        self._kept.pop(reader_id, None)
+
+
+def init_app(app: Quart) -> None:
+    """Give `app` its suggestions."""
+    app.extensions["suggestions"] = Suggestions()
+
+
+def suggestions() -> Suggestions:
+    """Return the suggestions of the current app."""
+    found: Suggestions = current_app.extensions["suggestions"]
+    return found

@@ -108,3 +108,40 @@ async def test_the_header_fills_its_row_and_stays_and_small_things_keep_their_si
     assert (box["width"], box["height"]) == (20, 20)
     await page.evaluate("document.documentElement.style.fontSize = '200%'")
     assert await page.evaluate(SKIP_LINK_END) <= 0
+
+
+async def test_the_box_grows_and_sends_by_ctrl_enter_and_keeps_a_draft_for_each_conversation(
+    page: Page, url: str
+) -> None:
+    await register(page, url, "susan")
+    await log_in(page, "susan")
+    box = page.get_by_role("textbox", name="Say something")
+    empty = await box.bounding_box()
+    await box.fill("one\ntwo\nthree")
+    grown = await box.bounding_box()
+    assert empty is not None
+    assert grown is not None
+    assert empty["height"] < 50 < grown["height"]
+    await box.press("Control+Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
+    await expect(box).to_have_value("")
+
+    await box.fill(WORDS)
+    await page.locator(".byline time").click()
+    await expect(page).to_have_title("Post by susan - Microblog")
+    reply = page.get_by_role("textbox", name="Reply to susan")
+    await expect(reply).to_have_value("")
+    await reply.fill("@susan four")
+    await page.reload()
+    await expect(reply).to_have_value("@susan four")
+    await reply.press("Control+Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Your reply is now live!")
+    await expect(reply).to_have_value("")
+    await expect(page.get_by_role("heading", name="1 reply")).to_be_visible()
+    await page.get_by_role("link", name="Home").click()
+    await expect(box).to_have_value(WORDS)
+
+    await page.get_by_role("link", name="Delete").first.click()
+    await page.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("status")).to_contain_text("Your post has been deleted.")
+    await expect(page.get_by_role("heading", name="1 reply")).to_be_hidden()

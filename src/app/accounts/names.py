@@ -68,6 +68,13 @@ def initials(username: str) -> str:
     return "".join(word[0].upper()[0] for word in words[:1] + words[1:][-1:])
 
 
+@lru_cache(maxsize=CACHED_PATHS)
+def _drawn_avatar(secret: str, user_id: int, username: str) -> str:
+    key = secret.encode()[: blake2b.MAX_KEY_SIZE]
+    digest = blake2b(b"avatar:%d" % user_id, key=key, digest_size=16).hexdigest()
+    return f"/avatar/{digest}-{quote(initials(username))}.svg"
+
+
 def avatar_url(user_id: int, username: str, email: str, size: int) -> str:
     """Return the URL of an account's picture, `size` pixels square.
 
@@ -77,8 +84,6 @@ def avatar_url(user_id: int, username: str, email: str, size: int) -> str:
     """
     config = current_app.config
     if config["AVATARS"] == "local":
-        key = config["SECRET_KEY"].encode()[: blake2b.MAX_KEY_SIZE]
-        digest = blake2b(b"avatar:%d" % user_id, key=key, digest_size=16).hexdigest()
-        return f"/avatar/{digest}-{quote(initials(username))}.svg"
+        return _drawn_avatar(config["SECRET_KEY"], user_id, username)
     digest = md5(email.lower().encode(), usedforsecurity=False).hexdigest()
     return f"https://www.gravatar.com/avatar/{digest}?d=identicon&s={size}"

@@ -77,6 +77,7 @@ COLUMNS = (
     .scalar_subquery(),
 )
 MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
+NOBODY: dict[str, str] = {}
 OLDEST = PageCursor(MIN_TIME, 0, newer=True)
 
 
@@ -133,13 +134,25 @@ def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
             avatar = avatar_url(author_id, username, email, AVATAR_PIXELS)
             author = authors[author_id] = (author_id, username, person_path("user", username), avatar)
         time = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
-        people = names.split(SEPARATOR) if names else ()
-        called = dict(zip(people[::2], people[1::2], strict=False))
-        first, rest = (linked(part, called) for part in fold(body))
-        answered = Parent(*parent) if is_reply else None
+        called = _names(names) if names else NOBODY
+        first, rest = fold(body)
         yield PostEntry(
-            post_id, stamp, time.isoformat(), written(time), first, rest, replies, answered, *author
+            post_id,
+            stamp,
+            time.isoformat(),
+            written(time),
+            linked(first, called),
+            linked(rest, called) if rest else "",
+            replies,
+            Parent(*parent) if is_reply else None,
+            *author,
         )
+
+
+def _names(mentions: str) -> dict[str, str]:
+    """Return the usernames of the accounts that a post mentions, by the names that it calls them."""
+    parts = mentions.split(SEPARATOR)
+    return dict(zip(parts[::2], parts[1::2], strict=False))
 
 
 async def find(post_id: int) -> PostEntry | None:

@@ -62,6 +62,8 @@ def linked(text: str, people: Mapping[str, str]) -> str:
 
     `people`: the usernames of the accounts it mentions, by the names that it calls them.
     """
+    if "@" not in text and "#" not in text and "://" not in text:
+        return text
     parts: list[str] = []
     end = 0
     while match := TOKEN.search(text, end):

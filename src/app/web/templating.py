@@ -72,6 +72,8 @@ def counted(number: int, noun: str) -> str:
 
 def fold(text: str) -> tuple[str, str]:
     """Return the first MAX_LINES lines of `text` and the rest, which pages show on request."""
+    if text.isprintable():  # one line
+        return text, ""
     lines = text.splitlines(keepends=True)
     if len(lines) <= MAX_LINES:
         return text, ""

@@ -44,6 +44,7 @@ STORED: dict[str, tuple[dict[str, Any], str]] = {
     "email_changed": ({"user_id": 1, "address": "old@example.com"}, "email address was changed"),
     "account_deleted": ({"username": "susan", "address": "susan@example.com"}, "Your account was deleted"),
     "your_data": ({"user_id": 1}, "Your data"),
+    "welcome": ({"user_id": 1}, "Welcome to Microblog"),
     "error_report": (REPORT, "Failure"),
 }
 """The parameters of version 0.1.0, which may wait in people's databases, and part of each subject."""

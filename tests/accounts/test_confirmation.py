@@ -53,7 +53,7 @@ async def test_there_is_no_account_before_the_link_is_followed(app: Quart) -> No
     with mail.record_messages() as sent:
         assert (await visitor.submit(link)).location == "/login"
         await outbox.drain()
-    assert [m.recipients for m in sent] == [["admin@example.com"]]
+    assert sorted(str(m.recipients[0]) for m in sent) == ["admin@example.com", "susan@example.com"]
     assert (await visitor.log_in("susan")).location == "/index"
     assert await count(Registration) == 0
 

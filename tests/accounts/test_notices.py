@@ -30,6 +30,7 @@ CONTEXT = {
     "login": "http://127.0.0.1:8000/login",
     "reset": "http://127.0.0.1:8000/reset",
     "sessions": "http://127.0.0.1:8000/sessions",
+    "explore": "http://127.0.0.1:8000/explore",
     "minutes": 10,
 }
 

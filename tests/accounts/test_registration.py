@@ -13,6 +13,7 @@ from app.accounts.models import User
 from app.accounts.passwords import Hasher
 from app.database import reading
 from tests.clients import Visitor
+from tests.inspection import bodies, sent_by
 
 
 async def stored_users() -> list[str]:
@@ -141,6 +142,25 @@ async def test_a_local_part_that_mail_servers_refuse_is_refused(app: Quart) -> N
     assert page.errors("email") == ["The part before the @ is too long: at most 64 characters."]
     page = await Visitor(app).submit("/register", email=f"{'a' * 64}@example.com", **fields)
     assert page.location == "/login"
+
+
+async def test_a_new_account_is_welcomed_once(app: Quart) -> None:
+    await Visitor(app).register("susan")
+    [message] = await sent_by(app)
+    assert message.subject == "[Microblog] Welcome to Microblog"
+    assert message.recipients == ["susan@example.com"]
+    text, rich = bodies(message)
+    assert "http://127.0.0.1:8000/explore" in text
+    assert rich.count('class="button"') == 1
+    assert await sent_by(app) == []
+
+
+async def test_a_deleted_account_is_not_welcomed(app: Quart) -> None:
+    visitor = Visitor(app)
+    await visitor.register("susan")
+    await visitor.log_in("susan")
+    await visitor.submit("/delete_account", current="correct horse", sure="y")
+    assert "[Microblog] Welcome to Microblog" not in [message.subject for message in await sent_by(app)]
 
 
 async def test_names_and_passwords_are_typed_verbatim(app: Quart) -> None:

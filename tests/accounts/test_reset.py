@@ -33,6 +33,7 @@ CHECK_EMAIL = [
 async def visitor(app: Quart) -> Visitor:
     visitor = Visitor(app)
     await visitor.register("susan")
+    await outbox.drain()  # the welcome
     await visitor.get("/login")  # where the congratulation is read
     async with writing() as session:  # anything otherwise
         await session.execute(update(User).values(credentials_version=0))

@@ -234,6 +234,7 @@ async def test_at_most_five_notices_a_day_are_sent(app: Quart) -> None:
 
 async def test_an_address_that_nobody_confirmed_gets_no_notice(app: Quart) -> None:
     await Visitor(app).register("susan", PASSWORD)
+    assert [mail.subject for mail in await sent_by(app)] == ["[Microblog] Welcome to Microblog"]
     assert await mails_of(app, FIREFOX, IPHONE, FIREFOX) == []
     await Visitor(app).submit("/reset_password_request", email="susan@example.com")
     assert [mail.subject for mail in await sent_after(app, 1)] == ["[Microblog] Reset Your Password"]

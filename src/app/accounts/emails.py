@@ -50,7 +50,7 @@ class Nobody(NamedTuple):
 def init_app(app: Quart) -> None:
     """Register these mails with the outbox of `app`."""
     mailer.register(app, ResetPassword, ConfirmRegistration, ChangeEmail, NewLogin, PasswordChanged)
-    mailer.register(app, EmailChangeAsked, EmailChanged, AccountDeleted, NewUser)
+    mailer.register(app, EmailChangeAsked, EmailChanged, AccountDeleted, NewUser, Welcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,23 @@ class ChangeEmail(Email):
         subject = (account.id, self.version, self.address)
         link = _link("change_email", request, self.kind, CHANGE_EMAIL_SECONDS, *subject)
         message = await self.message(self.address, username=account.username, link=link)
+        return await _limited(request, message, ADDRESS_LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Email):
+    """The mail that tells a new account what to do first."""
+
+    kind = "welcome"
+    subject = "Welcome to Microblog"
+    user_id: int
+
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the mail to the account's address, which nobody may have confirmed: hence the limits."""
+        account = await queries.find(self.user_id)
+        if account is None:
+            return None
+        message = await self.message(account.email, **_context(account.username))
         return await _limited(request, message, ADDRESS_LIMITS)
 
 
@@ -354,7 +371,12 @@ def _link(
 
 def _context(username: str) -> dict[str, Any]:
     """Return what the templates of notices use: the name, links to pages, and whom to ask for help."""
-    pages = {"reset": "/reset_password_request", "login": "/login", "sessions": "/sessions"}
+    pages = {
+        "reset": "/reset_password_request",
+        "login": "/login",
+        "sessions": "/sessions",
+        "explore": "/explore",
+    }
     contact = ", ".join(current_app.config["ADMINS"])
     return {name: site_url(path) for name, path in pages.items()} | {"username": username, "contact": contact}
 

@@ -134,9 +134,10 @@ async def confirm_registration(token: str) -> int:
 
 
 async def _add(session: AsyncSession, user: User) -> None:
-    """Store a new account and post the mail to the administrator; raises IntegrityError when taken."""
+    """Store a new account and post the mails about it; raises IntegrityError when taken."""
     session.add(user)
     await session.flush()
+    await emails.Welcome(user.id).post(session)
     await emails.announce(session, emails.NewUser(user_ids=(user.id,)))
 
 

@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run test check format screenshots lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## start the site and a mail catcher, and print their addresses
 	@DEBUG=$${DEBUG-1} exec $(BIN)/microblog dev
@@ -23,6 +23,9 @@ check: $(VENV)/.dev ## ruff and mypy --strict
 
 format: $(VENV)/.dev ## format the code with ruff
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+screenshots: $(VENV)/.dev ## write pictures of all pages to screenshots/ (needs Chromium)
+	@$(BIN)/python -m tests.browser.screenshots screenshots && echo "The pictures are in screenshots/"
 
 lock: ## update the pinned versions and their hashes (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \

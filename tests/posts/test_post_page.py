@@ -142,7 +142,9 @@ async def test_replies_are_listed_oldest_first_and_in_timelines(app: Quart) -> N
         )
         == 2
     )
-    assert f'<a href="/post/{original}">2 replies</a>' in (await susan.get("/explore")).text
+    assert re.search(
+        rf'<a href="/post/{original}"><svg.*?</svg>2 replies</a>', (await susan.get("/explore")).text
+    )
 
 
 async def test_pages_of_replies_reach_every_one_in_both_directions(app: Quart) -> None:
@@ -284,4 +286,4 @@ async def test_a_post_written_by_microblog_itself_has_no_replies(app: Quart) -> 
         await (await session.connection()).exec_driver_sql(
             f"INSERT INTO post (body, timestamp, user_id) VALUES ('old', '2026-11-20 12:00:00', {me})"
         )
-    assert ">Reply</a>" in (await susan.get("/explore")).text
+    assert "</svg>Reply</a>" in (await susan.get("/explore")).text

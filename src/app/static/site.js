@@ -38,14 +38,7 @@ localise(document);
 const NEAR = 20; // from here on, screen readers announce how many are left
 for (const box of document.querySelectorAll("textarea[data-limit]")) {
   const limit = Number(box.dataset.limit);
-  let counter = document.getElementById(`${box.id}-left`);
-  if (!counter) {
-    counter = document.createElement("p");
-    counter.className = "counter";
-    counter.id = `${box.id}-left`;
-    box.setAttribute("aria-describedby", `${box.getAttribute("aria-describedby") ?? ""} ${counter.id}`.trim());
-    box.after(counter);
-  }
+  const counter = document.getElementById(`${box.id}-left`);
   const count = () => {
     const left = limit - [...box.value].length;
     counter.textContent = left < 0 ? `${-left} too many` : `${left} left`;

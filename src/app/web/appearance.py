@@ -47,7 +47,7 @@ def _page_to_return_to() -> str:
 async def choose_theme() -> ResponseReturnValue:
     """Store the theme in a cookie, and go back to the page with the button."""
     form = await ThemeForm.from_request()
-    response = redirect(safe_path(form.next.data) or "/", 303)
+    response = redirect(safe_path(form.next.data) or "/")
     if not form.validate_on_submit():
         return response
     if form.theme.data in THEMES:

@@ -131,7 +131,7 @@ async def test_an_empty_home_page_offers_five_people_and_the_post_box(app: Quart
     page = await susan.get("/index")
     assert names(page) == [f"author{number}" for number in (4, 3, 2, 1, 0)]  # beside a timeline now
     assert 'class="post"' in page.text
-    assert len(await people.suggestions().get(me)) == 5
+    assert len((await people.suggestions().get(me)).people) == 5
     for number in range(5):
         await susan.submit(f"/follow/author{number}", page="/index")
     assert names(await susan.get("/explore")) == ["quiet"]

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 
-from app.database import reading, writing
+from app.accounts import service
+from app.accounts.models import User
+from app.accounts.service import VerifiedCredentials
+from app.database import DatabaseUnavailable, reading, writing
 from app.posts.models import Mention, Post
-from app.posts.service import PostDeletedError, create_post, delete_post
+from app.posts.service import AuthorDeletedError, PostDeletedError, create_post, delete_post
 from tests.clients import Page, Visitor
 from tests.factories import PASSWORD, count, logged_in, make_follow, make_post, make_user
 from tests.inspection import READS, sent_by, statements_of
 
+ROUNDS = int(os.environ.get("FUZZ", "2"))
 BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>')
 LATER = re.compile(r'href="([^"]+)">Later replies')
 EARLIER = re.compile(r'rel="prev" href="([^"]+)"><span aria-hidden="true">&larr;</span> Earlier replies')
@@ -135,6 +141,7 @@ async def test_replies_are_listed_oldest_first_and_in_timelines(app: Quart) -> N
     assert page.flashes == ["Your reply is now live!"]
     assert bodies(page) == ["what time is it?", "noon", "later"]
     page = await susan.get("/index")
+    assert "At most 140 characters" in page.text  # without JavaScript; site.js shows how many are left
     assert bodies(page) == ["later", "noon"]
     assert (
         page.text.count(
@@ -287,3 +294,39 @@ async def test_a_post_written_by_microblog_itself_has_no_replies(app: Quart) -> 
             f"INSERT INTO post (body, timestamp, user_id) VALUES ('old', '2026-11-20 12:00:00', {me})"
         )
     assert "</svg>Reply</a>" in (await susan.get("/explore")).text
+
+
+async def wrongly_counted() -> list[int]:
+    """Return the ids of posts whose number of replies is not what is stored."""
+    reply = aliased(Post)
+    number = select(func.count()).where(reply.reply_to == Post.id).correlate(Post).scalar_subquery()
+    async with reading() as connection:
+        return list((await connection.execute(select(Post.id).where(Post.replies != number))).scalars())
+
+
+async def test_accounts_are_deleted_while_others_reply(app: Quart) -> None:
+    for turn in range(ROUNDS):
+        people = [await make_user(f"user{turn}-{number}") for number in range(4)]
+        posts = [await make_post(author, "original") for author in people]
+        answers = [await create_post(who, "@user0", reply_to=post) for who in people for post in posts]
+        versions = await stored_versions(people)
+        results = await asyncio.gather(
+            *(
+                create_post(who, f"@user{turn}-0 me too", reply_to=post)
+                for who in people
+                for post in posts[:2]
+            ),
+            *(service.delete_account(VerifiedCredentials(who, versions[who])) for who in people[:2]),
+            *(create_post(who, "and me", reply_to=answer) for who in people for answer in answers[:2]),
+            *(delete_post(people[number // 4], answers[number]) for number in (2, 9, 14)),
+            return_exceptions=True,
+        )
+        fine = int | None | PostDeletedError | AuthorDeletedError | DatabaseUnavailable  # a busy machine
+        assert [result for result in results if not isinstance(result, fine)] == []
+        assert await wrongly_counted() == []
+
+
+async def stored_versions(people: list[int]) -> dict[int, int]:
+    async with reading() as connection:
+        rows = await connection.execute(select(User.id, User.credentials_version).where(User.id.in_(people)))
+        return dict(iter(rows))

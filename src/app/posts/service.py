@@ -6,7 +6,7 @@ another that waits for it.
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import case, delete, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -41,7 +41,8 @@ async def create_post(author_id: int, body: str, *, reply_to: int | None = None)
 
 async def add_post(session: AsyncSession, post: Post) -> None:
     """Store a new post in a transaction; raises IntegrityError. This is the only place that does."""
-    people = await _accounts_called(session, mentioned_names(post.body))
+    names = mentioned_names(post.body)
+    people = await _lock_accounts(session, post.user_id, names) if names or post.is_reply else {}
     session.add(post)
     await session.flush()
     if people:
@@ -52,17 +53,16 @@ async def add_post(session: AsyncSession, post: Post) -> None:
         await session.execute(counted.execution_options(synchronize_session=False))
 
 
-async def _accounts_called(session: AsyncSession, names: Iterable[str]) -> dict[str, int]:
+async def _lock_accounts(session: AsyncSession, author_id: int, names: Iterable[str]) -> dict[str, int]:
     """Return the ids of the accounts that have one of `names`: exactly, or else ignoring case.
 
-    On PostgreSQL they cannot be deleted until the transaction ends.
+    On PostgreSQL, neither they nor the author can be deleted until the transaction ends.
     """
     folded = {name: canonical(name) for name in names}
-    if not folded:
-        return {}
     called = or_(User.username.in_(folded), User.username_canonical.in_(folded.values()))
-    query = select(User.id, User.username, User.username_canonical).where(called)
-    rows = (await session.execute(query.with_for_update(read=True, key_share=True))).all()
+    query = select(User.id, User.username, User.username_canonical).where(or_(User.id == author_id, called))
+    query = query.order_by(User.id).with_for_update(read=True, key_share=True)
+    rows = (await session.execute(query)).all()
     exact = {row.username: row.id for row in rows}
     ids = {row.username_canonical: row.id for row in rows}
     found = {name: exact.get(name, ids.get(form)) for name, form in folded.items()}
@@ -87,12 +87,23 @@ async def delete_post(author_id: int, post_id: int) -> None:
 
 
 async def uncount_replies(session: AsyncSession, author_id: int) -> None:
-    """Subtract the replies of an account that is about to be deleted from the numbers of replies."""
+    """Subtract the replies of an account that is about to be deleted from the numbers of replies.
+
+    Posts that reply to the account's, too, lose that in the same UPDATE: if ON DELETE SET NULL changed them
+    once more, PostgreSQL would wait for their author's account, which may be about to be deleted, too.
+    """
     answered = select(Post.reply_to).where(Post.user_id == author_id, Post.reply_to.is_not(None))
     affected = select(Post.id).where(or_(Post.user_id == author_id, Post.id.in_(answered)))
     await session.execute(affected.order_by(Post.id).with_for_update())
     reply = aliased(Post)
     lost = select(func.count()).where(reply.reply_to == Post.id, reply.user_id == author_id)
-    counted = update(Post).where(Post.id.in_(answered))
-    counted = counted.values(replies=Post.replies - lost.correlate(Post).scalar_subquery())
+    own = select(reply.id).where(reply.user_id == author_id)
+    counted = (
+        update(Post)
+        .where(Post.id.in_(answered))
+        .values(
+            replies=Post.replies - lost.correlate(Post).scalar_subquery(),
+            reply_to=case((Post.reply_to.in_(own), null()), else_=Post.reply_to),
+        )
+    )
     await session.execute(counted.execution_options(synchronize_session=False))

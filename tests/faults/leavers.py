@@ -141,6 +141,15 @@ def _by_somebody(path: str, name: str, fields: Callable[[int], dict[str, str]]) 
     return prepare
 
 
+def _about_a_post(page: str, fields: Callable[[int], dict[str, str]]) -> Preparation:
+    async def prepare(people: People, number: int) -> Parting:
+        visitor, token, user_id = await people.fresh(f"{page}{number}")
+        post_id = await make_post(user_id, f"to {page}")
+        return Parting(f"/post/{post_id}/{page}", fields(number), visitor, token)
+
+    return prepare
+
+
 async def version(user_id: int) -> int:
     """Return the version of the account's credentials."""
     async with reading() as connection:
@@ -168,11 +177,14 @@ PARTINGS: dict[str, Preparation] = {
     "/confirm/<token>": _confirm,
     "/index": _by_susan("/index", lambda n: {"post": f"post {n}"}),
     "/": _by_susan("/", lambda n: {"post": f"front {n}"}),
+    "/post/<number>/reply": _about_a_post("reply", lambda n: {"post": f"reply {n}"}),
+    "/post/<number>/delete": _about_a_post("delete", lambda n: {}),
     "/edit_profile": _by_susan("/edit_profile", lambda n: {"username": "susan", "about_me": str(n)}),
     "/follow/<path:username>": _by_somebody("/follow/susan", "fan", lambda n: {}),
     "/unfollow/<path:username>": _by_susan("/unfollow/fan1", lambda n: {}),
     "/follow/": _by_susan("/follow/?name=fan2", lambda n: {}),
     "/unfollow/": _by_susan("/unfollow/?name=fan2", lambda n: {}),
+    "/theme": _by_guest("/theme", lambda n: {"theme": "dark", "next": "/hello"}),
     "/hello": _by_guest("/hello", lambda n: {"name": f"greet{n}"}),
 }
 

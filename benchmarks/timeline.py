@@ -98,7 +98,7 @@ async def _fill_and_settle(database: Database) -> None:
 
 
 class Stopwatch:
-    """Times each exchange with the driver: on SQLite in the connection's own thread, hops left out."""
+    """Times each exchange with the driver: on SQLite the processor time of the connection's own thread."""
 
     def __init__(self, database: Database) -> None:
         self.milliseconds: list[float] = []
@@ -119,9 +119,9 @@ class Stopwatch:
             driver: Any = (await connection.get_raw_connection()).driver_connection
 
             def exchange() -> Any:
-                begun = time.perf_counter()
+                begun = time.thread_time()
                 rows = driver._conn.execute(sql, arguments).fetchall()
-                self.milliseconds.append((time.perf_counter() - begun) * 1e3)
+                self.milliseconds.append((time.thread_time() - begun) * 1e3)
                 return rows
 
             return await driver._execute(exchange)
@@ -145,7 +145,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
             cells = [f"{await _median(watch, reader, cursor):9.2f}" for cursor in _cursors()]
             print(f"{name:18}{''.join(cells)}")
         if arguments.plan:
-            await _explain(watch)
+            await explain(watch)
         await database.dispose()
 
 
@@ -163,7 +163,8 @@ async def _median(watch: Stopwatch, reader: int, cursor: PageCursor | None) -> f
     return statistics.median(times)
 
 
-async def _explain(watch: Stopwatch) -> None:
+async def explain(watch: Stopwatch) -> None:
+    """Print the plan of each statement that was timed."""
     shown: set[str] = set()
     how = "EXPLAIN QUERY PLAN " if watch.sqlite else "EXPLAIN ANALYZE "
     for sql, arguments in reversed(watch.statements):

@@ -15,7 +15,7 @@ from quart import Quart
 import app as package
 
 ROOT = Path(package.__file__).parent
-FEATURES = {"accounts", "posts", "profiles", "greeting"}
+FEATURES = {"accounts", "posts", "profiles", "search", "greeting"}
 
 # What a room may import besides itself; "" is the factory, `app` itself. A dotted name is one module of a
 # room: as a key it has a rule of its own, as a value it is all that may be imported of that room.
@@ -35,6 +35,7 @@ ALLOWED = {
     "accounts": {"database", "web", "outbox", "mailer", "quart_mail", "cli.context"},
     "posts": {"database", "web", "outbox", "accounts"},
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
+    "search": {"database", "web", "accounts", "posts", "cli.context"},
     "greeting": {"database", "web", "accounts"},
     "reports": {"database", "web", "outbox", "mailer", "quart_mail"},
     "email": {"database", "quart_mail", "outbox", "mailer", "accounts", "reports"},
@@ -46,7 +47,7 @@ ALLOWED = {
     "worker": {"", "cli.context", "database", "outbox", "settings", "logs", "web"},
     "cli": set(),
     "cli.console": set(),
-    "cli.main": {"", "accounts", "dev.server", "posts", "outbox", "quart_mail", "database"}
+    "cli.main": {"", "accounts", "dev.server", "posts", "search", "outbox", "quart_mail", "database"}
     | {"migrations", "settings"},
 }
 
@@ -57,7 +58,7 @@ ROUTES = {"routes", "account_routes", "auth"}
 LAYERS = [
     *("routes", "account_routes", "cli", "throttle", "auth", "forms"),
     *("service", "sessions", "devices", "emails", "queries"),
-    *("models", "tokens", "passwords", "password_worker", "password_policy", "names"),
+    *("models", "tokens", "passwords", "password_worker", "password_policy", "names", "words"),
 ]
 
 

@@ -28,7 +28,9 @@ def test_forms_name_their_action_and_carry_a_token(path: Path) -> None:
     forms = re.findall(r"<form.*?</form>", source, flags=re.DOTALL)
 
     assert len(forms) == source.count("<form")
-    assert all(" action=" in form and "csrf_token() }}" in form for form in forms)
+    assert all(
+        " action=" in form and ("csrf_token() }}" in form) == ('method="post"' in form) for form in forms
+    )
 
 
 @pytest.mark.parametrize("path", PAGES + MAILS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -14,6 +14,7 @@ from app import (
     posts,
     profiles,
     reports,
+    search,
     settings,
     shutdown,
     web,
@@ -42,6 +43,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     accounts.init_app(app)
     posts.init_app(app)
     profiles.init_app(app)
+    search.init_app(app)
     greeting.init_app(app)
     personal_data.init_app(app)
     reports.init_app(app)

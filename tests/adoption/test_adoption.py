@@ -120,6 +120,15 @@ async def test_a_name_or_address_that_differs_only_by_case_cannot_be_registered(
     assert page.errors("email") == ["Please use a different email address."]
 
 
+async def test_old_posts_are_in_the_search_index(adopted: Quart, old_file: Path) -> None:
+    david = Visitor(adopted)
+    await david.log_in("david", PASSWORD)
+    page = await david.get("/search?q=FIRST+post")
+    assert "my first post" in page.text
+    posts = rows(old_file, "SELECT id FROM post ORDER BY id")
+    assert rows(old_file, "SELECT rowid FROM post_search ORDER BY rowid") == posts
+
+
 async def test_the_upgraded_schema_is_current(adopted: Quart) -> None:
     await migrations.check(database_of(adopted))
 
@@ -306,6 +315,8 @@ async def test_deleting_an_account_of_an_old_file_deletes_all_its_rows(
     assert not any(rows(old_file, statement) for statement in own)
     assert len(rows(old_file, "SELECT 1 FROM user")) == others - 1
     assert rows(old_file, "PRAGMA foreign_key_check") == []
+    lost = "SELECT rowid FROM post_search WHERE rowid NOT IN (SELECT id FROM post)"
+    assert rows(old_file, lost) == []
     other = Visitor(adopted)
     assert (await other.log_in("david", PASSWORD)).location == "/index"
     assert (await other.get("/explore")).status == 200

@@ -53,6 +53,7 @@ async def test_it_is_adopted_and_goes_back(app: Quart, edition: str) -> None:
     visitor = Visitor(app)
     assert (await visitor.log_in("susan", PASSWORD)).location == "/index"
     assert "old words" in (await visitor.get("/index")).text
+    assert "old words" in (await visitor.get("/search?q=WORDS+old")).text
     assert (await visitor.get("/user/Susan")).title == "Susan - Microblog"
     if edition == "2018":
         assert "whose?" in (await visitor.get("/user/left-behind-2")).text

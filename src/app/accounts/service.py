@@ -19,7 +19,7 @@ from app import outbox
 from app.accounts import emails, passwords, queries, sessions, tokens
 from app.accounts.models import Registration, User
 from app.accounts.names import canonical
-from app.database import Base, truncate_log, writing
+from app.database import Base, erase_deleted, writing
 
 BEFORE_DELETION = "before_account_deletion"
 LINK_OUTDATED = "the token was used, or the account has changed"
@@ -341,7 +341,7 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
         await release(session, "username", account.username_canonical)
         await release(session, "email", account.email_canonical)
         await emails.AccountDeleted(account.username, account.email).post(session)
-    await truncate_log()
+    await erase_deleted()
 
 
 def account_references() -> list[Column[int]]:

@@ -21,6 +21,7 @@ from app.migrations.adoption import NotMicroblog
 from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
+from app.search.cli import search
 from app.settings import SettingsError
 from app.settings.parsing import address as parse_address
 
@@ -161,7 +162,7 @@ async def mail_test(app: Quart, address: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (user, outbox, courier):
+for command in (user, outbox, courier, search):
     microblog.add_command(command)
 
 

@@ -54,9 +54,9 @@ def writing() -> AbstractAsyncContextManager[AsyncSession]:
     return _database().writing()
 
 
-async def truncate_log() -> None:
-    """Empty SQLite's write-ahead log (see `Database.truncate_log`)."""
-    await _database().truncate_log()
+async def erase_deleted() -> None:
+    """Remove what was deleted from SQLite's file, whether or not the client waits for it."""
+    await shielded(_database().erase_deleted())
 
 
 async def fetch(query: Query, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy.dialects.postgresql
 import sqlalchemy.dialects.sqlite
 from quart import has_request_context
-from sqlalchemy import URL, Table, make_url
+from sqlalchemy import URL, Table, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
@@ -20,6 +20,8 @@ from app.database.reads import Query, RawReadPool
 
 COMMIT_SECONDS = WAIT_SECONDS + 0.5  # how long after its start a page's transaction may still commit
 RETRY_SECONDS = WAIT_SECONDS / 4  # a raw read that fails sooner is retried
+MERGED_PAGES = 500  # of 4 kB, by one statement
+FTS5_TABLES = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%USING fts5%'"
 
 T = TypeVar("T")
 
@@ -155,6 +157,33 @@ class Database:
         with suppress(DatabaseUnavailable):
             async with self.reading() as connection:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def erase_deleted(self) -> None:
+        """Remove what was deleted from SQLite's file: from FTS5's indexes and from the write-ahead log.
+
+        FTS5 keeps the words of deleted rows until the parts of its index are merged into one. That is done in
+        short transactions, between which others can write.
+        """
+        if not self.is_sqlite:
+            return
+        async with self.reading() as connection:
+            tables = (await connection.exec_driver_sql(FTS5_TABLES)).scalars().all()
+        for table in tables:
+            pages = (
+                -MERGED_PAGES
+            )  # negative: begin to merge all parts (https://sqlite.org/fts5.html#the_merge_command)
+            while await self._merge(table, pages):
+                pages = MERGED_PAGES
+        await self.truncate_log()
+
+    async def _merge(self, table: str, pages: int) -> bool:
+        """Merge some pages of an FTS5 index; return whether there may be more."""
+        merge = f'INSERT INTO "{table}" ("{table}", rank) VALUES (\'merge\', {pages})'  # noqa: S608 -- no input
+        async with self.transaction() as connection:
+            before = await connection.scalar(text("SELECT total_changes()"))
+            await connection.exec_driver_sql(merge)
+            after = await connection.scalar(text("SELECT total_changes()"))
+        return bool(after - before > 1)  # 1 is the command itself
 
     async def dispose(self) -> None:
         """Close every connection."""

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ForeignKey, Index, String, false, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Connection, ForeignKey, Index, String, event, false, text
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from app.accounts.models import USERNAME_LENGTH
 from app.database import Base, UtcDateTime
+from app.posts.words import words
 
 BODY_LENGTH = 140
 
@@ -52,3 +53,20 @@ class Mention(Base):
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(USERNAME_LENGTH), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+
+
+ADD_TO_SEARCH = {
+    "sqlite": text("INSERT INTO post_search (rowid, words) VALUES (:id, :words)"),
+    "postgresql": text(
+        "INSERT INTO post_search (post_id, words)"
+        " VALUES (:id, array_to_tsvector(string_to_array(:words, ' ')))"
+    ),
+}
+"""Add a post's words, separated by spaces, to the search index. Deleting the post removes them."""
+
+
+@event.listens_for(Post, "after_insert")
+def _add_to_search(mapper: Mapper[Post], connection: Connection, post: Post) -> None:
+    """Index each new post in its own transaction."""
+    statement = ADD_TO_SEARCH[connection.dialect.name]
+    connection.execute(statement, {"id": post.id, "words": " ".join(words(post.body))})

@@ -55,7 +55,8 @@ class PersonEntry(NamedTuple):
     stamp: str = "0001-01-01"
 
 
-def _entries(rows: Sequence[Sequence[Any]]) -> list[PersonEntry]:
+def entries(rows: Sequence[Sequence[Any]]) -> list[PersonEntry]:
+    """Return the entries for rows of `COLUMNS`."""
     return [
         PersonEntry(
             id=user_id,
@@ -105,7 +106,7 @@ async def _read_page(
         rows = await fetch(queries["first"], **parameters)
     else:
         rows = await fetch(queries["newer" if cursor.newer else "older"], id=cursor.id, **parameters)
-    page = build_page(_entries(rows), cursor, size)
+    page = build_page(entries(rows), cursor, size)
     return page or await _read_page(queries, person_id, reader_id, None, size)
 
 
@@ -152,7 +153,7 @@ class Suggestions:
         """Return up to SUGGESTED people, by one statement if none are kept."""
         suggested = self.kept(reader_id)
         if suggested is None:
-            people = _entries(await fetch(SUGGESTIONS, reader=reader_id))
+            people = entries(await fetch(SUGGESTIONS, reader=reader_id))
             template = current_app.jinja_env.get_template("macros/people.html")
             suggested = Suggested(people, template.module.entries(people))  # type: ignore[attr-defined]
             self._kept[reader_id] = (time.monotonic() + CACHE_SECONDS, suggested)

@@ -125,7 +125,7 @@ class PostEntry(NamedTuple):
     avatar: str
 
 
-def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
+def entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
     """Yield the entries for rows of `COLUMNS`."""
     authors: dict[int, tuple[int, str, str, str]] = {}
     for post_id, body, stamp, author_id, username, email, replies, is_reply, *parent, names in rows:
@@ -157,7 +157,7 @@ def _names(mentions: str) -> dict[str, str]:
 
 async def find(post_id: int) -> PostEntry | None:
     """Return the post with this id, or None."""
-    return next(_entries(await fetch(BY_ID, post=post_id)), None)
+    return next(entries(await fetch(BY_ID, post=post_id)), None)
 
 
 async def replies_to(post_id: int, cursor: PageCursor | None, size: int) -> Page[PostEntry]:
@@ -165,7 +165,7 @@ async def replies_to(post_id: int, cursor: PageCursor | None, size: int) -> Page
     start = cursor or OLDEST
     query = REPLIES[Direction.NEWER if start.newer else Direction.OLDER]
     rows = await fetch(query, rows=size + 1, stamp=start.stamp, id=start.id, post=post_id)
-    page = build_page(list(_entries(rows)), cursor, size, oldest_first=True)
+    page = build_page(list(entries(rows)), cursor, size, oldest_first=True)
     return page or await replies_to(post_id, None, size)
 
 
@@ -205,7 +205,7 @@ async def _read_page(
         query = queries[Direction.NEWER if cursor.newer else Direction.OLDER]
         position = {"stamp": cursor.stamp, "id": cursor.id}
         rows = await fetch(query, rows=size + 1, **position, **parameters)
-    page = build_page(list(_entries(rows)), cursor, size)
+    page = build_page(list(entries(rows)), cursor, size)
     return page or await _read_page(queries, None, size, **parameters)
 
 

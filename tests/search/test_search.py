@@ -1,0 +1,296 @@
+"""The search page: what is found, in which order, and how bad input is answered."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from quart import Quart
+from sqlalchemy import delete, text
+
+from app.database import writing
+from app.posts.models import Post
+from app.posts.service import create_post
+from tests.clients import Page, Visitor
+from tests.factories import logged_in, make_post, make_user
+from tests.inspection import READS, statements_of
+
+BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>', re.DOTALL)
+OLDER = re.compile(r'rel="next" href="([^"]+)">Older posts')
+NEWER = re.compile(r'rel="prev" href="([^"]+)".*?Newer posts')
+PERSON = re.compile(r'<a id="person-[^"]*" href="[^"]*" dir="auto">(.*?)</a>')
+BOX = re.compile(r'<input type="search"[^>]*? value="([^"]*)"')
+
+
+@pytest.fixture
+async def susan(app: Quart) -> Visitor:
+    return (await logged_in(app, "susan"))[0]
+
+
+async def search(visitor: Visitor, query: str, more: str = "") -> Page:
+    return await visitor.get(f"/search?q={quote(query)}{more}")
+
+
+def bodies(page: Page) -> list[str]:
+    assert page.status == 200
+    return [re.sub("<[^>]+>", "", unescape(body)) for body in BODY.findall(page.text)]
+
+
+def link(pattern: re.Pattern[str], page: Page) -> str:
+    found = pattern.search(page.text)
+    assert found, page.text
+    return unescape(found[1])
+
+
+async def post(*texts: str) -> list[int]:
+    author = await make_user("author")
+    return [await make_post(author, body, minute=minute) for minute, body in enumerate(texts)]
+
+
+async def test_posts_with_all_words_are_found_newest_first(app: Quart, susan: Visitor) -> None:
+    await post("red apple", "green apple", "Red, RED: äpple!", "red")
+    page = await search(susan, "apple RED")
+    assert bodies(page) == ["Red, RED: äpple!", "red apple"]
+    assert page.title == "Search - Microblog"
+    assert "<h1>Search Results</h1>" in page.text
+    assert BOX.findall(page.text) == ["apple RED"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("creme", ["Crème"]),
+        ("CRÈME", ["Crème"]),
+        ("strasse", ["Straße"]),
+        ("еж", ["Ёж"]),
+        ("#tag", ["a #Tag"]),
+        ("tag", ["a tag", "a #Tag"]),
+        ("你好", ["你好世界"]),
+        ("好", ["你好世界"]),
+        ("界", ["你好世界"]),
+        ("世", ["你好世界"]),
+        ("好世", ["你好世界"]),
+        ("你世", []),
+        ("好你", []),
+        ("ta", []),
+    ],
+)
+async def test_words_are_compared_without_case_and_accents(
+    app: Quart, susan: Visitor, query: str, expected: list[str]
+) -> None:
+    await post("Crème", "Straße", "Ёж", "a #Tag", "a tag", "你好世界")
+    page = await search(susan, query)
+    assert bodies(page) == expected
+    assert (f"No posts match “{query}”." in page.text) == (not expected)
+
+
+async def test_nothing_found_is_said_with_the_query(app: Quart, susan: Visitor) -> None:
+    page = await search(susan, "<b>nothing</b>")
+    assert "No posts match “&lt;b&gt;nothing&lt;/b&gt;”." in page.text
+
+
+@pytest.mark.parametrize("address", ["/search", "/search?q=", "/search?q=%20%0a%e3%80%80", "/search?p=a"])
+async def test_a_blank_query_leads_to_explore(app: Quart, susan: Visitor, address: str) -> None:
+    page = await susan.get(address)
+    assert (page.status, page.location) == (302, "/explore")
+
+
+@pytest.mark.parametrize("query", ["!?", "\N{PARTY POPPER}" * 200, '"', "%", "'", "\0", "_ * ^"])
+async def test_a_query_without_a_word_says_what_to_do(app: Quart, susan: Visitor, query: str) -> None:
+    page = await search(susan, query)
+    assert page.status == 200
+    assert "Type a word to search for." in page.text
+    assert unescape(BOX.findall(page.text)[0]) == query.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["%alpha%", "alpha\\", "alp\u00adha", "\u202ealpha\u202c", "alpha " + "\N{PARTY POPPER}" * 190, "álpha*"],
+)
+async def test_what_surrounds_a_word_is_ignored(app: Quart, susan: Visitor, query: str) -> None:
+    await post("alpha", "beta")
+    assert bodies(await search(susan, query)) == ["alpha"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'alpha" OR "beta',
+        "alpha AND NOT beta",
+        "NEAR(alpha beta, 5)",
+        "alpha & !beta | (beta:*)",
+        "-alpha +beta",
+        "alpha* ^beta words:alpha {words}:beta",
+        "alpha'; DROP TABLE post; --",
+        "alpha\0beta",
+        "alpha_beta",
+        "alph",
+        "a%",
+        "z\u0301" * 100,
+        "x" * 200,
+        "\ufdfa" * 200,
+        "好" * 200,
+        "ß" * 200,
+        "\U00020000" * 200,
+        " ".join("abcdefghijklmnopqrstuvwxyz"),
+    ],
+)
+async def test_operators_are_words_and_no_query_is_an_error(app: Quart, susan: Visitor, query: str) -> None:
+    await post("alpha", "beta")
+    assert bodies(await search(susan, query)) == []
+
+
+async def test_invalid_utf_8_in_a_query_is_no_error(app: Quart, susan: Visitor) -> None:
+    assert (await susan.get("/search?q=%ff%fe")).status == 200
+    assert (await susan.get("/search?q=%ed%a0%80a")).status == 200
+
+
+async def test_the_first_ten_different_words_count(app: Quart, susan: Visitor) -> None:
+    ten = "#a #b #c #d #e #f #g #h #i #j"
+    await post(ten)
+    assert bodies(await search(susan, f"{ten} {ten} missing")) == [ten]
+    assert bodies(await search(susan, f"missing {ten}")) == []
+
+
+async def test_a_query_that_is_too_long_is_not_cut_but_refused(app: Quart, susan: Visitor) -> None:
+    page = await search(susan, "x" * 203)
+    assert "Too long by 3: at most 200 characters." in page.text
+
+
+class TestPaging:
+    @pytest.fixture
+    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config | {"POSTS_PER_PAGE": 3}
+
+    async def test_pages_reach_every_post_once_in_both_directions(self, app: Quart, susan: Visitor) -> None:
+        await post(*(f"word {number}" if number % 2 else f"other {number}" for number in range(16)))
+        expected = [f"word {number}" for number in (15, 13, 11, 9, 7, 5, 3, 1)]
+        first = page = await search(susan, "wörd")
+        seen = bodies(page)
+        while "Older posts" in page.text:
+            page = await susan.get(link(OLDER, page))
+            seen += bodies(page)
+        assert seen == expected
+        seen = bodies(page)[::-1]
+        while "Newer posts" in page.text:
+            page = await susan.get(link(NEWER, page))
+            seen += bodies(page)[::-1]
+        assert seen == expected[::-1]
+        assert BOX.findall(page.text) == BOX.findall(first.text) == ["wörd"]
+
+    async def test_a_position_in_the_middle_of_deleted_posts_works(self, app: Quart, susan: Visitor) -> None:
+        ids = await post(*(f"word {number}" for number in range(7)))
+        older = link(OLDER, await search(susan, "word"))
+        async with writing() as session:
+            await session.execute(delete(Post).where(Post.id.in_(ids[3:5])))
+        assert bodies(await susan.get(older)) == ["word 2", "word 1", "word 0"]
+
+    @pytest.mark.parametrize(
+        "position",
+        [
+            "&before=nonsense",
+            "&after=",
+            "&before=%00",
+            "&before=" + "A" * 90,
+            "&before=MjAyNi0xMS0yMCAxMjowMDowMC4wMDAwMDB-OTIyMzM3MjAzNjg1NDc3NTgwNw",  # the largest id
+            "&after=MjAyNi0xMS0yMCAxMjowMDowMC4wMDAwMDB-OTIyMzM3MjAzNjg1NDc3NTgwNw",
+            "&before=MjAyNi0xMS0yMCAxMjowMDowMC4wMDAwMDB-MA",  # id 0
+        ],
+    )
+    async def test_a_made_up_position_shows_the_first_page(
+        self, app: Quart, susan: Visitor, position: str
+    ) -> None:
+        await post(*(f"word {number}" for number in range(5)))
+        assert bodies(await search(susan, "word", position)) == ["word 4", "word 3", "word 2"]
+
+
+class TestPeople:
+    async def people(self, visitor: Visitor, query: str) -> list[str]:
+        return [unescape(name) for name in PERSON.findall((await search(visitor, query)).text)]
+
+    async def test_up_to_five_people_whose_names_begin_with_the_word(
+        self, app: Quart, susan: Visitor
+    ) -> None:
+        for name in ("Ann", "anna", "annabel", "anne.b", "anne-c", "annette", "bann", "anx"):
+            await make_user(name)
+        assert await self.people(susan, "ANN") == ["Ann", "anna", "annabel", "anne-c", "anne.b"]
+        assert await self.people(susan, "@anne.") == ["anne.b"]
+        assert await self.people(susan, "ann bann") == []
+        assert await self.people(susan, "%") == []
+        assert await self.people(susan, "a_n") == []
+
+    async def test_they_are_on_the_first_page_only(self, app: Quart, susan: Visitor) -> None:
+        await post("susan", "susan")
+        assert await self.people(susan, "susan") == ["susan"]
+        position = "&before=MjAyNi0xMS0yMCAxMjowMDowMC4wMDAwMDB-Mg"
+        page = await search(susan, "susan", position)
+        assert PERSON.findall(page.text) == []
+        assert len(bodies(page)) == 1
+
+
+async def test_strangers_log_in_first_and_come_back(app: Quart) -> None:
+    page = await Visitor(app).get("/search?q=%23tag")
+    assert page.location == "/login?next=/search?q%3D%2523tag"
+
+
+async def test_other_methods_are_refused(app: Quart, susan: Visitor) -> None:
+    assert (await susan.post("/search", q="a")).status == 405
+
+
+async def test_a_page_reads_little_and_writes_nothing(app: Quart, susan: Visitor) -> None:
+    await post(*(f"susan {number}" for number in range(30)))
+    page, statements = await statements_of(susan, "/search?q=susan")
+    assert page.status == 200
+    assert 0 < len(statements) <= 3
+    assert all(sql.upper().startswith(READS) for sql in statements)
+
+
+async def test_a_query_is_in_no_log(app: Quart, susan: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")  # as the site logs; drivers show parameters at DEBUG
+    assert (await search(susan, "confidential secret")).status == 200
+    assert (await search(susan, "confidential", "&before=x")).status == 200
+    assert "confidential" not in caplog.text
+
+
+class TestLimit:
+    @pytest.fixture
+    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config | {"RATELIMIT_ENABLED": True}
+
+    async def test_sixty_searches_a_minute(self, app: Quart, susan: Visitor) -> None:
+        for _ in range(60):
+            assert (await search(susan, "a")).status == 200
+        page = await search(susan, "kept")
+        assert page.status == 429
+        assert re.search(r"You are searching too fast. Please try again in \d+ seconds?\.", page.text)
+        assert 0 < int(page.response.headers["Retry-After"]) <= 60
+        assert BOX.findall(page.text) == ["kept"]
+
+
+class TestIndex:
+    """The index follows what happens to posts."""
+
+    async def test_a_new_post_is_found_at_once(self, app: Quart, susan: Visitor) -> None:
+        await susan.submit("/index", post="Fresh news")
+        assert bodies(await search(susan, "fresh")) == ["Fresh news"]
+
+    async def test_a_post_that_is_not_stored_is_not_indexed(self, app: Quart) -> None:
+        with pytest.raises(LookupError):
+            await create_post(4711, "hello")
+        assert await self.entries() == 0
+
+    async def test_deleting_posts_or_their_author_removes_the_words(self, app: Quart, susan: Visitor) -> None:
+        [first, _] = await post("one word", "two words")
+        await susan.submit("/index", post="my word")
+        async with writing() as session:
+            await session.execute(delete(Post).where(Post.id == first))
+        assert bodies(await search(susan, "word")) == ["my word"]
+        await susan.submit("/delete_account", current="correct horse", sure="y")
+        assert await self.entries() == 1
+
+    async def entries(self) -> int:
+        async with writing() as session:
+            return int(await session.scalar(text("SELECT count(*) FROM post_search")) or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -190,18 +191,45 @@ async def test_http_2_without_tls_holds_no_request(database_url: str, tmp_path: 
         writer.close()
 
 
+PIPELINED = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000
+LONG_SECONDS = 600
+"""For what must not happen: a test that waits for it fails."""
+
+
+def unread(stack: ExitStack, port: int, data: bytes = PIPELINED) -> socket.socket:
+    """Return a client that has sent `data` and reads nothing."""
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.setblocking(False)
+    with suppress(BlockingIOError):
+        client.send(data)
+    return client
+
+
+def unsent(port: int) -> int:
+    """Return how many bytes the system holds for clients of the server at `port`."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}"))
+
+
+def complaints(served: Site) -> list[str]:
+    return [line for line in served.lines if " WARNING " in line or " ERROR " in line]
+
+
+async def until_closed(served: Site, count: int) -> None:
+    """Wait until the server has at most `count` open sockets."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while served.connections() > count:
+            await asyncio.sleep(0.05)
+
+
 async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_path: Path) -> None:
-    requests = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000
     async with served_site(tmp_path, database_url, MAX_REQUESTS="3") as served:
         before = served.connections()
         with ExitStack() as stack:
             for _ in range(10):
-                client = stack.enter_context(socket.socket())
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                client.connect(("127.0.0.1", served.port))
-                client.setblocking(False)
-                with suppress(BlockingIOError):
-                    client.send(requests)
+                unread(stack, served.port)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while served.connections() < before + 10:
                     await asyncio.sleep(0.05)
@@ -209,10 +237,62 @@ async def test_clients_that_never_read_hold_nobody_up(database_url: str, tmp_pat
                     await asyncio.sleep(0.05)
 
 
+async def test_a_client_that_never_reads_holds_little_memory(database_url: str, tmp_path: Path) -> None:
+    async with served_site(tmp_path, database_url, LONG_SECONDS, SEND_TIMEOUT="600") as served:
+        with ExitStack() as stack:
+            unread(stack, served.port)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while unsent(served.port) < 2**16:
+                    await asyncio.sleep(0.05)
+            for _ in range(300):  # unless it is held up, the other client gets as many responses meanwhile
+                await talk(served.port, get(b"/login"))
+            assert unsent(served.port) < 2**18
+
+
+async def test_a_client_that_never_reads_is_disconnected(database_url: str, tmp_path: Path) -> None:
+    """And nothing is left of it that would hold up the end."""
+    seconds = (LONG_SECONDS, LONG_SECONDS)
+    async with served_site(tmp_path, database_url, *seconds, SEND_TIMEOUT="0.5") as served:
+        await talk(served.port, get(b"/login"))
+        before = served.connections()
+        with ExitStack() as stack:
+            clients = [unread(stack, served.port) for _ in range(5)]
+            refused = post(b"/login", b"Content-Length: 0").replace(b"Connection: close\r\n", b"")
+            clients.append(unread(stack, served.port, refused + PIPELINED))
+            for client in clients:
+                await asyncio.get_running_loop().sock_recv(client, 1)
+            await until_closed(served, before)
+        assert await served.terminate() == 0
+    assert not complaints(served)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_pipelined_requests_of_a_client_that_left_are_dropped(
+    reset: bool, database_url: str, tmp_path: Path
+) -> None:
+    """They are not answered, and no task is left waiting for them, which would hold up the end."""
+    async with served_site(tmp_path, database_url, LONG_SECONDS, LONG_SECONDS) as served:
+        await talk(served.port, get(b"/login"))
+        before = served.connections()
+        with ExitStack() as stack:
+            clients = [unread(stack, served.port) for _ in range(5)]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while unsent(served.port) < 2**18:
+                    await asyncio.sleep(0.05)
+            for client in clients:
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await until_closed(served, before)
+        assert await served.terminate() == 0
+    assert not complaints(served)
+    assert sum("event=access" in line for line in served.lines) < 1000
+
+
 async def test_each_request_is_one_log_line_without_reset_links(database_url: str, tmp_path: Path) -> None:
     async with served_site(tmp_path, database_url) as served:
         for path in (b"/reset_password/eyJsecret", b"/nothing/eyJsecret", b"/login?a=eyJsecret%0d%0a"):
-            await talk(served.port, get(path), b"X-Evil: \x1b[31m\r\n\r\n")
+            await talk(served.port, get(path))
+        await talk(served.port, get(b"/login") + b"X-Evil: \x1b[31m\r\n\r\n")  # answered by the server itself
         await talk(served.port, b"GET /\x1b[31m\r\nevil HTTP/1.1\r\n\r\n")
     lines = [line for line in served.lines if "event=access" in line]
     assert [line.partition("route=")[2].split()[0] for line in lines[::2]] == [

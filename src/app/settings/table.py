@@ -30,6 +30,7 @@ SETTINGS = (
     Setting("MAX_FORM_PARTS", whole(20, 1_000_000), 1000),  # fields of a form
     Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),  # characters of path and query
     Setting("BODY_TIMEOUT", seconds(0.1), 15),  # for a request's body to arrive
+    Setting("SEND_TIMEOUT", seconds(0.1, HOUR), 10),  # for a client to take any of its response
     Setting("MAX_REQUESTS", whole(1, 1_000_000), 300),  # in progress at once; more are answered 503
     Setting("LOG_FORMAT", one_of("text", "json", "tall")),  # tall under DEBUG, else text
     Setting("ACCESS_LOG", boolean),  # log every request; off under DEBUG

@@ -1,17 +1,24 @@
-"""ASGI middleware around the app: trusted proxies, request limits, load shedding, and their error pages.
+"""ASGI middleware around the app: connections, trusted proxies, request limits, load shedding, error pages.
 
 A client that is slow to send its request or to read the answer takes no place among the requests in progress.
 """
 
 import asyncio
+import logging
 import math
 import re
+import socket
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import h11
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Closed
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -25,7 +32,7 @@ from quart import Quart
 from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, has_body
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
 from app.web.request_log import RequestLog, log_event
-from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
+from app.web.security import HEALTH_PATHS, bound_sockets, headers_for, parse_address, peer_of
 
 MAX_HEADERS = 100
 MAX_HEADERS_LENGTH = 16_384  # bytes; Hypercorn does not count those that arrive at once with the rest
@@ -37,6 +44,10 @@ PEER_SHARE = 1 / 3  # of MAX_REQUESTS, for the requests in progress of one peer
 LINGER_SECONDS = 2.0  # to read on from a client that is still sending, so that it can read the response
 MAX_LINGERING = 32  # such clients at once; other connections are closed immediately
 SHED_LOG_INTERVAL = 1000  # the first shed request is logged, and then one in this many
+
+SOCKET_BUFFER = (
+    65_536  # bytes; Linux doubles it. By itself it would grow to 4 MB for a client that reads nothing
+)
 
 _LABEL = rb"[a-z0-9_-]{1,63}"
 HOST = re.compile(
@@ -57,7 +68,33 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
         wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
-    app.asgi_app = SecurityHeaders(CleartextHTTP2(wrapped), headers_for(config["BASE_URL"]))  # type: ignore[method-assign]
+    wrapped = SecurityHeaders(CleartextHTTP2(wrapped), headers_for(config["BASE_URL"]))
+    app.asgi_app = Disconnections(wrapped)  # type: ignore[method-assign]
+
+    logging.getLogger("asyncio").addFilter(_is_error)
+
+    @app.before_serving
+    async def limit_sockets() -> None:
+        for listener in bound_sockets():
+            _limit(listener, send_timeout=config["SEND_TIMEOUT"])
+
+
+def _limit(listener: socket.socket, *, send_timeout: float) -> None:
+    """Bound what the system holds for each connection that `listener` accepts, and for how many seconds.
+
+    Only Linux can give up on a client that takes nothing: after `send_timeout`, the connection is lost.
+    """
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        listener.setsockopt(socket.SOL_SOCKET, buffer, SOCKET_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = math.ceil(send_timeout * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Return False for a lost connection: Hypercorn 0.18 does not catch the OSError if it is a timeout."""
+    is_connection = record.getMessage().startswith("Unhandled exception in client_connected_cb")
+    return not (is_connection and record.exc_info and isinstance(record.exc_info[1], OSError))
 
 
 class EarlyResponses:
@@ -91,7 +128,7 @@ class EarlyResponses:
         await send({"type": "http.response.body", "body": page, "more_body": True})
         if is_sending:
             await self._linger(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _send_end(receive, send)
 
     async def _page(self, status: int) -> bytes:
         if status not in self.pages:
@@ -120,6 +157,76 @@ class EarlyResponses:
             pass
         finally:
             self.lingering -= 1
+
+
+@asynccontextmanager
+async def _discarding(receive: ASGIReceiveCallable) -> AsyncIterator[None]:
+    """Discard what still arrives of the request, while its response ends.
+
+    Hypercorn has a queue for that. If it is full, both its reader and the end of the response wait for ever.
+    """
+
+    async def discard() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.create_task(discard(), name="discarding a request")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _send_end(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async with _discarding(receive):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Disconnections:
+    """Ends the connection of a client that has disconnected, together with the requests it had pipelined.
+
+    Quart cancels a request whose client has disconnected, and so its response never ends. Hypercorn 0.18 then
+    lets the task that reads from the connection wait for ever if the next request has arrived, and it does
+    not handle a connection that is lost by a timeout. ASGI gives no access to a connection; `send` is a
+    method of Hypercorn's stream, which leads to it.
+    """
+
+    def __init__(self, app: ASGIFramework) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Pass the request on, if its client is still there."""
+        stream = getattr(send, "__self__", None)
+        protocol = getattr(stream.send, "__self__", None) if isinstance(stream, HTTPStream) else None
+        if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
+            await self.app(scope, receive, send)
+            return
+        server: TCPServer = protocol.send.__self__  # type: ignore[attr-defined]
+        transport = server.writer.transport
+        try:
+            if not transport.is_closing():
+                await self.app(scope, receive, send)
+        except OSError:
+            if not transport.is_closing():
+                raise
+        finally:
+            if stream.state is not ASGIHTTPState.CLOSED and (stream.closed or transport.is_closing()):
+                async with _discarding(receive):
+                    await protocol.handle(Closed())
+                cast("h11.Connection", protocol.connection).send_failed()
+                await protocol.can_read.set()
+
+
+for _class, _attributes in (
+    (HTTPStream, {"send", "closed", "state"}),
+    (H11Protocol, {"send", "connection", "can_read"}),
+    (TCPServer, {"writer"}),
+):
+    if not _attributes <= set(_class.__init__.__code__.co_names):
+        raise ImportError(
+            f"app.web.middleware needs {_attributes} of Hypercorn's {_class.__name__}; "
+            "the installed version does not have them. Install hypercorn 0.18."
+        )
 
 
 class SecurityHeaders:
@@ -157,7 +264,7 @@ class CleartextHTTP2:
         if scope["type"] == "http" and scope["http_version"].startswith("2") and scope["scheme"] == "http":
             headers = [(b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 505, "headers": headers})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await _send_end(receive, send)
         else:
             await self.app(scope, receive, send)
 

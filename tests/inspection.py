@@ -85,8 +85,8 @@ async def statements_of(visitor: Visitor, path: str) -> tuple[Page, list[str]]:
     return page, [sql for sql in seen if not sql.upper().startswith(SILENT)]
 
 
-async def text_to(catcher: Catcher, address: str, *, seconds: float = 60) -> str:
-    """Return the text of the first mail to `address`, waiting for it up to `seconds`."""
+async def text_to(catcher: Catcher, address: str, *, containing: str = "", seconds: float = 60) -> str:
+    """Return the text of the first mail to `address` with `containing` in it, waiting for it up to `seconds`."""
     seen = 0
     while True:
         arrived = await catcher.mailbox.wait(after=seen, timeout=seconds)
@@ -94,7 +94,8 @@ async def text_to(catcher: Catcher, address: str, *, seconds: float = 60) -> str
         if address in arrived.recipients:
             text = parse_mail(arrived.content).text
             assert text is not None
-            return text
+            if containing in text:
+                return text
 
 
 async def sent_by(app: Quart) -> list[Message]:

@@ -66,7 +66,8 @@ async def test_people_log_in_with_their_old_passwords_and_find_everything(adopte
     assert "the other Susan" not in page.text
     page = await susan.get("/user/susan")
     assert "Hi there" in page.text
-    assert "1 follower, 2 following." in page.text
+    assert "1 follower</a>" in page.text
+    assert "2 following</a>" in page.text
 
 
 async def test_wrong_passwords_are_refused_and_old_hashes_are_upgraded(

@@ -34,7 +34,7 @@ async def test_only_these_pages_load_their_look(
     await post.send(letter())
     sheets = re.findall(r'rel="stylesheet" href="([^"]+)"', await visitor.page(path))
     styles = "".join([await visitor.page(sheet) for sheet in sheets])
-    assert ".card" in styles
+    assert ".flash" in styles
     assert (".mails" in styles) is is_styled
     assert (".letter" in styles) is is_styled
 

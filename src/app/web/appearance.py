@@ -40,7 +40,9 @@ def theme() -> str:
 
 
 def _page_to_return_to() -> str:
-    return this_page() if request.method in ("GET", "HEAD") else "/"
+    """Return the path of this page, unless it answers a form or has a token: tokens stand in no other form."""
+    has_token = "token" in (request.view_args or {})
+    return this_page() if request.method in ("GET", "HEAD") and not has_token else "/"
 
 
 @blueprint.post("/theme")

@@ -40,7 +40,7 @@ def theme() -> str:
 
 
 def _page_to_return_to() -> str:
-    """Return the path of this page, unless it answers a form or has a token: tokens stand in no other form."""
+    """Return the path of this page; for the answer to a form, and for pages with a token, the first page."""
     has_token = "token" in (request.view_args or {})
     return this_page() if request.method in ("GET", "HEAD") and not has_token else "/"
 

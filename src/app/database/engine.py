@@ -169,9 +169,8 @@ class Database:
         async with self.reading() as connection:
             tables = (await connection.exec_driver_sql(FTS5_TABLES)).scalars().all()
         for table in tables:
-            pages = (
-                -MERGED_PAGES
-            )  # negative: begin to merge all parts (https://sqlite.org/fts5.html#the_merge_command)
+            # A negative number begins to merge all parts (https://sqlite.org/fts5.html#the_merge_command).
+            pages = -MERGED_PAGES
             while await self._merge(table, pages):
                 pages = MERGED_PAGES
         await self.truncate_log()

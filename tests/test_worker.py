@@ -235,6 +235,7 @@ async def test_a_missing_schema_is_logged_once_until_the_database_is_upgraded(
             await send(1)
             await all_are("sent")
         await database_of(site).dispose()
+        await beat.line("can be read again")
     for process in (beat, worker):
         assert len(events(process.lines, "upgrade")) == 1
         assert len(events(process.lines, "can be read again")) == 1

@@ -141,10 +141,9 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         plain = await nginx.ask(get(b"/login?next=/x"), tls=False)
         assert plain.status == 301
         assert "location: https://microblog.example/login?next=/x" in plain.head.lower()
-
-        lines = [line for line in site.lines if "event=access" in line]
-        assert len(lines) == 5
-        assert all("peer=127.0.0.1" in line for line in lines)
+    lines = [line for line in site.lines if "event=access" in line]
+    assert len(lines) == 5
+    assert all("peer=127.0.0.1" in line for line in lines)
     logged = nginx.log.read_text()
     assert '"path":"/reset_password/-"' in logged
     everything = logged + "".join(site.lines) + (tmp_path / "microblog.error.log").read_text()

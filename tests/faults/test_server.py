@@ -16,6 +16,7 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded
 from h2.settings import SettingCodes, Settings
 
+from app.web.middleware import MAX_LINGERING
 from tests.clients import talk
 from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, PATIENCE_SECONDS, TOML, Site, program, served_site
 
@@ -286,6 +287,25 @@ async def test_pipelined_requests_of_a_client_that_left_are_dropped(
         assert await served.terminate() == 0
     assert not complaints(served)
     assert sum("event=access" in line for line in served.lines) < 1000
+
+
+async def test_bodies_in_thousands_of_chunks_leave_nothing_waiting(database_url: str, tmp_path: Path) -> None:
+    """Nobody reads them: they are refused by their Host, when the server lingers for no further client."""
+    wrong = b"POST /login HTTP/1.1\r\nHost: b@d\r\n"
+    async with served_site(tmp_path, database_url, LONG_SECONDS, LONG_SECONDS) as served:
+        before = served.connections()
+        with ExitStack() as stack:
+            lingering = [
+                unread(stack, served.port, wrong + b"Content-Length: 9\r\n\r\n") for _ in range(MAX_LINGERING)
+            ]
+            for client in lingering:
+                await asyncio.get_running_loop().sock_recv(client, 1)
+            chunks = wrong + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 5000
+            for _ in range(5):
+                unread(stack, served.port, chunks)
+        await until_closed(served, before)
+        assert await served.terminate() == 0
+    assert not complaints(served)
 
 
 async def test_each_request_is_one_log_line_without_reset_links(database_url: str, tmp_path: Path) -> None:

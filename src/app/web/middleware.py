@@ -124,11 +124,12 @@ class EarlyResponses:
             headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
         if is_sending and scope["http_version"].startswith("1"):
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": page, "more_body": True})
-        if is_sending:
-            await self._linger(receive)
-        await _send_end(receive, send)
+        async with _discarding(receive) as received:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": page, "more_body": True})
+            if is_sending:
+                await self._linger(received)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _page(self, status: int) -> bytes:
         if status not in self.pages:
@@ -144,15 +145,14 @@ class EarlyResponses:
             self.pages[status] = page.encode()
         return self.pages[status]
 
-    async def _linger(self, receive: ASGIReceiveCallable) -> None:
-        """Read and discard more data for a moment: a reset could destroy the response (RFC 9112 9.6)."""
+    async def _linger(self, received: asyncio.Event) -> None:
+        """Wait a moment for the rest of the request: a reset could destroy the response (RFC 9112 9.6)."""
         if self.lingering >= MAX_LINGERING:
             return
         self.lingering += 1
         try:
             async with asyncio.timeout(LINGER_SECONDS):
-                while (await receive()).get("more_body", False):
-                    pass
+                await received.wait()
         except TimeoutError:
             pass
         finally:
@@ -160,26 +160,25 @@ class EarlyResponses:
 
 
 @asynccontextmanager
-async def _discarding(receive: ASGIReceiveCallable) -> AsyncIterator[None]:
-    """Discard what still arrives of the request, while its response ends.
+async def _discarding(receive: ASGIReceiveCallable) -> AsyncIterator[asyncio.Event]:
+    """Discard what still arrives of a request while it is answered; yield an event for its end.
 
-    Hypercorn has a queue for that. If it is full, both its reader and the end of the response wait for ever.
+    Hypercorn has a queue for that. If it is full, its reader and whoever closes the connection wait for ever.
     """
+    received = asyncio.Event()
 
     async def discard() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        message: Any = None
+        while message is None or message["type"] != "http.disconnect":
+            message = await receive()
+            if not message.get("more_body", False):
+                received.set()
 
     task = asyncio.create_task(discard(), name="discarding a request")
     try:
-        yield
+        yield received
     finally:
         task.cancel()
-
-
-async def _send_end(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    async with _discarding(receive):
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Disconnections:
@@ -263,8 +262,9 @@ class CleartextHTTP2:
         """Pass the request on, or answer 505."""
         if scope["type"] == "http" and scope["http_version"].startswith("2") and scope["scheme"] == "http":
             headers = [(b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 505, "headers": headers})
-            await _send_end(receive, send)
+            async with _discarding(receive):
+                await send({"type": "http.response.start", "status": 505, "headers": headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self.app(scope, receive, send)
 

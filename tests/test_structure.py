@@ -21,14 +21,15 @@ FEATURES = {"accounts", "posts", "profiles", "search", "greeting"}
 # room: as a key it has a rule of its own, as a value it is all that may be imported of that room.
 ALLOWED = {
     "": FEATURES
-    | {"database", "outbox", "personal_data", "quart_mail"}
+    | {"database", "messages", "outbox", "personal_data", "quart_mail"}
     | {"reports", "settings", "shutdown", "web"},
     "quart_mail": set(),
     "settings": {"quart_mail"},
     "logs": {"settings"},
     "cli.context": {"database"},
     "database": set(),
-    "migrations": {"accounts", "posts", "greeting", "outbox", "reports", "database", "quart_mail"},
+    "migrations": {"accounts", "posts", "greeting", "messages", "outbox", "reports", "database"}
+    | {"quart_mail"},
     "web": {"database", "migrations", "settings", "logs"},
     "outbox": {"database", "quart_mail", "cli.context", "settings", "logs"},
     "mailer": {"outbox", "quart_mail"},
@@ -37,6 +38,7 @@ ALLOWED = {
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
     "search": {"database", "web", "accounts", "posts", "cli.context"},
     "greeting": {"database", "web", "accounts"},
+    "messages": {"database", "accounts"},
     "reports": {"database", "web", "outbox", "mailer", "quart_mail"},
     "email": {"database", "quart_mail", "outbox", "mailer", "accounts", "reports"},
     "personal_data": {"database", "web", "outbox", "mailer", "quart_mail", "accounts", "posts"},

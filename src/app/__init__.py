@@ -9,6 +9,7 @@ from app import (
     accounts,
     database,
     greeting,
+    messages,
     outbox,
     personal_data,
     posts,
@@ -44,6 +45,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     posts.init_app(app)
     profiles.init_app(app)
     search.init_app(app)
+    messages.init_app(app)
     greeting.init_app(app)
     personal_data.init_app(app)
     reports.init_app(app)

@@ -273,12 +273,34 @@ class TestNotOurs:
             connection.execute("CREATE TABLE recipe (id INTEGER PRIMARY KEY, text TEXT)")
         assert "recipe" in await self.refused(config, old_file)
 
-    @pytest.mark.parametrize("revision", ["834b1a697901", "nonsense", ""])
+    @pytest.mark.parametrize("revision", ["23e9d8ca48c2", "nonsense", ""])
     async def test_an_unknown_revision(self, config: dict[str, Any], old_file: Path, revision: str) -> None:
         with closing(sqlite3.connect(old_file)) as connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
             connection.commit()
         assert f"revision {revision}" in await self.refused(config, old_file)
+
+    @pytest.mark.parametrize("newest", ["834b1a697901", "ae346256b650"])
+    async def test_two_revisions_one_of_which_includes_the_other(
+        self, config: dict[str, Any], old_file: Path, newest: str
+    ) -> None:
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("INSERT INTO alembic_version VALUES ('37f06a334dbf')")
+            connection.execute("UPDATE alembic_version SET version_num = ? WHERE rowid = 1", (newest,))
+            connection.commit()
+        assert "one of which includes the other" in await self.refused(config, old_file)
+
+    async def test_a_later_microblog_without_its_tables(self, config: dict[str, Any], old_file: Path) -> None:
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '834b1a697901'")
+            connection.commit()
+        assert "no table message, notification, task" in await self.refused(config, old_file)
+
+    async def test_a_microblog_without_its_columns(self, config: dict[str, Any], old_file: Path) -> None:
+        with closing(sqlite3.connect(old_file)) as connection:
+            connection.execute("ALTER TABLE post RENAME COLUMN body TO words")
+            connection.commit()
+        assert "its table post has no column body" in await self.refused(config, old_file)
 
     async def test_a_microblog_without_its_tables(self, config: dict[str, Any], old_file: Path) -> None:
         with closing(sqlite3.connect(old_file)) as connection:

@@ -34,7 +34,7 @@ async def test_reading_the_revision_does_not_wait_for_a_writer(app: Quart) -> No
     async with writing() as session:
         session.add(susan())
         await session.flush()
-        assert await migrations.current(database_of(app)) == HEAD_REVISION
+        assert await migrations.current(database_of(app)) == (HEAD_REVISION,)
         await migrations.check(database_of(app))
 
 
@@ -67,5 +67,4 @@ def test_a_revision_imports_nothing_of_the_site(path: Path) -> None:
             imported.add((node.module or "app").split(".")[0])
         elif isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
-    assert "alembic" in imported
     assert "app" not in imported

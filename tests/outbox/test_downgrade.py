@@ -23,4 +23,4 @@ async def test_waiting_mail_is_not_thrown_away(app: Quart, server: SmtpServer) -
     await migrations.upgrade(database)
     assert await rows("state") == ["queued"]
     await outbox.drain()
-    assert (await migrations.downgrade(database, BEFORE_THE_OUTBOX))[1] == BEFORE_THE_OUTBOX
+    assert (await migrations.downgrade(database, BEFORE_THE_OUTBOX))[1] == (BEFORE_THE_OUTBOX,)

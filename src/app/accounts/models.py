@@ -1,7 +1,7 @@
 """The tables of accounts: users, followers, login sessions, known browsers, and waiting registrations.
 
-The names and columns of `user` and `followers` are those of Microblog v0.10. Added columns are nullable or
-have a default, so that rows written by Microblog itself stay valid.
+The names and columns of `user` and `followers` are those of Microblog. Added columns are nullable or have a
+default, so that rows written by Microblog itself stay valid.
 """
 
 import secrets
@@ -35,6 +35,8 @@ USERNAME_LENGTH = 64
 EMAIL_LENGTH = 120
 ABOUT_ME_LENGTH = 140
 CANONICAL_LENGTH = 255
+LANGUAGE_LENGTH = 16
+TIMEZONE_LENGTH = 64
 USER_AGENT_LENGTH = 255
 MAX_INITIAL_VERSION = 2**30
 
@@ -58,7 +60,8 @@ class User(Base):
 
     `credentials_version` rises with every change of password or address, which ends reset links and sessions
     made for an older one. It starts at a random number, because ids were reused on SQLite before revision
-    a3f52c8d9e17. `email_confirmed`: a link that was mailed to the address was followed.
+    a3f52c8d9e17. `email_confirmed`: a link that was mailed to the address was followed. `language` and
+    `timezone` are those the person chose, None for automatic.
     """
 
     __tablename__ = "user"
@@ -74,6 +77,9 @@ class User(Base):
     email_canonical: Mapped[str | None] = mapped_column(String(CANONICAL_LENGTH), index=True, unique=True)
     credentials_version: Mapped[int] = mapped_column(default=_random_version, server_default="0")
     email_confirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
+    last_message_read_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    language: Mapped[str | None] = mapped_column(String(LANGUAGE_LENGTH))
+    timezone: Mapped[str | None] = mapped_column(String(TIMEZONE_LENGTH))
 
     def __repr__(self) -> str:
         return f"<User {self.username}>"

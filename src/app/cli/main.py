@@ -18,6 +18,7 @@ from app.dev import server
 from app.migrations import HEAD_REVISION, adoption
 from app.migrations import run as migrations
 from app.migrations.adoption import NotMicroblog
+from app.migrations.lineage import named
 from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
@@ -64,48 +65,49 @@ def db() -> None:
 async def upgrade(app: Quart, revision: str) -> None:
     """Upgrade the schema to this version, or to REVISION.
 
-    Creates the database if needed. A Microblog v0.10 database is adopted.
+    Creates the database if needed. A database of Microblog v0.10 to v0.23 is adopted.
     """
     before, after = await migrations.upgrade(app.extensions["database"], revision)
     if before == after:
-        click.echo(f"The database schema is already at revision {after}.")
-    elif before is None:
-        click.echo(f"Created the database schema (revision {after}).")
+        click.echo(f"The database schema is already at {named(after)}.")
+    elif not before:
+        click.echo(f"Created the database schema ({named(after)}).")
     else:
-        click.echo(f"Upgraded the database schema from revision {before} to {after}.")
+        click.echo(f"Upgraded the database schema from {named(before)} to {' and '.join(after)}.")
     if revision == "head":
         await _print_account_notes()
 
 
 @db.command()
 @click.argument("revision")
+@click.option("--drop-newer", is_flag=True, help="Delete the rows of tables that REVISION does not have.")
 @inside_app
-async def downgrade(app: Quart, revision: str) -> None:
+async def downgrade(app: Quart, revision: str, drop_newer: bool) -> None:
     """Downgrade the schema to REVISION.
 
-    ae346256b650 is the revision of Microblog v0.10.
+    REVISION is a version of Microblog (v0.10, v0.14, v0.21, v0.22 or v0.23) or the id of a revision.
     """
-    revisions = await migrations.downgrade(app.extensions["database"], revision)
-    before, after = (f"revision {one}" if one else "base (no tables)" for one in revisions)
+    before, after = await migrations.downgrade(app.extensions["database"], revision, drop_newer=drop_newer)
     if before == after:
-        click.echo(f"The database schema is already at {after}.")
+        click.echo(f"The database schema is already at {named(after)}.")
     else:
-        click.echo(f"Downgraded the database schema from {before} to {after}.")
+        click.echo(f"Downgraded the database schema from {named(before)} to {named(after)}.")
 
 
 @db.command()
 @inside_app
 async def current(app: Quart) -> None:
     """Show the revision of the database schema."""
-    revision = await migrations.current(app.extensions["database"])
-    if revision is None:
+    revisions = await migrations.current(app.extensions["database"])
+    state = f"The database schema is at {named(revisions)}"
+    if not revisions:
         click.echo(f"The database has no tables yet; run {UPGRADE_COMMAND}.")
-    elif revision == HEAD_REVISION:
-        click.echo(f"The database schema is at revision {revision} (the latest).")
+    elif revisions == (HEAD_REVISION,):
+        click.echo(f"{state} (the latest).")
+    elif len(revisions) > 1:
+        click.echo(f"{state}, halfway through an upgrade or a downgrade; run {UPGRADE_COMMAND}.")
     else:
-        click.echo(
-            f"The database schema is at revision {revision}, which is out of date; run {UPGRADE_COMMAND}."
-        )
+        click.echo(f"{state}, which is out of date; run {UPGRADE_COMMAND}.")
 
 
 @db.command()

@@ -1,4 +1,4 @@
-"""Databases of Microblog v0.10: recognize them, repair their text, and list unusual accounts.
+"""Databases of Microblog: recognize them, repair their text, and list unusual accounts.
 
 Accounts that today's rules would refuse keep working; `db upgrade` and `db check` list them.
 """
@@ -7,17 +7,41 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Row, String, Table, func, inspect, select, text, update
+from alembic.util import CommandError
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    func,
+    inspect,
+    literal_column,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import User
 from app.accounts.names import canonical
+from app.migrations.lineage import COLUMNS, JOIN, Columns, Lineage
 from app.quart_mail import BadAddressError
 from app.quart_mail.address import mailbox
 
-TABLES = frozenset({"user", "post", "followers"})
-REVISION_OF_FOLLOWERS = "ae346256b650"
+TEXT_TABLES = frozenset({"user", "post", "message", "notification", "task"})
+NOUNS = {
+    "user": ("account", "accounts"),
+    "post": ("post", "posts"),
+    "followers": ("follow", "follows"),
+    "message": ("message", "messages"),
+    "notification": ("notification", "notifications"),
+    "task": ("task", "tasks"),
+}
 ACCEPTED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 READABLE_HASH = re.compile(r"(scrypt|pbkdf2)(:[\w.]+)*\$[^$]+\$[0-9a-f]+")
 WHITE_SPACE = re.compile(r"\s")
@@ -30,8 +54,8 @@ class NotMicroblog(Exception):
     """The database is not a Microblog's, or of a version this one does not know. It was not changed."""
 
 
-def recognize(connection: Connection, revisions: frozenset[str]) -> None:
-    """Raise NotMicroblog unless the database is empty or a Microblog at one of `revisions`."""
+def recognize(connection: Connection, lineage: Lineage) -> None:
+    """Raise NotMicroblog unless the database is empty or a Microblog at revisions of `lineage`."""
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return
@@ -39,12 +63,49 @@ def recognize(connection: Connection, revisions: frozenset[str]) -> None:
         raise NotMicroblog(
             f"it has tables ({', '.join(sorted(tables)[:3])}) but no alembic_version of Flask-Migrate"
         )
-    versions = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
-    unknown = [version for version in versions if version not in revisions]
-    if unknown or len(versions) > 1:
+    versions = sorted(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    if any(version not in lineage for version in versions):
         raise NotMicroblog(f"it is at revision {', '.join(versions)}, which this version does not know")
-    if versions == [REVISION_OF_FOLLOWERS] and not tables >= TABLES:
-        raise NotMicroblog(f"it has no table {', '.join(sorted(TABLES - tables))}")
+    if any(one in lineage.applied(other) for one in versions for other in versions if one != other):
+        raise NotMicroblog(f"it is at revisions {' and '.join(versions)}, one of which includes the other")
+    if not versions and len(tables) > 1:
+        raise NotMicroblog("its table alembic_version is empty, but it has other tables")
+    applied = lineage.applied(*versions)
+    if JOIN not in applied:
+        _require_columns(
+            connection, tables, [COLUMNS[revision] for revision in COLUMNS if revision in applied]
+        )
+
+
+def _require_columns(connection: Connection, tables: set[str], added: list[Columns]) -> None:
+    """Raise NotMicroblog unless the database has all the tables and columns that revisions have `added`."""
+    if missing := sorted({name for each in added for name in each} - tables):
+        raise NotMicroblog(f"it has no table {', '.join(missing)}")
+    for name, columns in (item for each in added for item in each.items()):
+        existing = {column["name"] for column in inspect(connection).get_columns(name)}
+        if lacking := [column for column in columns if column not in existing]:
+            raise NotMicroblog(f"its table {name} has no column {', '.join(lacking)}")
+
+
+def refuse_loss(connection: Connection, revisions: set[str]) -> None:
+    """Raise CommandError if there are rows in a table that a downgrade below `revisions` drops."""
+    losses = []
+    for name, revision in _origins().items():
+        if revision in revisions:
+            number = connection.scalar(select(func.count()).select_from(table(name)))
+            if number:
+                losses.append(f"{number:,} {NOUNS[name][number > 1]}")
+    connection.rollback()
+    if losses:
+        raise CommandError(
+            f"This would delete {' and '.join(losses)}, for which earlier revisions have no table; "
+            "nothing was changed. Add --drop-newer if that is what you want."
+        )
+
+
+def _origins() -> dict[str, str]:
+    """Return the revision that creates each table."""
+    return {name: revision for revision in reversed(COLUMNS) for name in COLUMNS[revision]}
 
 
 def store_blobs_as_text(connection: Connection) -> None:
@@ -53,20 +114,20 @@ def store_blobs_as_text(connection: Connection) -> None:
     Bytes that are not UTF-8 become replacement characters. If the text is taken in a unique column, the
     value gets an ending that makes it unique and, in an address, unreachable (RFC 2606).
     """
-    existing = TABLES & set(inspect(connection).get_table_names())
+    existing = TEXT_TABLES & set(inspect(connection).get_table_names())
     for name in sorted(existing):
-        table = Table(name, MetaData(), autoload_with=connection)
-        for column in table.columns:
+        reflected = Table(name, MetaData(), autoload_with=connection)
+        for column in reflected.columns:
             if isinstance(column.type, String):
-                _convert_blobs(connection, table, column)
+                _convert_blobs(connection, reflected, column)
     connection.commit()
 
 
 def _convert_blobs(connection: Connection, table: Table, column: Column[Any]) -> None:
-    is_blob = func.typeof(column) == "blob"
-    for id_, value in connection.execute(select(table.c.id, column).where(is_blob)).all():
+    is_blob, rowid = func.typeof(column) == "blob", literal_column("rowid", Integer)
+    for id_, value in connection.execute(select(rowid, column).where(is_blob)).all():
         converted = value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        change = update(table).where(table.c.id == id_)
+        change = update(table).where(rowid == id_)
         try:
             with connection.begin_nested():
                 connection.execute(change.values({column: converted}))

@@ -6,6 +6,7 @@ from alembic import context
 
 import app.accounts.models
 import app.greeting
+import app.messages
 import app.outbox.models
 import app.posts.models
 import app.reports.failures  # noqa: F401 -- imported for the tables they declare

@@ -10,14 +10,15 @@ from app.database import Base, UtcDateTime
 from app.posts.words import words
 
 BODY_LENGTH = 140
+LANGUAGE_LENGTH = 5
 
 
 class Post(Base):
     """A short text by a user, at most 140 characters.
 
-    `is_reply` stays true when the post it replies to, `reply_to`, is deleted. `replies`: their number. Added
-    columns have a default, so that rows written by Microblog itself stay valid. Ids are never reused, so that
-    a link leads to one post only.
+    `is_reply` stays true when the post it replies to, `reply_to`, is deleted. `replies`: their number.
+    `language`: its code, None if unknown. Added columns are nullable or have a default, so that rows written
+    by Microblog itself stay valid. Ids are never reused, so that a link leads to one post only.
     """
 
     __tablename__ = "post"
@@ -40,6 +41,7 @@ class Post(Base):
     reply_to: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="SET NULL"))
     is_reply: Mapped[bool] = mapped_column(default=False, server_default=false())
     replies: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    language: Mapped[str | None] = mapped_column(String(LANGUAGE_LENGTH))
 
     def __repr__(self) -> str:
         return f"<Post {self.body}>"

@@ -63,10 +63,10 @@ async def is_migrated() -> bool:
     """Return whether the schema is at this version's revision; raises DatabaseUnavailable."""
     try:
         async with reading() as connection:
-            revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            revisions = await connection.scalars(text("SELECT version_num FROM alembic_version"))
     except DBAPIError:
         return False
-    return bool(revision == HEAD_REVISION)
+    return list(revisions) == [HEAD_REVISION]  # two while an upgrade has stopped halfway
 
 
 async def _problem() -> str | None:

@@ -5,6 +5,7 @@ from alembic import op
 
 revision = "5a0c7d1e9b34"
 down_revision = "ae346256b650"
+branch_labels = "quart"
 
 
 def upgrade() -> None:

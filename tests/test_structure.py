@@ -49,6 +49,7 @@ ALLOWED = {
     "worker": {"", "cli.context", "database", "outbox", "settings", "logs", "web"},
     "cli": set(),
     "cli.console": set(),
+    "cli.translate": {"settings"},
     "cli.main": {"", "accounts", "dev.server", "posts", "search", "outbox", "quart_mail", "database"}
     | {"migrations", "settings"},
 }

@@ -175,6 +175,13 @@ class DeleteAccountForm(OwnerForm):
     submit = SubmitField("Delete My Account")
 
 
+class LanguageForm(Form):
+    """The buttons in the footer."""
+
+    language = StringField()
+    next = StringField()
+
+
 class EndSessionForm(Form):
     """The button that ends one session; its template writes the session's id."""
 

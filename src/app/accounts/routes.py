@@ -3,23 +3,24 @@
 Only POST uses up a link, because mail scanners follow links by GET.
 """
 
-from quart import current_app, flash, redirect, request, session, url_for
+from quart import current_app, redirect, request, session, url_for
 from quart.typing import ResponseReturnValue
 
 from app.accounts import service, throttle, tokens
 from app.accounts.auth import browser_name, guests_only, log_in, log_out, visitor
 from app.accounts.forms import (
     DIFFERENT,
+    LanguageForm,
     LoginForm,
     RegistrationForm,
     ResetPasswordForm,
     ResetPasswordRequestForm,
 )
-from app.web import limits
+from app.web import languages, limits
 from app.web.forms import EmptyForm, add_error
 from app.web.request_log import log_event
 from app.web.security import client_address, safe_path
-from app.web.templating import Blueprint
+from app.web.templating import Blueprint, flash
 
 REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
@@ -189,6 +190,16 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
     except tokens.InvalidToken:
         return await _refuse_link("email_link_refused", home)
     return await form.render("accounts/confirm_email.html", title="Confirm Your Address", address=address)
+
+
+@blueprint.post("/language")
+async def choose_language() -> ResponseReturnValue:
+    """Show the site in another language from now on, and go back to the page with the button."""
+    form = await LanguageForm.from_request()
+    response = redirect(safe_path(form.next.data) or "/")
+    if form.validate_on_submit() and form.language.data in current_app.config["LANGUAGES"]:
+        languages.remember(response, form.language.data)
+    return response
 
 
 def _link_limit() -> limits.Limit:

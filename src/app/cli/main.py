@@ -13,6 +13,7 @@ from app.accounts.cli import user
 from app.accounts.models import User
 from app.cli.console import interact
 from app.cli.context import inside_app
+from app.cli.translate import translate
 from app.database import UPGRADE_COMMAND, DatabaseUnavailable, reading, writing
 from app.dev import server
 from app.migrations import HEAD_REVISION, adoption
@@ -164,7 +165,7 @@ async def mail_test(app: Quart, address: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (user, outbox, courier, search):
+for command in (user, outbox, courier, search, translate):
     microblog.add_command(command)
 
 

@@ -6,8 +6,10 @@ Those of the `MAIL_*` keys that quart_mail knows are in `app.quart_mail.settings
 import ipaddress
 import math
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import idna
 from email_validator import EmailNotValidError, validate_email
@@ -16,6 +18,9 @@ from sqlalchemy.exc import ArgumentError
 from werkzeug.security import generate_password_hash
 
 from app.quart_mail.settings import Parser
+
+LOCALES = Path(__file__).parents[1] / "locales"  # the catalogues of translations
+SOURCE_LANGUAGE = "en"  # of the texts in the source code; needs no catalogue
 
 DEFAULT_HASH_METHOD = "scrypt:32768:8:3"  # OWASP's minimum for scrypt (Password Storage Cheat Sheet)
 LOCALHOST = re.compile(r"@localhost(?=>?$)")
@@ -56,6 +61,26 @@ def _text(raw: Any) -> str | None:
 def _words(raw: Any) -> tuple[str, ...]:
     parts = raw.split(",") if isinstance(raw, str) else list(raw)
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def known_languages() -> list[str]:
+    """Return the codes of the languages into which the site is translated, and its own."""
+    return [SOURCE_LANGUAGE, *sorted(path.parent.name for path in LOCALES.glob("*/LC_MESSAGES"))]
+
+
+def _languages(raw: Any) -> tuple[str, ...]:
+    codes = tuple(dict.fromkeys(code.lower() for code in _words(raw)))
+    if not codes or not set(codes) <= set(known_languages()):
+        raise ValueError(raw)
+    return codes
+
+
+def _time_zone(raw: Any) -> str:
+    name = str(raw).strip()
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, OSError) as error:  # unknown, or the name of a directory, such as "America"
+        raise ValueError(raw) from error
 
 
 def _address(raw: Any) -> str | None:
@@ -202,6 +227,8 @@ def one_of(*names: str) -> Parser:
 
 text = Parser(_text, "one line of text")
 words = Parser(_words, "a list separated by commas")
+languages = Parser(_languages, f"a list of {', '.join(known_languages())}")
+time_zone = Parser(_time_zone, "the IANA name of a time zone, such as Europe/Madrid")
 counters = Parser(_counters, "memory, or a Redis address such as redis://127.0.0.1:6379/0")
 broker = Parser(
     _broker, "the address of Redis or RabbitMQ, such as redis://127.0.0.1:6379/0 or amqp://guest@127.0.0.1//"

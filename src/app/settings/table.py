@@ -34,6 +34,8 @@ SETTINGS = (
     Setting("MAX_REQUESTS", whole(1, 1_000_000), 300),  # in progress at once; more are answered 503
     Setting("LOG_FORMAT", one_of("text", "json", "tall")),  # tall under DEBUG, else text
     Setting("ACCESS_LOG", boolean),  # log every request; off under DEBUG
+    Setting("LANGUAGES", parsing.languages, "en,ru,es,zh"),  # the first where nothing else matches
+    Setting("TIMEZONE", parsing.time_zone, "UTC"),  # of people who have not chosen one
     Setting("POSTS_PER_PAGE", whole(1, 500), 25),
     Setting("AVATARS", one_of("local", "gravatar"), "local"),  # where avatars come from
     Setting("PASSWORD_MIN_LENGTH", whole(1, 128), 8),  # characters

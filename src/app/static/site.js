@@ -13,9 +13,10 @@ document.querySelector("[aria-invalid=true]")?.focus();
 // Show and hide passwords. They are hidden again before they are sent, so that browsers store them as passwords.
 for (const button of document.querySelectorAll(".reveal")) {
   const input = document.getElementById(button.getAttribute("aria-controls"));
+  const [reveal, hide] = [button.textContent, button.dataset.other];
   const show = (shown) => {
     input.type = shown ? "text" : "password";
-    button.textContent = shown ? "Hide password" : "Show password";
+    button.textContent = shown ? hide : reveal;
   };
   button.classList.add("ready");
   button.addEventListener("click", () => show(input.type === "password"));
@@ -41,7 +42,7 @@ for (const box of document.querySelectorAll("textarea[data-limit]")) {
   const counter = document.getElementById(`${box.id}-left`);
   const count = () => {
     const left = limit - [...box.value].length;
-    counter.textContent = left < 0 ? `${-left} too many` : `${left} left`;
+    counter.textContent = (left < 0 ? box.dataset.over : box.dataset.left).replace("{num}", Math.abs(left));
     counter.classList.toggle("counter-over", left < 0);
     counter.setAttribute("aria-live", left <= NEAR ? "polite" : "off");
   };

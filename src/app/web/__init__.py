@@ -11,6 +11,7 @@ from app.web import (
     csrf,
     errors,
     health,
+    languages,
     limits,
     middleware,
     request_log,
@@ -24,6 +25,7 @@ def init_app(app: Quart) -> None:
     """Set up everything in this package; features and their pages come after it."""
     logs.init_app(app)
     templating.init_app(app)
+    languages.init_app(app)
     request_log.init_app(app)
     security.init_app(app)
     csrf.init_app(app)

@@ -12,7 +12,7 @@ from wtforms.meta import DefaultMeta
 from wtforms.validators import StopValidation
 
 from app.database import is_storable
-from app.web import limits
+from app.web import languages, limits
 from app.web.csrf import UNSAFE_METHODS, SessionCSRF
 from app.web.templating import counted
 
@@ -30,6 +30,10 @@ class Form(WTForm):
 
         csrf = True
         csrf_class = SessionCSRF
+
+        def get_translations(self, form: BaseForm) -> Any:
+            """Return WTForms' own messages in the reader's language."""
+            return languages.current().validators
 
     retry_after: int | None = None
     """Seconds to wait if a limit is exceeded."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 import quart
-from quart import Quart, flash, request, session
+from quart import Quart, request, session
 from quart.globals import request_ctx
 from quart.templating import Environment
 
@@ -80,7 +80,12 @@ def fold(text: str) -> tuple[str, str]:
     return "".join(lines[:MAX_LINES]).rstrip("\r\n"), "".join(lines[MAX_LINES:])
 
 
+async def flash(message: str, category: str = "message") -> None:
+    """Show `message`, in the language of this page, on the next one."""
+    await quart.flash(str(message), category)
+
+
 async def flash_once(message: str) -> None:
     """Flash `message` unless it is already waiting for the next page."""
-    if all(waiting != message for _, waiting in session.get(FLASHES_KEY, ())):
+    if all(waiting != str(message) for _, waiting in session.get(FLASHES_KEY, ())):
         await flash(message)

@@ -1,0 +1,225 @@
+"""The reader's language: which one it is, its texts and its numbers.
+
+The texts in the source code are English and are passed to `gettext` and its relatives. Templates call the
+same functions or use `{% trans %}`; there a message is markup, and what is put into it is escaped. Texts of
+modules and classes are made with `lazy_gettext`, which looks its text up each time it is shown.
+
+The catalogues of the other languages are read when a process starts, so there is nothing to compile. The
+command `microblog translate` keeps them in step with the source code.
+"""
+
+import gettext as wtforms_gettext
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, lru_cache
+from io import BytesIO
+from typing import Any, cast
+
+import werkzeug
+from babel import Locale
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import PoFileError, read_po
+from babel.numbers import format_decimal
+from babel.support import LazyProxy, Translations
+from jinja2 import pass_eval_context
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
+from quart import Quart, current_app, has_app_context, has_request_context, request
+from wtforms.i18n import messages_path
+
+from app.settings.parsing import LOCALES, SOURCE_LANGUAGE
+
+COOKIE = "language"
+COOKIE_SECONDS = 365 * 86400
+MAX_HEADER_LENGTH = 1000  # characters of Accept-Language that are read; browsers send about 40
+CACHED_HEADERS = 1000
+GROUPED_FROM = 1000  # smaller numbers are the same in all languages
+
+ACCEPTED = re.compile(
+    r"\s*([a-z]{1,8}|\*)(?:-[a-z0-9-]*)?\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?", re.I
+)
+"""A part of Accept-Language: the language, without script and country, and its weight (RFC 9110 12.5.4)."""
+COOKIE_VALUE = re.compile(rb"(?:^|;)\s*language=([a-zA-Z-]{1,16})(?=;|$)")
+
+
+class Language:
+    """A language of the site. `name`: its own name for itself, such as "Español"."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.locale = Locale.parse(code)
+        name = self.locale.get_language_name(code) or code
+        self.name = name[0].upper() + name[1:]
+        self.texts = Translations() if code == SOURCE_LANGUAGE else _read_catalogue(code)
+        self.validators = wtforms_gettext.translation("wtforms", messages_path(), [code], fallback=True)
+        self.constants: dict[str, Markup] = {}  # messages of templates into which nothing is put
+
+    def number(self, value: int) -> str:
+        """Return `value` as it is written in this language, such as "12,345"."""
+        is_small = -GROUPED_FROM < value < GROUPED_FROM
+        return str(value) if is_small else format_decimal(value, locale=self.locale)
+
+    def fill(self, text: str, variables: dict[str, Any]) -> str:
+        """Return `text`, which may be markup, with variables in place of its `%(name)s`."""
+        return text % {
+            name: self.number(value) if type(value) is int else value for name, value in variables.items()
+        }
+
+
+def _read_catalogue(code: str) -> Translations:
+    path = LOCALES / code / "LC_MESSAGES" / "messages.po"
+    compiled = BytesIO()
+    try:
+        with path.open("rb") as file:
+            catalog = read_po(file, locale=code, abort_invalid=True)
+        if not len(catalog):
+            raise ValueError("it holds no messages")
+        write_mo(compiled, catalog)
+        compiled.seek(0)
+        return Translations(cast(Any, compiled))
+    except (OSError, ValueError, LookupError, PoFileError) as error:
+        reason = " ".join(str(error).split())
+        raise SystemExit(f"The translations in {path} cannot be read: {reason}") from None
+
+
+find = cache(Language)
+"""Return the language with a code; exits with one line if its catalogue, read once per process, is broken."""
+
+_current: ContextVar[Language | None] = ContextVar("language", default=None)
+
+
+def init_app(app: Quart) -> None:
+    """Read the catalogues of LANGUAGES, and let templates use them."""
+    languages = [find(code) for code in app.config["LANGUAGES"]]
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined] # of the extension
+    app.jinja_env.policies["ext.i18n.trimmed"] = True
+    functions = {"gettext": _gettext, "ngettext": _ngettext, "pgettext": _pgettext, "_": _gettext}
+    app.jinja_env.globals.update(functions, language=current, languages=languages)
+    app.jinja_env.filters["number"] = number
+
+
+def current() -> Language:
+    """Return the language of the reader of this page or mail."""
+    language = _current.get()
+    if language is None:
+        if not has_app_context():
+            return find(SOURCE_LANGUAGE)
+        codes: tuple[str, ...] = current_app.config["LANGUAGES"]
+        if not has_request_context():
+            return find(codes[0])
+        header = request.headers.get("Accept-Language", "")
+        language = find(choose(codes, request.cookies.get(COOKIE, ""), header))
+        _current.set(language)
+    return language
+
+
+def of(code: str | None) -> Language:
+    """Return the language with `code`, or the first of LANGUAGES if the site does not have it."""
+    codes = current_app.config["LANGUAGES"]
+    return find(code if code in codes else codes[0])
+
+
+def use(code: str | None) -> None:
+    """Continue this request in the language with `code`, if the site has it."""
+    if code in current_app.config["LANGUAGES"]:
+        _current.set(find(code))
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Use `language` for what is rendered in this block, such as a mail."""
+    token = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def remember(response: werkzeug.Response, code: str) -> None:
+    """Store a visitor's choice in a cookie."""
+    secure = current_app.config["SESSION_COOKIE_SECURE"]
+    response.set_cookie(COOKIE, code, COOKIE_SECONDS, secure=secure, httponly=True, samesite="Lax")
+
+
+def choose(codes: tuple[str, ...], cookie: str, header: str) -> str:
+    """Return the one of `codes` for a visitor with this cookie and this Accept-Language header."""
+    return cookie if cookie in codes else _best_match(codes, header[:MAX_HEADER_LENGTH])
+
+
+def choose_by_headers(codes: tuple[str, ...], headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the one of `codes` for a request with these raw headers, in linear time."""
+    values = {name.lower(): value for name, value in headers}
+    cookie = COOKIE_VALUE.search(values.get(b"cookie", b""))
+    header = values.get(b"accept-language", b"").decode("latin1")
+    return choose(codes, cookie[1].decode() if cookie else "", header)
+
+
+@lru_cache(CACHED_HEADERS)
+def _best_match(codes: tuple[str, ...], header: str) -> str:
+    matches = [match for part in header.split(",") if (match := ACCEPTED.fullmatch(part))]
+    weights = [(match[1].lower(), float(match[2] or 1)) for match in matches]
+    refused = {language for language, weight in weights if not weight}
+    for language, _ in sorted(weights, key=lambda pair: -pair[1]):
+        for code in codes:
+            if language in (code, "*") and code not in refused:
+                return code
+    return codes[0]
+
+
+def gettext(message: str, /, **variables: Any) -> str:
+    """Return `message` in the current language, with `variables` in place of its `%(name)s`."""
+    language = current()
+    text: str = language.texts.gettext(message)
+    return language.fill(text, variables) if variables else text
+
+
+def ngettext(singular: str, plural: str, num: int, /, **variables: Any) -> str:
+    """Return the form for `num`, which takes the place of `%(num)s`."""
+    language = current()
+    text: str = language.texts.ngettext(singular, plural, num)
+    return language.fill(text, {"num": num, **variables})
+
+
+def lazy_gettext(message: str) -> str:
+    """Return an object that is shown as `message` in the language current at that time."""
+    return cast(str, LazyProxy(gettext, message, enable_cache=False))
+
+
+def lazy_pgettext(context: str, message: str) -> str:
+    """Like `lazy_gettext`; `context` tells apart messages that are the same only in English."""
+    return cast(str, LazyProxy(lambda: current().texts.pgettext(context, message), enable_cache=False))
+
+
+def number(value: int) -> str:
+    """Return `value` as it is written in the current language."""
+    return current().number(value)
+
+
+@pass_eval_context
+def _gettext(context: EvalContext, message: str, /, **variables: Any) -> str:
+    language = current()
+    if not context.autoescape:
+        return language.fill(language.texts.gettext(message), variables)
+    if variables:
+        return language.fill(Markup(language.texts.gettext(message)), variables)  # noqa: S704 -- a catalogue's
+    text = language.constants.get(message)
+    if text is None:
+        text = language.constants[message] = Markup(language.texts.gettext(message)) % {}  # noqa: S704
+    return text
+
+
+@pass_eval_context
+def _ngettext(context: EvalContext, singular: str, plural: str, num: int, /, **variables: Any) -> str:
+    language = current()
+    text = language.texts.ngettext(singular, plural, num)
+    return language.fill(Markup(text) if context.autoescape else text, {"num": num, **variables})  # noqa: S704
+
+
+@pass_eval_context
+def _pgettext(context: EvalContext, meaning: str, message: str, /, **variables: Any) -> str:
+    language = current()
+    text = str(language.texts.pgettext(meaning, message))
+    return language.fill(Markup(text) if context.autoescape else text, variables)  # noqa: S704

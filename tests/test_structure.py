@@ -42,7 +42,7 @@ ALLOWED = {
     "reports": {"database", "web", "outbox", "mailer", "quart_mail"},
     "email": {"database", "quart_mail", "outbox", "mailer", "accounts", "reports"},
     "personal_data": {"database", "web", "outbox", "mailer", "quart_mail", "accounts", "posts"},
-    "shutdown": {"outbox"},
+    "shutdown": {"outbox", "web"},
     "dev.server": {"", "migrations", "settings"},
     "dev.demo": {"database", "accounts", "posts"},
     "dev": {"web"},

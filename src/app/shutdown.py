@@ -10,26 +10,12 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from types import CodeType, FrameType
+from types import FrameType
 
-from hypercorn.asyncio.run import worker_serve
 from quart import Quart
 
 from app.outbox.courier import Courier
-
-# Neither ASGI nor Hypercorn gives access to a connection, and `asyncio.Server.abort_clients` needs Python
-# 3.13 and the server object. So this module looks for the coroutine that Hypercorn runs for each connection.
-# Cancelling its task would make Hypercorn exit with an error.
-_CONNECTION_COROUTINE = "_server_callback"
-
-if not any(
-    isinstance(code, CodeType) and code.co_name == _CONNECTION_COROUTINE and "writer" in code.co_varnames
-    for code in worker_serve.__code__.co_consts
-):
-    raise ImportError(
-        f"app.shutdown needs {_CONNECTION_COROUTINE}(reader, writer) in hypercorn.asyncio.run.worker_serve; "
-        "the installed version of Hypercorn does not have it. Install hypercorn 0.18."
-    )
+from app.web.connections import abort_connections
 
 
 def init_app(app: Quart) -> None:
@@ -74,16 +60,5 @@ async def _stop(app: Quart) -> None:
     courier: Courier = app.extensions["outbox_courier"]
     stopping = asyncio.create_task(courier.stop(grace), name="courier stopping")
     await asyncio.sleep(grace)
-    for task in asyncio.all_tasks():
-        _abort_connection(task.get_coro())
+    abort_connections()
     await stopping
-
-
-def _abort_connection(coroutine: object) -> None:
-    """Abort the client's connection if `coroutine` is Hypercorn's for one."""
-    frame: FrameType | None = getattr(coroutine, "cr_frame", None)
-    if frame is None or frame.f_code.co_name != _CONNECTION_COROUTINE:
-        return
-    writer = frame.f_locals.get("writer")
-    if isinstance(writer, asyncio.StreamWriter):
-        writer.transport.abort()

@@ -11,11 +11,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.events import ResponseReceived, StreamEnded
-from h2.settings import SettingCodes, Settings
 
+from app.web.connections import MAX_CONNECTIONS_PER_PEER
 from app.web.middleware import MAX_LINGERING
 from tests.clients import talk
 from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, PATIENCE_SECONDS, TOML, Site, program, served_site
@@ -107,7 +104,7 @@ async def test_overload_is_shed_early(database_url: str, tmp_path: Path) -> None
         await talk(served.port, get(b"/login"))
         before = served.memory()
         replies = await asyncio.gather(
-            *(talk(served.port, get(b"/readyz" if n == 0 else b"/login")) for n in range(300))
+            *(talk(served.port, get(b"/readyz" if n == 0 else b"/login")) for n in range(200))
         )
         statuses = [reply.status for reply in replies]
         assert statuses[0] == 200
@@ -142,13 +139,7 @@ BARE = {
     "a wrong chunk": (400, [post(b"/login", b"Transfer-Encoding: chunked"), b"zz\r\n"]),
     "an unknown coding": (501, [post(b"/login", b"Transfer-Encoding: gzip")]),
     "a head beyond 64 KiB": (431, [b"GET /login" + HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n"]),
-    "a WebSocket": (
-        403,
-        [
-            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ],
-    ),
+    "HTTP/2 without TLS": (505, [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))]),
 }
 """What the server itself answers, and its status."""
 
@@ -163,33 +154,56 @@ async def test_responses_of_the_server_itself_are_bare(database_url: str, tmp_pa
         assert names <= {"content-length", "connection", "date"}, name
 
 
-def streams(count: int) -> tuple[H2Connection, bytes]:
-    """Return a client of HTTP/2 that opens no window for answers, and its first `count` requests."""
-    client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
-    client.local_settings = Settings(client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    client.initiate_connection()
-    pseudo = {":method": "GET", ":path": "/login", ":authority": "127.0.0.1", ":scheme": "http"}
-    for number in range(count):
-        client.send_headers(1 + 2 * number, list(pseudo.items()), end_stream=True)
-    return client, client.data_to_send()
+UPGRADE = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+SILENT = {
+    "nothing": b"",
+    "a WebSocket": UPGRADE
+    + b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: QQ==\r\n\r\n",
+    "a WebSocket without a key": UPGRADE + b"Upgrade: websocket\r\n\r\n",
+    "an upgrade to HTTP/2": UPGRADE + b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\n",
+}
+"""What a client may send before it is silent."""
 
 
-async def test_http_2_without_tls_holds_no_request(database_url: str, tmp_path: Path) -> None:
-    async with served_site(tmp_path, database_url, MAX_REQUESTS="5") as served:
-        client, requests = streams(95)
+async def test_connections_of_silent_clients_are_closed(database_url: str, tmp_path: Path) -> None:
+    """Whichever protocol they ask for, they get HTTP/1, and are closed when they have been idle."""
+
+    async def silent(data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(requests)
-        statuses: list[bytes] = []
-        ended = 0
+        writer.write(data)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while ended < 95:
-                for event in client.receive_data(await reader.read(65536)):
-                    if isinstance(event, ResponseReceived):
-                        statuses.append(dict(event.headers)[b":status"])
-                    ended += isinstance(event, StreamEnded)
-        assert set(statuses) == {b"505"}
-        assert (await talk(served.port, get(b"/login"))).status == 200
+            response = await reader.read()
         writer.close()
+        return response.partition(b"\r\n")[0]
+
+    async with served_site(tmp_path, database_url) as served:
+        responses = await asyncio.gather(*map(silent, SILENT.values()))
+        assert responses == [b"", *[b"HTTP/1.1 200 "] * 3, b"HTTP/1.1 505 "]
+    assert not complaints(served)
+
+
+@pytest.mark.parametrize("proxies", ["0", "1"])
+async def test_a_peer_has_a_limited_number_of_connections(
+    proxies: str, database_url: str, tmp_path: Path
+) -> None:
+    async with served_site(
+        tmp_path, database_url, LONG_SECONDS, LONG_SECONDS, TRUSTED_PROXIES=proxies
+    ) as served:
+        await talk(served.port, get(b"/login"))
+        before = served.connections()
+        with ExitStack() as stack:
+            for _ in range(MAX_CONNECTIONS_PER_PEER):
+                unread(stack, served.port, b"")
+            if proxies == "1":
+                assert (await talk(served.port, get(b"/login"))).status == 200
+            else:
+                reply = await talk(served.port)
+                assert (reply.status, reply.body) == (503, "")
+                assert "Retry-After: 5" in reply.head
+        await until_closed(served, before)
+        assert (await talk(served.port, get(b"/login"))).status == 200
+    assert sum("event=connection_refused" in line for line in served.lines) == (proxies == "0")
 
 
 PIPELINED = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000

@@ -363,15 +363,6 @@ async def test_two_lengths_of_a_body_are_refused_and_the_connection_closed(
     assert answer.header("Connection") == "close"
 
 
-@pytest.mark.parametrize("path", ["/login", "/healthz", "/nothing"])
-async def test_http_2_without_tls_is_answered_without_a_body(app: Quart, path: str) -> None:
-    answer = await ask(app, "GET", path, http_version="2")
-    assert (answer.status, answer.body) == (505, b"")
-    assert answer.header("X-Content-Type-Options") == "nosniff"
-    answer = await ask(app, "GET", path, http_version="2", scheme="https")
-    assert answer.status in (200, 404)
-
-
 async def test_a_web_socket_is_refused(app: Quart) -> None:
     sent: list[dict[str, Any]] = []
 

@@ -8,6 +8,7 @@ from quart import Quart
 from app import logs
 from app.web import (
     appearance,
+    connections,
     csrf,
     errors,
     health,
@@ -35,3 +36,4 @@ def init_app(app: Quart) -> None:
     errors.init_app(app)
     health.init_app(app)
     middleware.init_app(app)
+    connections.init_app(app)

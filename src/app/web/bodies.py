@@ -8,7 +8,8 @@ process answers nobody. So a form that costs more than a few milliseconds is ref
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from hypercorn.typing import ASGIReceiveCallable, HTTPScope
@@ -128,6 +129,28 @@ class Bodies:
         self.held_by[body.peer] += length
         if not self.held_by[body.peer]:
             del self.held_by[body.peer]
+
+
+@asynccontextmanager
+async def discarding(receive: ASGIReceiveCallable) -> AsyncIterator[asyncio.Event]:
+    """Discard what still arrives of a request while it is answered; yield an event for its end.
+
+    Hypercorn has a queue for that. If it is full, its reader and whoever closes the connection wait for ever.
+    """
+    received = asyncio.Event()
+
+    async def discard() -> None:
+        message: Any = None
+        while message is None or message["type"] != "http.disconnect":
+            message = await receive()
+            if not message.get("more_body", False):
+                received.set()
+
+    task = asyncio.create_task(discard(), name="discarding a request")
+    try:
+        yield received
+    finally:
+        task.cancel()
 
 
 def check_form(scope: HTTPScope, data: bytearray, *, max_fields: int) -> None:

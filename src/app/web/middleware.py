@@ -1,24 +1,17 @@
-"""ASGI middleware around the app: connections, trusted proxies, request limits, load shedding, error pages.
+"""ASGI middleware around the app: trusted proxies, request limits, load shedding, error pages.
 
 A client that is slow to send its request or to read the answer takes no place among the requests in progress.
 """
 
 import asyncio
-import logging
 import math
 import re
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import h11
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -29,10 +22,10 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
-from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, has_body
+from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, discarding, has_body
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
 from app.web.request_log import RequestLog, log_event
-from app.web.security import HEALTH_PATHS, bound_sockets, headers_for, parse_address, peer_of
+from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
 
 MAX_HEADERS = 100
 MAX_HEADERS_LENGTH = 16_384  # bytes; Hypercorn does not count those that arrive at once with the rest
@@ -44,10 +37,6 @@ PEER_SHARE = 1 / 3  # of MAX_REQUESTS, for the requests in progress of one peer
 LINGER_SECONDS = 2.0  # to read on from a client that is still sending, so that it can read the response
 MAX_LINGERING = 32  # such clients at once; other connections are closed immediately
 SHED_LOG_INTERVAL = 1000  # the first shed request is logged, and then one in this many
-
-SOCKET_BUFFER = (
-    65_536  # bytes; Linux doubles it. By itself it would grow to 4 MB for a client that reads nothing
-)
 
 _LABEL = rb"[a-z0-9_-]{1,63}"
 HOST = re.compile(
@@ -68,33 +57,7 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
         wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
-    wrapped = SecurityHeaders(CleartextHTTP2(wrapped), headers_for(config["BASE_URL"]))
-    app.asgi_app = Disconnections(wrapped)  # type: ignore[method-assign]
-
-    logging.getLogger("asyncio").addFilter(_is_error)
-
-    @app.before_serving
-    async def limit_sockets() -> None:
-        for listener in bound_sockets():
-            _limit(listener, send_timeout=config["SEND_TIMEOUT"])
-
-
-def _limit(listener: socket.socket, *, send_timeout: float) -> None:
-    """Bound what the system holds for each connection that `listener` accepts, and for how many seconds.
-
-    Only Linux can give up on a client that takes nothing: after `send_timeout`, the connection is lost.
-    """
-    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        listener.setsockopt(socket.SOL_SOCKET, buffer, SOCKET_BUFFER)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        milliseconds = math.ceil(send_timeout * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-def _is_error(record: logging.LogRecord) -> bool:
-    """Return False for a lost connection: Hypercorn 0.18 does not catch the OSError if it is a timeout."""
-    is_connection = record.getMessage().startswith("Unhandled exception in client_connected_cb")
-    return not (is_connection and record.exc_info and isinstance(record.exc_info[1], OSError))
+    app.asgi_app = SecurityHeaders(wrapped, headers_for(config["BASE_URL"]))  # type: ignore[method-assign]
 
 
 class EarlyResponses:
@@ -124,7 +87,7 @@ class EarlyResponses:
             headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
         if is_sending and scope["http_version"].startswith("1"):
             headers.append((b"connection", b"close"))
-        async with _discarding(receive) as received:
+        async with discarding(receive) as received:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": page, "more_body": True})
             if is_sending:
@@ -159,75 +122,6 @@ class EarlyResponses:
             self.lingering -= 1
 
 
-@asynccontextmanager
-async def _discarding(receive: ASGIReceiveCallable) -> AsyncIterator[asyncio.Event]:
-    """Discard what still arrives of a request while it is answered; yield an event for its end.
-
-    Hypercorn has a queue for that. If it is full, its reader and whoever closes the connection wait for ever.
-    """
-    received = asyncio.Event()
-
-    async def discard() -> None:
-        message: Any = None
-        while message is None or message["type"] != "http.disconnect":
-            message = await receive()
-            if not message.get("more_body", False):
-                received.set()
-
-    task = asyncio.create_task(discard(), name="discarding a request")
-    try:
-        yield received
-    finally:
-        task.cancel()
-
-
-class Disconnections:
-    """Ends the connection of a client that has disconnected, together with the requests it had pipelined.
-
-    Quart cancels a request whose client has disconnected, and so its response never ends. Hypercorn 0.18 then
-    lets the task that reads from the connection wait for ever if the next request has arrived, and it does
-    not handle a connection that is lost by a timeout. ASGI gives no access to a connection; `send` is a
-    method of Hypercorn's stream, which leads to it.
-    """
-
-    def __init__(self, app: ASGIFramework) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Pass the request on, if its client is still there."""
-        stream = getattr(send, "__self__", None)
-        protocol = getattr(stream.send, "__self__", None) if isinstance(stream, HTTPStream) else None
-        if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
-            await self.app(scope, receive, send)
-            return
-        server: TCPServer = protocol.send.__self__  # type: ignore[attr-defined]
-        transport = server.writer.transport
-        try:
-            if not transport.is_closing():
-                await self.app(scope, receive, send)
-        except OSError:
-            if not transport.is_closing():
-                raise
-        finally:
-            if stream.state is not ASGIHTTPState.CLOSED and (stream.closed or transport.is_closing()):
-                async with _discarding(receive):
-                    await protocol.handle(Closed())
-                cast("h11.Connection", protocol.connection).send_failed()
-                await protocol.can_read.set()
-
-
-for _class, _attributes in (
-    (HTTPStream, {"send", "closed", "state"}),
-    (H11Protocol, {"send", "connection", "can_read"}),
-    (TCPServer, {"writer"}),
-):
-    if not _attributes <= set(_class.__init__.__code__.co_names):
-        raise ImportError(
-            f"app.web.middleware needs {_attributes} of Hypercorn's {_class.__name__}; "
-            "the installed version does not have them. Install hypercorn 0.18."
-        )
-
-
 class SecurityHeaders:
     """Adds `headers` to every response; a header that its view has set stays."""
 
@@ -246,27 +140,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-class CleartextHTTP2:
-    """Answers HTTP/2 without TLS with an empty 505, which a client cannot refuse to take.
-
-    Hypercorn cannot be told not to speak it. A client that opens no window for answers to its streams
-    would hold a request in progress with each of them.
-    """
-
-    def __init__(self, app: ASGIFramework) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Pass the request on, or answer 505."""
-        if scope["type"] == "http" and scope["http_version"].startswith("2") and scope["scheme"] == "http":
-            headers = [(b"content-length", b"0")]
-            async with _discarding(receive):
-                await send({"type": "http.response.start", "status": 505, "headers": headers})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            await self.app(scope, receive, send)
 
 
 class TrustedProxies:

@@ -12,72 +12,25 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Literal
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page, async_playwright
 
-from app.dev.demo import PASSWORD, USERNAME
 from tests.browser.conftest import FLAGS
-from tests.processes import dev_site
+from tests.browser.tour import site_to_tour, tour
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
-SCHEMES = ("light", "dark")
-GUEST_PAGES = {
-    "front": "/",
-    "login": "/login",
-    "register": "/register",
-    "reset_password_request": "/reset_password_request",
-    "hello": "/hello",
-    "not_found": "/nowhere",
-}
-PAGES = {
-    "home": "/index",
-    "explore": "/explore",
-    "profile": "/user/david",
-    "own_profile": f"/user/{USERNAME}",
-    "followers": "/user/david/followers",
-    "following": "/user/david/following",
-    "edit_profile": "/edit_profile",
-    "account": "/account",
-    "sessions": "/sessions",
-    "change_password": "/change_password",
-    "change_email": "/change_email",
-    "download_data": "/download_data",
-    "delete_account": "/delete_account",
-    "mailbox": "/mailbox",
-}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
-async def log_in(page: Page, url: str) -> None:
-    await page.goto(f"{url}/login")
-    await page.get_by_label("Username").fill(USERNAME)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign In").click()
-    await page.wait_for_url(f"{url}/index")
-
-
-async def take(page: Page, url: str, pages: dict[str, str], folder: Path, suffix: str) -> None:
-    for name, path in pages.items():
-        await page.goto(url + path)
-        await page.wait_for_load_state("networkidle")
-        # On a phone only the first screen: the bar at its bottom would stand in the middle of a longer picture.
-        await page.screenshot(path=folder / f"{name}-{suffix}.png", full_page="phone" not in suffix)
-
-
-async def take_all(browser: Browser, url: str, folder: Path) -> None:
-    for scheme in SCHEMES:
-        for device, (width, height) in SIZES.items():
-            page = await browser.new_page(
-                color_scheme="dark" if scheme == "dark" else "light",
-                viewport={"width": width, "height": height},
-                reduced_motion="reduce",
-            )
-            suffix = f"{device}-{scheme}"
-            await take(page, url, GUEST_PAGES, folder, suffix)
-            await log_in(page, url)
-            await page.goto(f"{url}/explore")
-            post = await page.locator("a[href^='/post/']").first.get_attribute("href")
-            await take(page, url, PAGES | ({"post": post} if post else {}), folder, suffix)
-            await page.close()
+async def take(page: Page, path: Path) -> None:
+    """Write pictures of `page` to files whose names begin with `path`."""
+    for device, (width, height) in SIZES.items():
+        await page.set_viewport_size({"width": width, "height": height})
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            # On a phone only the first screen: the bar at its bottom would stand in the middle of a longer picture.
+            await page.screenshot(path=f"{path}-{device}-{scheme}.png", full_page=device != "phone")
 
 
 async def main(folder: Path) -> None:
@@ -86,9 +39,11 @@ async def main(folder: Path) -> None:
     if chromium is None:
         raise SystemExit("Chromium is not installed (Debian: apt-get install chromium)")
     with tempfile.TemporaryDirectory() as home:
-        async with dev_site(Path(home), "--demo") as site, async_playwright() as playwright:
+        async with site_to_tour(Path(home)) as site, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            await take_all(browser, site.url, folder)
+            page = await browser.new_page()
+            async for name in tour(page, site.url):
+                await take(page, folder / name)
             await browser.close()
 
 

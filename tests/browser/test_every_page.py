@@ -1,0 +1,92 @@
+"""What holds on every page, in a real Chromium: accessibility, narrow windows, large text, and the keyboard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.async_api import CDPSession, Page
+
+from tests.browser.tour import site_to_tour, tour
+
+pytestmark = pytest.mark.browser
+
+CONTRAST = "color-contrast-enhanced"
+"""axe's rule for a contrast of 7:1 (WCAG 2.2, 1.4.6), the only one of level AAA. It takes most of the time."""
+
+AXE = """([excluded, options]) =>
+    axe.run({exclude: excluded}, {resultTypes: ["violations"], preload: false, selectors: false, ...options}).then(
+        results => results.violations.map(found => `${found.id}: ${found.nodes.map(node => node.html).join(" ")}`))"""
+RULES = {"rules": {CONTRAST: {"enabled": True}, "color-contrast": {"enabled": False}}}
+SHARED = (".top", ".side", "footer")
+"""Parts that are the same on all pages; they are looked at on the pages named WHOLE."""
+WHOLE = ("front", "home")
+
+TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+WINDOWS = (320, 1280)
+TEXT_SIZES = (16, 32)
+
+CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+    .filter(each => each.tabIndex >= 0 && each.type !== "hidden" && each.checkVisibility())"""
+WATCH_FOCUS = f"""() => {{
+    window.focused = new Set();
+    document.addEventListener("focusin", event => focused.add(event.target));
+    document.activeElement.blur();
+    return {CONTROLS}.length;
+}}"""
+UNREACHED = f"{CONTROLS}.filter(each => !focused.has(each)).map(each => each.outerHTML)"
+TAB = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+ROUNDS = 9  # keys are lost while the focus enters the frame of a mail
+
+
+async def violations(page: Page, excluded: Sequence[str]) -> list[str]:
+    """Return what axe finds in the light scheme, and of contrast in the dark one."""
+    await page.evaluate(AXE_SCRIPT)
+    found: list[str] = await page.evaluate(AXE, [excluded, RULES])
+    await page.emulate_media(color_scheme="dark")
+    found += await page.evaluate(AXE, [excluded, {"runOnly": [CONTRAST]}])
+    await page.emulate_media(color_scheme="light")
+    return found
+
+
+async def unreached(page: Page, devtools: CDPSession) -> list[str]:
+    """Return the controls that the Tab key does not reach."""
+    number = await page.evaluate(WATCH_FOCUS)
+    left: list[str] = []
+    for _ in range(ROUNDS):
+        keys = ({"type": type_, **TAB} for _ in range(number) for type_ in ("rawKeyDown", "keyUp"))
+        await asyncio.gather(*(devtools.send("Input.dispatchKeyEvent", key) for key in keys))
+        if not (left := await page.evaluate(UNREACHED)):
+            break
+    return left
+
+
+async def overflows(page: Page, devtools: CDPSession) -> list[str]:
+    """Return where the page is wider than its window."""
+    found = []
+    for width in WINDOWS:
+        await page.set_viewport_size({"width": width, "height": 800})
+        for size in TEXT_SIZES:
+            await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size}})
+            if await page.evaluate(TOO_WIDE):
+                found.append(f"wider than {width} px with text of {size} px")
+    await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": 16}})
+    return found
+
+
+async def test_every_page_is_accessible_and_narrow_and_used_by_keyboard(page: Page, tmp_path: Path) -> None:
+    devtools = await page.context.new_cdp_session(page)
+    found: dict[str, list[str]] = {}
+    names = set()
+    async with site_to_tour(tmp_path, POSTS_PER_PAGE="3") as site:
+        async for name in tour(page, site.url):
+            names.add(name)
+            faults = await violations(page, () if name in WHOLE else SHARED)
+            faults += await unreached(page, devtools)
+            faults += await overflows(page, devtools)
+            found |= {name: faults} if faults else {}
+    assert found == {}
+    assert names > {*WHOLE, "lost_reply", "confirm_email"}

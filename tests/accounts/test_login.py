@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from datetime import UTC, datetime, timedelta
@@ -250,8 +251,7 @@ async def test_a_visit_extends_the_session_and_updates_last_seen(
         )
         await session.execute(update(User).values(last_seen=then))
     await visitor.get("/index")
-    while app.background_tasks:
-        await next(iter(app.background_tasks))
+    await asyncio.gather(*app.background_tasks)
     async with reading() as connection:
         seen = (await connection.execute(select(User.last_seen))).scalar_one()
         end = (await connection.execute(select(LoginSession.expires_at))).scalar_one()

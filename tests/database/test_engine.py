@@ -55,6 +55,7 @@ async def test_the_callers_own_errors_leave_a_block_unchanged(app: Quart, kind: 
                     raise kind
 
 
+@pytest.mark.database_limits
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_an_absent_or_hanging_server_is_unavailable(app: Quart, unused_tcp_port: int) -> None:
     absent = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{unused_tcp_port}/x")

@@ -93,6 +93,7 @@ async def test_waiting_too_long_for_a_connection_is_unavailable(app: Quart) -> N
         await fetch(PERSON, id=1)
 
 
+@pytest.mark.database_limits
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_locked_file_is_read_and_not_written(app: Quart) -> None:
     susan, _ = await logged_in(app, "susan")

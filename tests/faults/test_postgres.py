@@ -20,7 +20,11 @@ from tests.database_servers import PostgresServer, require_postgres
 from tests.factories import count
 from tests.inspection import connections_in_use, database_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["postgresql"])]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.database_limits,
+    pytest.mark.parametrize("database_kind", ["postgresql"]),
+]
 
 ANSWER_SECONDS = 3.0
 NAP_SECONDS = 0.05

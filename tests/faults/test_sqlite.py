@@ -25,7 +25,11 @@ from tests.faults.test_postgres import is_the_503_page, timed
 from tests.inspection import connections_in_use, database_of
 from tests.processes import Process, program
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.database_limits,
+    pytest.mark.parametrize("database_kind", ["sqlite"]),
+]
 
 
 HOLDER = """

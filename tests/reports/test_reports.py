@@ -182,6 +182,7 @@ async def test_a_failure_to_report_is_only_logged(faulty: Quart, caplog: pytest.
     assert "Unexpected error while reporting errors: LookupError" in caplog.text
 
 
+@pytest.mark.database_limits
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_errors_during_an_outage_are_stored_later(faulty: Quart) -> None:
     database = database_of(faulty)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,13 +58,14 @@ async def test_a_clock_that_is_set_back_stops_no_mail(
 
 
 async def test_a_retried_mail_is_as_old_as_its_request(app: Quart, box: Outbox, server: SmtpServer) -> None:
+    box.times = replace(box.times, retry_first=60, retry_max=60)
     server.fail("data", "451 4.3.0 not now")
     await post()
     await change(created_at=datetime.now(UTC) - timedelta(seconds=90))
     await outbox.drain()
     found = await queries.stats(box)
     assert found.oldest_due is None
-    assert found.oldest_waiting == pytest.approx(90, abs=5)
+    assert 89 < (found.oldest_waiting or 0) < 150
     server.heal()
     await make_due()
     await outbox.drain()
@@ -77,7 +79,7 @@ async def test_the_oldest_due_mail_is_as_old_as_its_request_while_the_server_is_
     await post()
     await change(created_at=datetime.now(UTC) - timedelta(seconds=90))
     await outbox.drain()
-    assert (await queries.stats(box)).oldest_due == pytest.approx(90, abs=5)
+    assert 89 < ((await queries.stats(box)).oldest_due or 0) < 150
 
 
 async def test_a_celery_worker_purges_too(app: Quart, box: Outbox, server: SmtpServer) -> None:

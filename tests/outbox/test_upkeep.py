@@ -38,7 +38,7 @@ async def test_stats_count_by_state_and_tell_the_oldest(app: Quart, box: Outbox)
     assert found.states == {
         "queued": 1, "sending": 0, "sent": 1, "failed": 0, "expired": 0, "skipped": 1
     }  # fmt: skip
-    assert found.oldest_due == pytest.approx(90, abs=5)
+    assert 89 < (found.oldest_due or 0) < 150
 
 
 async def test_the_parameters_of_a_secret_mail_are_not_shown(app: Quart, box: Outbox) -> None:

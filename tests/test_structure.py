@@ -32,7 +32,7 @@ ALLOWED = {
     | {"quart_mail"},
     "web": {"database", "migrations", "settings", "logs"},
     "outbox": {"database", "quart_mail", "cli.context", "settings", "logs"},
-    "mailer": {"outbox", "quart_mail"},
+    "mailer": {"outbox", "quart_mail", "web.languages"},
     "accounts": {"database", "web", "outbox", "mailer", "quart_mail", "cli.context"},
     "posts": {"database", "web", "outbox", "accounts"},
     "profiles": {"database", "web", "outbox", "accounts", "posts"},
@@ -61,7 +61,7 @@ ROUTES = {"routes", "account_routes", "auth"}
 LAYERS = [
     *("routes", "account_routes", "cli", "throttle", "auth", "forms"),
     *("service", "sessions", "devices", "emails", "queries"),
-    *("models", "tokens", "passwords", "password_worker", "password_policy", "names", "words"),
+    *("models", "tokens", "passwords", "password_worker", "password_policy", "names", "words", "browsers"),
 ]
 
 

@@ -14,12 +14,13 @@ from wtforms.validators import DataRequired
 from app.accounts import emails
 from app.database import Base, UtcDateTime, insert_into, writing
 from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
+from app.web.languages import gettext, lazy_gettext
 from app.web.security import client_address
 from app.web.templating import Blueprint
 
 NAME_LENGTH = 64
 NAMES_PER_PEER = "20 per hour"
-NAME_RULE = (
+NAME_RULE = lazy_gettext(
     "Please enter a name: letters, spaces, hyphens and apostrophes, and dots after initials and "
     "abbreviations."
 )
@@ -65,11 +66,11 @@ class NameForm(Form):
     """What is your name?"""
 
     name = StringField(
-        "What is your name?",
+        lazy_gettext("What is your name?"),
         [DataRequired(REQUIRED), Bounded(max=NAME_LENGTH), visible, storable, _is_name],
         filters=[_collapse_spaces],
     )
-    submit = SubmitField("Submit")
+    submit = SubmitField(lazy_gettext("Submit"))
 
 
 @blueprint.route("/hello", methods=["GET", "POST"])
@@ -81,7 +82,10 @@ async def hello() -> ResponseReturnValue:
         session["name"] = form.name.data
         return redirect("/hello")
     return await form.render(
-        "greeting/hello.html", title="Hello", name=session.get("name"), known=session.get("known", False)
+        "greeting/hello.html",
+        title=gettext("Hello"),
+        name=session.get("name"),
+        known=session.get("known", False),
     )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import outbox
 from app.outbox import Handle, MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
+from app.web import languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,12 @@ class Email:
         return await render(to, self.subject, f"email/{self.kind}", **context)
 
     async def post(self, session: AsyncSession) -> Handle:
-        """Store the mail in the transaction of `session`; it is delivered after the commit."""
-        return await outbox.post(session, self.kind, unique=self.unique_key(), **asdict(self))
+        """Store the mail in the transaction of `session`; it is delivered after the commit.
+
+        The language of this request is stored with it, for a recipient whose own language is not known.
+        """
+        params = asdict(self) | {"language": languages.current().code}
+        return await outbox.post(session, self.kind, unique=self.unique_key(), **params)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -89,13 +94,14 @@ class Email:
 
     @classmethod
     async def render_stored(cls, request: MailRequest) -> Message | Rendered | Postponed | None:
-        """Render the mail from its stored parameters."""
-        return await cls.from_params(request.params).render(request)
+        """Render the mail from its stored parameters, in the language stored with them."""
+        with languages.speaking(languages.of(request.params.get("language"))):
+            return await cls.from_params(request.params).render(request)
 
     @classmethod
     def merge_stored(cls, waiting: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
         """Merge the stored parameters of two mails."""
-        return asdict(cls.from_params(waiting).merge(cls.from_params(newer)))
+        return waiting | asdict(cls.from_params(waiting).merge(cls.from_params(newer)))
 
 
 def register(app: Quart, *emails: type[Email]) -> None:
@@ -115,11 +121,15 @@ def register(app: Quart, *emails: type[Email]) -> None:
 
 
 async def render(to: str, subject: str, template: str, **context: Any) -> Message:
-    """Return the message to `to`, with MAIL_SUBJECT_PREFIX, from `template + ".txt"` and `".html"`."""
+    """Return the message to `to`, with MAIL_SUBJECT_PREFIX, from `template + ".txt"` and `".html"`.
+
+    It is in the current language: that of this request or, in `Email.render`, what it has passed to
+    `languages.use`.
+    """
     prefix, jinja = current_app.config["MAIL_SUBJECT_PREFIX"], current_app.jinja_env
     context["config"] = current_app.config
     return Message(
-        f"{prefix} {subject}" if prefix else subject,
+        f"{prefix} {subject}" if prefix else str(subject),
         recipients=[to],
         body=await jinja.get_template(f"{template}.txt").render_async(context),
         html=await jinja.get_template(f"{template}.html").render_async(context),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from quart import Quart, flash, redirect
+from quart import Quart, redirect
 from quart.typing import ResponseReturnValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,13 +22,14 @@ from app.outbox import MailRequest, Priority
 from app.posts.models import Mention, Post
 from app.quart_mail import Attachment, Message
 from app.web.forms import EmptyForm
-from app.web.templating import Blueprint
+from app.web.languages import gettext, lazy_gettext
+from app.web.templating import Blueprint, flash
 
 MAX_ROWS = 50_000
 """The newest rows of each list: few mail servers accept a mail much larger than 15 MB."""
 
 DOWNLOADS = "5 per day"
-REQUESTED = "Your data is on its way to your email address."
+REQUESTED = lazy_gettext("Your data is on its way to your email address.")
 
 blueprint = Blueprint("personal_data", __name__)
 
@@ -49,7 +50,7 @@ async def download_data() -> ResponseReturnValue:
             await YourData(me.id).post(session)
         await flash(REQUESTED)
         return redirect("/account")
-    return await form.render("accounts/download_data.html", title="Your Data")
+    return await form.render("accounts/download_data.html", title=gettext("Your Data"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ class YourData(Email):
         if data is None:
             return None
         account = data["account"]
-        message = await render(account["email"], "Your data", "email/your_data", username=account["username"])
+        message = await render(
+            account["email"], gettext("Your data"), "email/your_data", username=account["username"]
+        )
         text = json.dumps(data, ensure_ascii=False, indent=1, default=datetime.isoformat)
         file = Attachment("microblog.json", "application/json", text.encode("utf-8", "replace"))
         message.attachments.append(file)

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app import mail, outbox
 from app.accounts import devices
-from app.accounts.devices import describe
+from app.accounts.browsers import describe
 from app.accounts.models import KnownDevice, LoginSession, User
 from app.database import reading
 from app.quart_mail import Message

@@ -228,6 +228,7 @@ UNLIMITED = {
     "/logout": "ends one's own session",
     "/sessions/end": "ends one's own session",
     "/sessions/end_others": "ends one's own sessions",
+    "/language": "sets a cookie, and a column of one's own account",
 }
 
 

@@ -185,6 +185,7 @@ PARTINGS: dict[str, Preparation] = {
     "/follow/": _by_susan("/follow/?name=fan2", lambda n: {}),
     "/unfollow/": _by_susan("/unfollow/?name=fan2", lambda n: {}),
     "/theme": _by_guest("/theme", lambda n: {"theme": "dark", "next": "/hello"}),
+    "/language": _by_susan("/language", lambda n: {"language": "en", "next": "/hello"}),
     "/hello": _by_guest("/hello", lambda n: {"name": f"greet{n}"}),
 }
 

@@ -1,6 +1,6 @@
 """The pages on which people manage their own account."""
 
-from quart import flash, redirect, render_template
+from quart import redirect, render_template
 from quart.typing import ResponseReturnValue
 
 from app.accounts import devices, service, sessions, throttle
@@ -13,6 +13,7 @@ from app.accounts.auth import (
     login_required_from,
     visitor,
 )
+from app.accounts.browsers import describe, localized
 from app.accounts.forms import (
     WRONG_PASSWORD,
     ChangeEmailForm,
@@ -24,18 +25,19 @@ from app.accounts.forms import (
 from app.accounts.sessions import Visitor
 from app.web.csrf import BUTTON_EXPIRED_TRY_AGAIN
 from app.web.forms import EmptyForm, add_error
+from app.web.languages import gettext, lazy_gettext
 from app.web.request_log import log_event
-from app.web.templating import Blueprint
+from app.web.templating import Blueprint, flash
 
 EMAIL_CHANGES = "10 per day"
 
-SESSION_ENDED = "The session has been ended."
-OTHERS_ENDED = "All other sessions have been ended, and all other browsers forgotten."
-PASSWORD_CHANGED = "Your password has been changed. You are logged out everywhere else."  # noqa: S105
-CHECK_NEW_ADDRESS = (
+SESSION_ENDED = lazy_gettext("The session has been ended.")
+OTHERS_ENDED = lazy_gettext("All other sessions have been ended, and all other browsers forgotten.")
+PASSWORD_CHANGED = lazy_gettext("Your password has been changed. You are logged out everywhere else.")
+CHECK_NEW_ADDRESS = lazy_gettext(
     "Check the inbox of your new address and follow the link there. Nothing changes until you do."
 )
-DELETED = "Your account has been deleted."
+DELETED = lazy_gettext("Your account has been deleted.")
 
 blueprint = Blueprint("account", __name__)
 
@@ -44,7 +46,7 @@ blueprint = Blueprint("account", __name__)
 @login_required
 async def account() -> ResponseReturnValue:
     """Link to the pages below."""
-    return await render_template("accounts/account.html", title="Account")
+    return await render_template("accounts/account.html", title=gettext("Account"))
 
 
 @blueprint.get("/sessions")
@@ -54,11 +56,11 @@ async def list_sessions() -> ResponseReturnValue:
     me = await visitor()
     return await render_template(
         "accounts/sessions.html",
-        title="Sessions",
+        title=gettext("Sessions"),
         sessions=await sessions.list_for(me.id, current=me.session_id),
         current=me.session_id,
         browsers=await devices.list_for(me.id, current=known_device()),
-        describe=devices.describe,
+        describe=lambda user_agent: localized(describe(user_agent)),
     )
 
 
@@ -105,7 +107,7 @@ async def change_password() -> ResponseReturnValue:
         await log_in(credentials, remember=me.remember)
         await flash(PASSWORD_CHANGED, "success")
         return redirect("/account")
-    return await form.render("accounts/change_password.html", title="Change Password")
+    return await form.render("accounts/change_password.html", title=gettext("Change Password"))
 
 
 @blueprint.route("/change_email", methods=["GET", "POST"])
@@ -120,7 +122,7 @@ async def change_email() -> ResponseReturnValue:
         log_event("email_change_requested", user=me.id)
         await flash(CHECK_NEW_ADDRESS)
         return redirect("/account")
-    return await form.render("accounts/change_email.html", title="Change Email")
+    return await form.render("accounts/change_email.html", title=gettext("Change Email"))
 
 
 @blueprint.route("/delete_account", methods=["GET", "POST"])
@@ -134,7 +136,7 @@ async def delete_account() -> ResponseReturnValue:
         await log_out()
         await flash(DELETED)
         return redirect("/login")
-    return await form.render("accounts/delete_account.html", title="Delete Account")
+    return await form.render("accounts/delete_account.html", title=gettext("Delete Account"))
 
 
 @blueprint.errorhandler(service.OutdatedCredentials)

@@ -7,26 +7,28 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec
 
-from quart import Quart, after_this_request, current_app, flash, g, redirect, request, url_for
+from quart import Quart, after_this_request, current_app, g, redirect, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_auth import AuthUser, QuartAuth, login_user, logout_user
 from quart_auth import current_user as cookie_user
 
 from app.accounts import devices, sessions
+from app.accounts.browsers import describe
 from app.accounts.models import USER_AGENT_LENGTH
 from app.accounts.service import VerifiedCredentials, lock_if_current
 from app.accounts.sessions import NOBODY, UNKNOWN, Visitor
 from app.database import DatabaseUnavailable, writing
 from app.web import csrf
+from app.web.languages import lazy_gettext
 from app.web.request_log import log_event
 from app.web.security import this_page
-from app.web.templating import flash_once
+from app.web.templating import flash, flash_once
 
 P = ParamSpec("P")
 View = Callable[P, Awaitable[ResponseReturnValue]]
-PLEASE_LOG_IN = "Please log in to access this page."
-NOT_SAVED = "You had been logged out, so what you sent was not saved."
-ALREADY_LOGGED_IN = "You are already logged in as {}."
+PLEASE_LOG_IN = lazy_gettext("Please log in to access this page.")
+NOT_SAVED = lazy_gettext("You had been logged out, so what you sent was not saved.")
+ALREADY_LOGGED_IN = lazy_gettext("You are already logged in as %(username)s.")
 
 
 class Authentication(QuartAuth):
@@ -79,7 +81,7 @@ async def log_in(credentials: VerifiedCredentials, *, remember: bool) -> None:
 
 def browser_name() -> str:
     """Return the browser and system of this request in words, such as "Firefox on Linux"."""
-    return devices.describe(request.headers.get("User-Agent", ""))
+    return describe(request.headers.get("User-Agent", ""))
 
 
 def known_device() -> str | None:
@@ -143,7 +145,7 @@ def guests_only(view: View[P]) -> View[P]:
         me = await visitor()
         if me.is_authenticated:
             if request.method == "POST":
-                await flash(ALREADY_LOGGED_IN.format(me.username), "warning")
+                await flash(ALREADY_LOGGED_IN % {"username": me.username}, "warning")
             return redirect("/index")
         return await view(*args, **kwargs)
 

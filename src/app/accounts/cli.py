@@ -11,6 +11,7 @@ from app.accounts.forms import RegistrationForm
 from app.accounts.models import User
 from app.cli.context import inside_app
 from app.database import reading
+from app.web import languages
 
 
 @click.group()
@@ -36,10 +37,11 @@ async def create(app: Quart, username: str, email: str, password: str) -> None:
     """Create an account called USERNAME with the address EMAIL."""
     fields = {"username": username, "email": email, "password": password, "password2": password}
     form = RegistrationForm(MultiDict(fields), meta={"csrf": False})
-    if not form.validate():
-        raise click.ClickException(
-            " ".join(f"{name}: {error}" for name, errors in form.errors.items() for error in errors)
-        )
+    with languages.speaking(languages.find("en")):
+        if not form.validate():
+            raise click.ClickException(
+                " ".join(f"{name}: {error}" for name, errors in form.errors.items() for error in errors)
+            )
     try:
         await service.register(username=form.username.data, email=form.email.data, password=password)
     except service.Taken as error:

@@ -14,6 +14,7 @@ from sqlalchemy import Row, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails
+from app.accounts.browsers import describe
 from app.accounts.models import KnownDevice, User
 from app.database import reading
 
@@ -25,30 +26,6 @@ LIFETIME = timedelta(days=400)
 
 FORGOTTEN = datetime.fromtimestamp(0, UTC)
 TOKEN_LENGTH = 43
-
-BROWSERS = (
-    ("Edg", "Edge"),
-    ("OPR/", "Opera"),
-    ("Vivaldi/", "Vivaldi"),
-    ("SamsungBrowser/", "Samsung Internet"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("CriOS/", "Chrome"),
-    ("Chromium/", "Chromium"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-    ("curl/", "curl"),
-)
-SYSTEMS = (
-    ("iPhone", "an iPhone"),
-    ("iPad", "an iPad"),
-    ("Android", "Android"),
-    ("CrOS", "ChromeOS"),
-    ("Windows", "Windows"),
-    ("Macintosh", "a Mac"),
-    ("Linux", "Linux"),
-)
-"""Parts of User-Agent headers and their names; the first match wins, since most browsers also name others."""
 
 
 def make_token() -> str:
@@ -127,14 +104,3 @@ async def forget(session: AsyncSession, user_id: int, *, keep: str | None) -> No
     """
     is_other = (KnownDevice.user_id == user_id, KnownDevice.digest != digest(keep or ""))
     await session.execute(update(KnownDevice).where(*is_other).values(seen_at=FORGOTTEN, user_agent=""))
-
-
-def describe(user_agent: str) -> str:
-    """Return the browser and system that a User-Agent header names, such as "Firefox on Linux"."""
-    browser = next((name for part, name in BROWSERS if part in user_agent), "")
-    system = next((name for part, name in SYSTEMS if part in user_agent), "")
-    if browser and system:
-        return f"{browser} on {system}"
-    if browser or system:
-        return browser or f"A browser on {system}"
-    return "An unknown browser"

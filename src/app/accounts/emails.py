@@ -14,10 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import mailer, outbox
 from app.accounts import queries, tokens
+from app.accounts.browsers import localized
 from app.accounts.names import canonical
 from app.mailer import Email, render, site_url
 from app.outbox import MailRequest, Postponed, Priority, RateLimits, Rendered
 from app.quart_mail import Message
+from app.web import languages
+from app.web.languages import gettext, lazy_gettext
 
 CHANGE_EMAIL_SECONDS = 3600
 CONFIRM_REGISTRATION_SECONDS = 24 * 3600
@@ -64,7 +67,7 @@ class ResetPassword(Email):
     """
 
     kind = tokens.RESET
-    subject = "Reset Your Password"
+    subject = lazy_gettext("Reset Your Password")
     priority = Priority.RESET
     secret = True
     link_seconds = "RESET_TOKEN_SECONDS"
@@ -101,7 +104,7 @@ class ConfirmRegistration(Email):
     """
 
     kind = tokens.CONFIRM_REGISTRATION
-    subject = "Confirm your address"
+    subject = lazy_gettext("Confirm your address")
     priority = Priority.ACCOUNT
     secret = True
     link_seconds = CONFIRM_REGISTRATION_SECONDS
@@ -133,7 +136,7 @@ class ChangeEmail(Email):
     """
 
     kind = tokens.CHANGE_EMAIL
-    subject = "Confirm your new address"
+    subject = lazy_gettext("Confirm your new address")
     priority = Priority.ACCOUNT
     secret = True
     link_seconds = CHANGE_EMAIL_SECONDS
@@ -164,7 +167,7 @@ class Welcome(Email):
     """The mail that tells a new account what to do first."""
 
     kind = "welcome"
-    subject = "Welcome to Microblog"
+    subject = lazy_gettext("Welcome to Microblog")
     user_id: int
 
     async def render(self, request: MailRequest) -> Rendered | None:
@@ -187,7 +190,7 @@ class NewLogin(Email):
     """
 
     kind = "new_login"
-    subject = "New login to your account"
+    subject = lazy_gettext("New login to your account")
     priority = Priority.ACCOUNT
     is_digest = True
     user_id: int
@@ -213,7 +216,8 @@ class NewLogin(Email):
             return None
         if until := await outbox.allowed_at(request, rate_key, NEW_LOGIN_LIMITS):
             return Postponed(until)
-        context = _context(account.username) | asdict(self) | {"at": datetime.fromisoformat(self.at)}
+        context = asdict(self) | {"at": datetime.fromisoformat(self.at), "device": localized(self.device)}
+        context |= _context(account.username)
         return Rendered(await self.message(account.email, **context), rate_key)
 
 
@@ -232,6 +236,7 @@ class Notice(Email):
         if account is None:
             return None
         context = _context(account.username) | asdict(self) | {"at": request.created_at}
+        context["device"] = localized(context.get("device", ""))
         return await self.message(self.recipient(account.email), **context)
 
     def recipient(self, email: str) -> str:
@@ -244,7 +249,7 @@ class PasswordChanged(Notice):
     """The notice that the password of the account was changed."""
 
     kind = "password_changed"
-    subject = "Your password was changed"
+    subject = lazy_gettext("Your password was changed")
     device: str = ""
 
 
@@ -253,7 +258,7 @@ class EmailChangeAsked(Notice):
     """The notice to the account's present address that a change to `address` was requested."""
 
     kind = "email_change_asked"
-    subject = "Email address change requested"
+    subject = lazy_gettext("Email address change requested")
     priority = Priority.ACCOUNT
     address: str
     device: str = ""
@@ -264,7 +269,7 @@ class EmailChanged(Notice):
     """The notice to `address`, the account's old one, which can no longer reset the password."""
 
     kind = "email_changed"
-    subject = "Your email address was changed"
+    subject = lazy_gettext("Your email address was changed")
     priority = Priority.ACCOUNT
     address: str
     device: str = ""
@@ -279,7 +284,7 @@ class AccountDeleted(Email):
     """The last mail to `address`, whose account was deleted. Nothing of it is kept, even if it fails."""
 
     kind = "account_deleted"
-    subject = "Your account was deleted"
+    subject = lazy_gettext("Your account was deleted")
     priority = Priority.ACCOUNT
     transient = True
     username: str
@@ -327,7 +332,8 @@ class NewUser(Email):
             return None
         if until := await outbox.allowed_at(request, self.kind, NEW_USER_LIMITS):
             return Postponed(until)
-        subject = "New User" if self.count == 1 else "New Users"
+        languages.use(current_app.config["LANGUAGES"][0])
+        subject = gettext("New User") if self.count == 1 else gettext("New Users")
         template, more = "email/new_user", self.count - len(names)
         message = await render(
             admin, subject, template, username=names[0], names=names, count=self.count, more=more
@@ -344,7 +350,7 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
 async def _address_taken(owner: queries.Account) -> Message:
     """Render the mail that tells `owner` that somebody tried to use their address for another account."""
     return await render(
-        owner.email, "You already have an account", "email/address_taken", **_context(owner.username)
+        owner.email, gettext("You already have an account"), "email/address_taken", **_context(owner.username)
     )
 
 

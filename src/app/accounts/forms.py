@@ -13,21 +13,22 @@ from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
 from app.accounts.password_policy import weakness
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, storable
+from app.web.languages import lazy_gettext, lazy_pgettext
 
 USERNAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
-USERNAME_RULE = (
+USERNAME_RULE = lazy_gettext(
     "Use only letters (A to Z), digits, dots, dashes and underscores. Start with a letter or a digit."
 )
 ADDRESS_PATTERN = r"\S+@[^@\s]+\Z"
-INVALID_ADDRESS = "Invalid email address."
-LOCAL_PART_TOO_LONG = "The part before the @ is too long: at most 64 characters."
-DIFFERENT_USERNAME = "Please use a different username."
-DIFFERENT = {"username": DIFFERENT_USERNAME, "email": "Please use a different email address."}
-SAME_ADDRESS = "This is already your email address."
-PASSWORDS_DIFFER = "The passwords do not match."
-SAME_PASSWORD = "Your new password must be different from your current one."  # noqa: S105
-WRONG_PASSWORD = "This is not your current password."  # noqa: S105
-TICK_TO_DELETE = "Please tick this box to delete your account."
+INVALID_ADDRESS = lazy_gettext("Invalid email address.")
+LOCAL_PART_TOO_LONG = lazy_gettext("The part before the @ is too long: at most 64 characters.")
+DIFFERENT_USERNAME = lazy_gettext("Please use a different username.")
+DIFFERENT = {"username": DIFFERENT_USERNAME, "email": lazy_gettext("Please use a different email address.")}
+SAME_ADDRESS = lazy_gettext("This is already your email address.")
+PASSWORDS_DIFFER = lazy_gettext("The passwords do not match.")
+SAME_PASSWORD = lazy_gettext("Your new password must be different from your current one.")
+WRONG_PASSWORD = lazy_gettext("This is not your current password.")
+TICK_TO_DELETE = lazy_gettext("Please tick this box to delete your account.")
 
 MAX_LOCAL_PART_LENGTH = 64
 """Octets before the @ (RFC 5321 4.5.3.1.1)."""
@@ -62,7 +63,7 @@ def _validate_local_part(form: BaseForm, field: EmailField) -> None:
 def _email_field(rule: Email | Regexp, *more: Any) -> EmailField:
     validators = [DataRequired(REQUIRED), Bounded(max=EMAIL_LENGTH), storable, rule]
     validators += [_validate_canonical_length, *more]
-    return EmailField("Email", validators, filters=[lambda value: value and value.strip()])
+    return EmailField(lazy_gettext("Email"), validators, filters=[lambda value: value and value.strip()])
 
 
 def new_email_field() -> EmailField:
@@ -73,7 +74,7 @@ def new_email_field() -> EmailField:
 class UsernameField(StringField):
     """The name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`."""
 
-    def __init__(self, label: str = "Username", **kwargs: Any) -> None:
+    def __init__(self, label: str = lazy_gettext("Username"), **kwargs: Any) -> None:
         rule = Regexp(USERNAME_PATTERN, message=USERNAME_RULE)
         validators = [DataRequired(REQUIRED), Bounded(max=USERNAME_LENGTH), storable, rule]
         super().__init__(label, validators, [lambda value: value and normalize(value)], **kwargs)
@@ -84,17 +85,17 @@ class NewPasswordField(PasswordField):
 
     names: Sequence[str] = ()
 
-    def __init__(self, label: str = "Password", **kwargs: Any) -> None:
+    def __init__(self, label: str = lazy_gettext("Password"), **kwargs: Any) -> None:
         validators = [InputRequired(REQUIRED), _validate_length, _validate_strength]
         super().__init__(label, validators, **kwargs)
 
 
-def repeated_password_field(label: str = "Repeat Password") -> PasswordField:
+def repeated_password_field(label: str = lazy_gettext("Repeat Password")) -> PasswordField:
     """Return the field for the new password once more."""
     return PasswordField(label, [InputRequired(REQUIRED), EqualTo("password", PASSWORDS_DIFFER)])
 
 
-def known_password_field(label: str = "Current Password") -> PasswordField:
+def known_password_field(label: str = lazy_gettext("Current Password")) -> PasswordField:
     """Return the field for the account's present password."""
     return PasswordField(label, [InputRequired(REQUIRED), Bounded(max=MAX_PASSWORD_LENGTH)])
 
@@ -102,10 +103,12 @@ def known_password_field(label: str = "Current Password") -> PasswordField:
 class LoginForm(Form):
     """Sign In. The name is not normalized: in old databases names may differ only by their form."""
 
-    username = StringField("Username", [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable])
-    password = known_password_field("Password")
-    remember_me = BooleanField("Remember Me")
-    submit = SubmitField("Sign In")
+    username = StringField(
+        lazy_gettext("Username"), [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable]
+    )
+    password = known_password_field(lazy_gettext("Password"))
+    remember_me = BooleanField(lazy_gettext("Remember Me"))
+    submit = SubmitField(lazy_pgettext("button", "Sign In"))
 
 
 class RegistrationForm(Form):
@@ -115,14 +118,14 @@ class RegistrationForm(Form):
     email = new_email_field()
     password = NewPasswordField()
     password2 = repeated_password_field()
-    submit = SubmitField("Register")
+    submit = SubmitField(lazy_pgettext("button", "Register"))
 
 
 class ResetPasswordRequestForm(Form):
     """Request a reset link, also for the address of an old account that today's rules refuse."""
 
     email = _email_field(Regexp(ADDRESS_PATTERN, message=INVALID_ADDRESS))
-    submit = SubmitField("Request Password Reset")
+    submit = SubmitField(lazy_gettext("Request Password Reset"))
 
 
 class ResetPasswordForm(Form):
@@ -130,7 +133,7 @@ class ResetPasswordForm(Form):
 
     password = NewPasswordField()
     password2 = repeated_password_field()
-    submit = SubmitField("Reset Password")
+    submit = SubmitField(lazy_pgettext("button", "Reset Password"))
 
 
 class OwnerForm(Form):
@@ -143,9 +146,9 @@ class ChangePasswordForm(OwnerForm):
     """Choose another password."""
 
     current = known_password_field()
-    password = NewPasswordField("New Password")
-    password2 = repeated_password_field("Repeat New Password")
-    submit = SubmitField("Change Password")
+    password = NewPasswordField(lazy_gettext("New Password"))
+    password2 = repeated_password_field(lazy_gettext("Repeat New Password"))
+    submit = SubmitField(lazy_pgettext("button", "Change Password"))
 
     def validate_password(self, field: NewPasswordField) -> None:
         """Refuse the current password as the new one."""
@@ -159,7 +162,7 @@ class ChangeEmailForm(OwnerForm):
     present = ""
     email = new_email_field()
     current = known_password_field()
-    submit = SubmitField("Send Confirmation")
+    submit = SubmitField(lazy_gettext("Send Confirmation"))
 
     def validate_email(self, field: EmailField) -> None:
         """Refuse the current address as the new one."""
@@ -170,9 +173,11 @@ class ChangeEmailForm(OwnerForm):
 class DeleteAccountForm(OwnerForm):
     """Delete the account."""
 
-    sure = BooleanField("Delete my account and everything I wrote", [InputRequired(TICK_TO_DELETE)])
+    sure = BooleanField(
+        lazy_gettext("Delete my account and everything I wrote"), [InputRequired(TICK_TO_DELETE)]
+    )
     current = known_password_field()
-    submit = SubmitField("Delete My Account")
+    submit = SubmitField(lazy_gettext("Delete My Account"))
 
 
 class LanguageForm(Form):
@@ -186,4 +191,4 @@ class EndSessionForm(Form):
     """The button that ends one session; its template writes the session's id."""
 
     session = HiddenField(validators=[InputRequired(), Regexp(r"[1-9][0-9]{0,8}\Z")])
-    submit = SubmitField("End")
+    submit = SubmitField(lazy_gettext("End"))

@@ -13,13 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from app.accounts.names import canonical
+from app.web.languages import lazy_gettext
 
-COMMON = "This password is too common. Please choose another one."
-REPETITION = "This password repeats a few characters. Please choose another one."
-SEQUENCE = "This password is a sequence, like 12345 or qwerty. Please choose another one."
-DATE = "This password is a date. Please choose another one."
-SITE_NAME = "Your password cannot be the name of this site, with or without digits."
-OWN_NAME = "Your password cannot be your username or email address, with or without digits."
+COMMON = lazy_gettext("This password is too common. Please choose another one.")
+REPETITION = lazy_gettext("This password repeats a few characters. Please choose another one.")
+SEQUENCE = lazy_gettext("This password is a sequence, like 12345 or qwerty. Please choose another one.")
+DATE = lazy_gettext("This password is a date. Please choose another one.")
+SITE_NAME = lazy_gettext("Your password cannot be the name of this site, with or without digits.")
+OWN_NAME = lazy_gettext("Your password cannot be your username or email address, with or without digits.")
 
 LIST = Path(__file__).with_name("common_passwords.txt.gz")
 SITE = "microblog"

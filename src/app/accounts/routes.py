@@ -18,6 +18,7 @@ from app.accounts.forms import (
 )
 from app.web import languages, limits
 from app.web.forms import EmptyForm, add_error
+from app.web.languages import gettext, lazy_gettext
 from app.web.request_log import log_event
 from app.web.security import client_address, safe_path
 from app.web.templating import Blueprint, flash
@@ -26,19 +27,21 @@ REGISTRATIONS_PER_PEER = "60 per hour"
 RESETS_PER_PEER = "30 per hour"
 LINKS_PER_PEER = "60 per hour"
 
-INVALID_LOGIN = "Invalid username or password"
-REGISTERED = "Congratulations, you are now a registered user!"
-CONFIRM_FIRST = "Check your email and follow the link to finish your registration."
-NOT_CONFIRMED = "Please confirm your email address first. We have sent the link again."
-CHECK_EMAIL = "Check your email for the instructions to reset your password"
-LINK_ON_ITS_WAY = (
+INVALID_LOGIN = lazy_gettext("Invalid username or password")
+REGISTERED = lazy_gettext("Congratulations, you are now a registered user!")
+CONFIRM_FIRST = lazy_gettext("Check your email and follow the link to finish your registration.")
+NOT_CONFIRMED = lazy_gettext("Please confirm your email address first. We have sent the link again.")
+CHECK_EMAIL = lazy_gettext("Check your email for the instructions to reset your password")
+LINK_ON_ITS_WAY = lazy_gettext(
     "If an account uses this address, a link is on its way. You can ask for another one in a minute."
 )
-RESET_DONE = "Your password has been reset."
-RESET_LINK_NOT_VALID = "That reset link is not valid any more. Please ask for a new one."
-LINK_NOT_VALID = "That link is no longer valid."
-EMAIL_CHANGED = "Your email address is now {}."
-NAME_TAKEN = "Someone else has taken that username or email address in the meantime. Please register again."
+RESET_DONE = lazy_gettext("Your password has been reset.")
+RESET_LINK_NOT_VALID = lazy_gettext("That reset link is not valid any more. Please ask for a new one.")
+LINK_NOT_VALID = lazy_gettext("That link is no longer valid.")
+EMAIL_CHANGED = lazy_gettext("Your email address is now %(email)s.")
+NAME_TAKEN = lazy_gettext(
+    "Someone else has taken that username or email address in the meantime. Please register again."
+)
 
 NEXT_KEY = "next"
 """Of the session: where a newcomer wanted to go before registering, until the address is confirmed."""
@@ -69,7 +72,7 @@ async def login() -> ResponseReturnValue:
             log_event("login", user=credentials.user_id)
             await limits.clear(*counted)
             return redirect(target or "/index")
-    return await form.render("accounts/login.html", title="Sign In", next=target)
+    return await form.render("accounts/login.html", title=gettext("Sign In"), next=target)
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])
@@ -81,7 +84,7 @@ async def logout() -> ResponseReturnValue:
     if form.validate_on_submit():
         await log_out()
         return redirect("/login")
-    return await form.render("accounts/logout.html", title="Log Out")
+    return await form.render("accounts/logout.html", title=gettext("Log Out"))
 
 
 @blueprint.route("/register", methods=["GET", "POST"])
@@ -106,7 +109,7 @@ async def register() -> ResponseReturnValue:
                 session[NEXT_KEY] = target
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect(url_for("accounts.login", next=target))
-    return await form.render("accounts/register.html", title="Register", next=target)
+    return await form.render("accounts/register.html", title=gettext("Register"), next=target)
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])
@@ -127,7 +130,7 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
         await flash(NAME_TAKEN, "warning")
         return redirect("/register")
     return await form.render(
-        "accounts/confirm_registration.html", title="Confirm Your Address", username=username
+        "accounts/confirm_registration.html", title=gettext("Confirm Your Address"), username=username
     )
 
 
@@ -149,7 +152,7 @@ async def reset_password_request() -> ResponseReturnValue:
         return redirect("/login")
     return await form.render(
         "accounts/reset_password_request.html",
-        title="Reset Password",
+        title=gettext("Reset Password"),
         action=REQUEST_AGAIN_PATH if again else REQUEST_PATH,
     )
 
@@ -171,7 +174,7 @@ async def reset_password(token: str) -> ResponseReturnValue:
         path = REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH
         return await _refuse_link("reset_link_refused", path, RESET_LINK_NOT_VALID)
     return await form.render(
-        "accounts/reset_password.html", title="Reset Your Password", username=user.username
+        "accounts/reset_password.html", title=gettext("Reset Your Password"), username=user.username
     )
 
 
@@ -185,11 +188,13 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
         if form.validate_on_submit() and await form.count(_link_limit()):
             user_id = await service.change_email(token, keep_session=me.session_id, device=browser_name())
             log_event("email_changed", user=user_id)
-            await flash(EMAIL_CHANGED.format(address), "success")
+            await flash(EMAIL_CHANGED % {"email": address}, "success")
             return redirect(home)
     except tokens.InvalidToken:
         return await _refuse_link("email_link_refused", home)
-    return await form.render("accounts/confirm_email.html", title="Confirm Your Address", address=address)
+    return await form.render(
+        "accounts/confirm_email.html", title=gettext("Confirm Your Address"), address=address
+    )
 
 
 @blueprint.post("/language")

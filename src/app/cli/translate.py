@@ -46,8 +46,8 @@ NUMBERS = range(1000)  # by which it is found out what a plural form is used for
 PAGES = ("accounts", "posts", "profiles", "search", "web", "greeting.py", "personal_data.py", "mailer.py")
 """The Python code in which there are texts for readers."""
 FOR_OPERATORS = ("mailbox/", "email/error_report")  # templates that are not translated
-NAMES = {"Microblog"}  # that are the same in all languages
-ENGLISH = re.compile(r"[A-Z][a-z]+(?=[ .!?]|$)|[A-Za-z]{2,},? [a-z]{2,}")
+NOT_ENGLISH = re.compile(r"Microblog|light dark|[\w-]+=\"[^\"]*\"")  # a name, a value in CSS, attributes
+ENGLISH = re.compile(r"(?<![A-Za-z])[A-Z][a-z]+(?=[ .!?]|$)|[A-Za-z]{2,},? [a-z]{2,}")
 SENTENCE = re.compile(r"[A-Z].* .*[.!?]")
 SHOWN_ATTRIBUTES = {"alt", "aria-label", "placeholder", "title"}
 SHOWING = re.compile(
@@ -227,7 +227,7 @@ def texts_of_template(source: str, *, is_html: bool) -> Iterator[str]:
 
 
 def _is_english(text: str) -> bool:
-    return text.strip() not in NAMES and ENGLISH.search(text) is not None
+    return ENGLISH.search(NOT_ENGLISH.sub("", text)) is not None
 
 
 class _ShownTexts(HTMLParser):

@@ -19,6 +19,7 @@ from app.accounts.models import User, followers
 from app.accounts.names import avatar_url, person_path
 from app.database import Query, fetch
 from app.posts.models import Post
+from app.web import languages
 from app.web.paging import Page, PageCursor, build_page
 
 AVATAR_PIXELS = 48
@@ -147,7 +148,7 @@ class Suggestions:
     """The people suggested to each reader, for CACHE_SECONDS."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[float, Suggested]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[float, str, Suggested]] = OrderedDict()
 
     async def get(self, reader_id: int) -> Suggested:
         """Return up to SUGGESTED people, by one statement if none are kept."""
@@ -156,15 +157,15 @@ class Suggestions:
             people = entries(await fetch(SUGGESTIONS, reader=reader_id))
             template = current_app.jinja_env.get_template("macros/people.html")
             suggested = Suggested(people, template.module.entries(people))  # type: ignore[attr-defined]
-            self._kept[reader_id] = (time.monotonic() + CACHE_SECONDS, suggested)
+            self._kept[reader_id] = (time.monotonic() + CACHE_SECONDS, languages.current().code, suggested)
             if len(self._kept) > MAX_CACHED:
                 self._kept.popitem(last=False)
         return suggested
 
     def kept(self, reader_id: int) -> Suggested | None:
-        """Return what is kept, for a page which has no statement to spare, or None."""
-        until, suggested = self._kept.get(reader_id, (0.0, None))
-        if until <= time.monotonic():
+        """Return what is kept in the language of the reader, for a page without a statement to spare."""
+        until, code, suggested = self._kept.get(reader_id, (0.0, "", None))
+        if until <= time.monotonic() or code != languages.current().code:
             self._kept.pop(reader_id, None)
             return None
         return suggested

@@ -1,6 +1,6 @@
 """The pages of posts: timelines, a post with its replies, and the forms that write and delete posts."""
 
-from quart import abort, current_app, flash, redirect, render_template, request
+from quart import abort, current_app, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 from wtforms import SubmitField
 from wtforms.validators import DataRequired
@@ -10,19 +10,24 @@ from app.posts import people, queries, service
 from app.posts.models import BODY_LENGTH
 from app.posts.service import AuthorDeletedError, PostDeletedError
 from app.web.forms import REQUIRED, Bounded, EmptyForm, Form, TextAreaField, storable, unify_newlines, visible
+from app.web.languages import gettext, lazy_gettext, lazy_pgettext
 from app.web.paging import parse_cursor
-from app.web.templating import Blueprint
+from app.web.templating import Blueprint, flash
 
-POSTED = "Your post is now live!"
-REPLIED = "Your reply is now live!"
+POSTED = lazy_gettext("Your post is now live!")
+REPLIED = lazy_gettext("Your reply is now live!")
 POSTED_CLASS = "posted"
 """The class of these messages; it tells site.js to discard the saved draft."""
-DELETED = "Your post has been deleted."
-ALREADY_DELETED = "This post has already been deleted."
-REPLY_TO_NOTHING = "The post that you replied to has been deleted. Your reply has not been posted."
+DELETED = lazy_gettext("Your post has been deleted.")
+ALREADY_DELETED = lazy_gettext("This post has already been deleted.")
+REPLY_TO_NOTHING = lazy_gettext(
+    "The post that you replied to has been deleted. Your reply has not been posted."
+)
 
 POSTS_PER_ACCOUNT = "30 per 5 minutes"
-TOO_MANY_POSTS = "You are posting too fast. Please try again in {}. Your text has not been posted yet."
+TOO_MANY_POSTS = lazy_gettext(
+    "You are posting too fast. Please try again in %(time)s. Your text has not been posted yet."
+)
 MAX_POST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 blueprint = Blueprint("posts", __name__)
@@ -32,11 +37,11 @@ class PostForm(Form):
     """Say something."""
 
     post = TextAreaField(
-        "Say something",
+        lazy_gettext("Say something"),
         [DataRequired(REQUIRED), Bounded(min=1, max=BODY_LENGTH), visible, storable],
         filters=[unify_newlines],
     )
-    submit = SubmitField("Post")
+    submit = SubmitField(lazy_pgettext("button", "Post"))
 
 
 @blueprint.route("/", methods=["GET", "POST"])
@@ -57,7 +62,9 @@ async def index() -> ResponseReturnValue:
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     suggested = await people.suggestions().get(me.id)
-    return await form.render("posts/index.html", title="Home", path="/index", page=page, suggested=suggested)
+    return await form.render(
+        "posts/index.html", title=gettext("Home"), path="/index", page=page, suggested=suggested
+    )
 
 
 @blueprint.get("/explore")
@@ -67,7 +74,7 @@ async def explore() -> ResponseReturnValue:
     page = await queries.everybody(parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     suggested = await people.suggestions().get((await visitor()).id)
     return await render_template(
-        "posts/explore.html", title="Explore", path="/explore", page=page, suggested=suggested
+        "posts/explore.html", title=gettext("Explore"), path="/explore", page=page, suggested=suggested
     )
 
 
@@ -95,7 +102,7 @@ async def reply(number: str) -> ResponseReturnValue:
         entry = None
     if entry is None:
         form.form_errors.append(REPLY_TO_NOTHING)
-        page, _, headers = await form.render("posts/lost_reply.html", title="Post Deleted")
+        page, _, headers = await form.render("posts/lost_reply.html", title=gettext("Post Deleted"))
         return page, 404, headers
     return await _render_post(entry, form)
 
@@ -119,7 +126,7 @@ async def delete(number: str) -> ResponseReturnValue:
         return redirect(f"/post/{answered.id}" if answered and answered.id else "/index")
     if entry is None:
         abort(404)
-    return await form.render("posts/delete.html", title="Delete Post", post=entry)
+    return await form.render("posts/delete.html", title=gettext("Delete Post"), post=entry)
 
 
 async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) -> bool:
@@ -154,7 +161,7 @@ async def _render_post(entry: queries.PostEntry, form: PostForm) -> ResponseRetu
     page = await queries.replies_to(entry.id, parse_cursor(request.args), size)
     return await form.render(
         "posts/post.html",
-        title=f"Post by {entry.username}",
+        title=gettext("Post by %(username)s", username=entry.username),
         path=f"/post/{entry.id}",
         post=entry,
         page=page,

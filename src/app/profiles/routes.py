@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quart import Response, abort, current_app, flash, redirect, render_template, request
+from quart import Response, abort, current_app, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 from wtforms import HiddenField, SubmitField
 from wtforms.validators import StopValidation
@@ -20,23 +20,26 @@ from app.posts import queries as posts
 from app.profiles import queries, service
 from app.web.csrf import BUTTON_EXPIRED
 from app.web.forms import Bounded, EmptyForm, Form, TextAreaField, add_error, storable, unify_newlines
+from app.web.languages import gettext, lazy_gettext
 from app.web.paging import Page, parse_cursor
 from app.web.security import safe_path
 from app.web.static import FOREVER
-from app.web.templating import Blueprint
+from app.web.templating import Blueprint, flash
 
-SAVED = "Your changes have been saved."
-FOLLOWING = "You are following {}!"
-NOT_FOLLOWING = "You are not following {}."
-CANNOT_FOLLOW_SELF = "You cannot follow yourself!"
-CANNOT_UNFOLLOW_SELF = "You cannot unfollow yourself!"
+SAVED = lazy_gettext("Your changes have been saved.")
+FOLLOWING = lazy_gettext("You are following %(username)s!")
+NOT_FOLLOWING = lazy_gettext("You are not following %(username)s.")
+CANNOT_FOLLOW_SELF = lazy_gettext("You cannot follow yourself!")
+CANNOT_UNFOLLOW_SELF = lazy_gettext("You cannot unfollow yourself!")
 NAMES_PER_ACCOUNT = "5 per day"
-TOO_MANY_NAMES = "You have changed your name too often. Please try again in {}. Nothing was saved."
-NOT_FOUND = "User {} not found."
-FOLLOWERS = "Followers of {}"
-NO_FOLLOWERS = "Nobody follows {} yet."
-FOLLOWED = "People {} follows"
-FOLLOWS_NOBODY = "{} does not follow anybody yet."
+TOO_MANY_NAMES = lazy_gettext(
+    "You have changed your name too often. Please try again in %(time)s. Nothing was saved."
+)
+NOT_FOUND = lazy_gettext("User %(username)s not found.")
+FOLLOWERS = lazy_gettext("Followers of %(username)s")
+NO_FOLLOWERS = lazy_gettext("Nobody follows %(username)s yet.")
+FOLLOWED = lazy_gettext("People %(username)s follows")
+FOLLOWS_NOBODY = lazy_gettext("%(username)s does not follow anybody yet.")
 
 DRAWING = re.compile(r"([0-9a-f]{32})(?:-([^\W_]{0,2}))?")
 """The name of a drawn avatar: a digest and the initials (see `avatar_url`)."""
@@ -62,8 +65,10 @@ class EditProfileForm(Form):
     """Edit Profile."""
 
     username = OwnUsernameField()
-    about_me = TextAreaField("About me", [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines])
-    submit = SubmitField("Submit")
+    about_me = TextAreaField(
+        lazy_gettext("About me"), [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines]
+    )
+    submit = SubmitField(lazy_gettext("Submit"))
 
     def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)
@@ -116,12 +121,12 @@ async def _list_people(
     size, reader = current_app.config["POSTS_PER_PAGE"], (await visitor()).id
     return await render_template(
         "profiles/people.html",
-        title=title.format(name),
+        title=title % {"username": name},
         user_id=user_id,
         username=name,
         page=await read(user_id, reader, parse_cursor(request.args), size),
         path=people_path(name, which),
-        empty=empty.format(name),
+        empty=empty % {"username": name},
         suggested=people.suggestions().kept(reader),
     )
 
@@ -166,7 +171,7 @@ async def edit_profile() -> ResponseReturnValue:
         else:
             await flash(SAVED, "success")
             return redirect("/edit_profile")
-    return await form.render("profiles/edit_profile.html", title="Edit Profile")
+    return await form.render("profiles/edit_profile.html", title=gettext("Edit Profile"))
 
 
 async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:
@@ -211,13 +216,13 @@ async def _change_follow(
         me = await visitor()
         name = await change(me.id, username)
     except service.UserNotFoundError:
-        await flash(NOT_FOUND.format(_printable(username)), "danger")
+        await flash(NOT_FOUND % {"username": _printable(username)}, "danger")
         return redirect("/index")
     except service.SelfFollowError as error:
         await flash(oneself, "warning")
         return redirect(person_path("user", error.username))
     people.suggestions().forget(me.id)
-    await flash(done.format(name))
+    await flash(done % {"username": name})
     return redirect(safe_path(form.next.data) or person_path("user", name))
 
 

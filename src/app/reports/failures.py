@@ -15,6 +15,7 @@ from app.mailer import Email, render
 from app.outbox import MailRequest, Priority
 from app.quart_mail import Message
 from app.reports.description import Description
+from app.web import languages
 
 REPORT_INTERVAL = timedelta(minutes=10)
 KEPT = timedelta(days=30)
@@ -87,7 +88,8 @@ class ErrorReport(Email):
         admins = current_app.config["ADMINS"]
         if not admins:
             return None
-        message = await render(admins[0], "Failure", "email/error_report", **asdict(self))
+        with languages.speaking(languages.find("en")):
+            message = await render(admins[0], "Failure", "email/error_report", **asdict(self))
         message.recipients = list(admins)
         return message
 

@@ -9,15 +9,16 @@ from app.accounts.auth import login_required, visitor
 from app.posts import people
 from app.search import queries
 from app.web import limits
+from app.web.forms import too_long
+from app.web.languages import gettext, lazy_gettext
 from app.web.paging import parse_cursor
 from app.web.templating import Blueprint
 
 MAX_QUERY_LENGTH = 200
 SEARCHES_PER_ACCOUNT = "60 per minute"
 
-TOO_LONG = "Too long by {}: at most {} characters."
-NO_WORD = "Type a word to search for."
-TOO_MANY_SEARCHES = "You are searching too fast. Please try again in {}."
+NO_WORD = lazy_gettext("Type a word to search for.")
+TOO_MANY_SEARCHES = lazy_gettext("You are searching too fast. Please try again in %(time)s.")
 
 blueprint = Blueprint("search", __name__)
 
@@ -31,10 +32,10 @@ async def search() -> ResponseReturnValue:
     if not query.strip():
         return redirect("/explore")
     if seconds := await limits.count(SEARCHES_PER_ACCOUNT, f"search:{me.id}"):
-        message = TOO_MANY_SEARCHES.format(limits.duration(seconds))
+        message = TOO_MANY_SEARCHES % {"time": limits.duration(seconds)}
         return await _render(query, message=message), 429, {"Retry-After": str(seconds)}
     if len(query) > MAX_QUERY_LENGTH:
-        message = TOO_LONG.format(len(query) - MAX_QUERY_LENGTH, MAX_QUERY_LENGTH)
+        message = too_long(len(query), MAX_QUERY_LENGTH)
         return await _render(query, message=message)
     sought = queries.query_words(query)
     if not sought:
@@ -48,5 +49,5 @@ async def search() -> ResponseReturnValue:
 async def _render(query: str, **context: object) -> str:
     suggested = people.suggestions().kept((await visitor()).id)
     return await render_template(
-        "search/results.html", title="Search", query=query, suggested=suggested, **context
+        "search/results.html", title=gettext("Search"), query=query, suggested=suggested, **context
     )

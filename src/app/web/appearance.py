@@ -6,7 +6,9 @@ from quart import Quart, Response, current_app, redirect, request
 from quart.typing import ResponseReturnValue
 from wtforms import StringField
 
+from app.web import languages
 from app.web.forms import Form
+from app.web.languages import gettext
 from app.web.security import safe_path, this_page
 from app.web.static import send, static_url
 from app.web.templating import Blueprint
@@ -83,14 +85,19 @@ async def manifest() -> tuple[dict[str, Any], dict[str, str]]:
     content = {
         "name": "Microblog",
         "short_name": "Microblog",
-        "description": "Short posts from people you follow.",
+        "lang": languages.current().code,
+        "description": gettext("Short posts from people you follow."),
         "start_url": "/",
         "display": "minimal-ui",
         "background_color": "#fcfbf8",
         "theme_color": "#fcfbf8",
         "icons": icons,
     }
-    return content, {"Content-Type": "application/manifest+json", "Cache-Control": CACHED}
+    return content, {
+        "Content-Type": "application/manifest+json",
+        "Cache-Control": CACHED,
+        "Vary": "Accept-Language, Cookie",
+    }
 
 
 @blueprint.get("/.well-known/change-password")

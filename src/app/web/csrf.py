@@ -19,18 +19,19 @@ from wtforms import HiddenField, PasswordField, StringField, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.form import BaseForm
 
+from app.web.languages import lazy_gettext
 from app.web.security import DEFAULT_PORTS
 
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 TOKEN_SECONDS = 12 * 3600
 SESSION_KEY = "csrf"
-EXPIRED = "This form has expired. Your input has been kept. Please submit it again."
-EXPIRED_KEPT_EXCEPT_PASSWORDS = (
+EXPIRED = lazy_gettext("This form has expired. Your input has been kept. Please submit it again.")
+EXPIRED_KEPT_EXCEPT_PASSWORDS = lazy_gettext(
     "This form has expired. Your input has been kept (except passwords). Please submit it again."
 )
-EXPIRED_NOTHING_KEPT = "This form has expired. Please submit it again."
-BUTTON_EXPIRED = "This page has expired. Please go back, reload it and try again."
-BUTTON_EXPIRED_TRY_AGAIN = "This page had expired. Please try again."
+EXPIRED_NOTHING_KEPT = lazy_gettext("This form has expired. Please submit it again.")
+BUTTON_EXPIRED = lazy_gettext("This page has expired. Please go back, reload it and try again.")
+BUTTON_EXPIRED_TRY_AGAIN = lazy_gettext("This page had expired. Please try again.")
 """For the page to which the visitor was redirected."""
 
 

@@ -9,32 +9,50 @@ from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnava
 from app.database import NOT_MIGRATED, DatabaseUnavailable, is_schema_outdated
 from app.logs import request_id
 from app.web import health
+from app.web.languages import lazy_gettext
 
 RETRY_AFTER_SECONDS = 5
 SENTENCES = {
-    400: ("Bad Request", "Your browser sent a request that this site cannot process."),
-    403: (
-        "Forbidden",
-        "Your browser reports that another site sent this request, so it was refused. If you sent it from a"
-        " page of this site, go back, reload that page and try again.",
+    400: (
+        lazy_gettext("Bad Request"),
+        lazy_gettext("Your browser sent a request that this site cannot process."),
     ),
-    404: ("Not Found", "This page does not exist."),
-    405: ("Method Not Allowed", "This page cannot be opened directly."),
-    408: ("Request Timeout", "Your request took too long to arrive. Please try again."),
-    413: ("Too Large", "Your request is larger than this site accepts."),
-    414: ("Address Too Long", "The address of this page is longer than this site accepts."),
-    431: ("Request Header Too Large", "Your browser sent more headers or cookies than this site accepts."),
-    429: ("Too Many Requests", "Too many attempts. Please try again later."),
+    403: (
+        lazy_gettext("Forbidden"),
+        lazy_gettext(
+            "Your browser reports that another site sent this request, so it was refused. If you sent it"
+            " from a page of this site, go back, reload that page and try again."
+        ),
+    ),
+    404: (lazy_gettext("Not Found"), lazy_gettext("This page does not exist.")),
+    405: (lazy_gettext("Method Not Allowed"), lazy_gettext("This page cannot be opened directly.")),
+    408: (
+        lazy_gettext("Request Timeout"),
+        lazy_gettext("Your request took too long to arrive. Please try again."),
+    ),
+    413: (lazy_gettext("Too Large"), lazy_gettext("Your request is larger than this site accepts.")),
+    414: (
+        lazy_gettext("Address Too Long"),
+        lazy_gettext("The address of this page is longer than this site accepts."),
+    ),
+    431: (
+        lazy_gettext("Request Header Too Large"),
+        lazy_gettext("Your browser sent more headers or cookies than this site accepts."),
+    ),
+    429: (lazy_gettext("Too Many Requests"), lazy_gettext("Too many attempts. Please try again later.")),
     500: (
-        "An unexpected error has occurred",
-        "The administrator has been notified. Sorry for the inconvenience!",
+        lazy_gettext("An unexpected error has occurred"),
+        lazy_gettext("The administrator has been notified. Sorry for the inconvenience!"),
     ),
     503: (
-        "Temporarily Unavailable",
-        "The site cannot process your request right now, and nothing was saved. Please try again in a few"
-        " seconds. Your browser's Back button brings back what you typed.",
+        lazy_gettext("Temporarily Unavailable"),
+        lazy_gettext(
+            "The site cannot process your request right now, and nothing was saved. Please try again in a few"
+            " seconds. Your browser's Back button brings back what you typed."
+        ),
     ),
 }
+OTHER = lazy_gettext("This request could not be processed.")
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +68,7 @@ async def show(error: HTTPException) -> Response:
     """Return the page for `error`, with the headers it asks for (Allow, Retry-After)."""
     if error.response is not None or error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    title, message = SENTENCES.get(error.code, (error.name, "This request could not be processed."))
+    title, message = SENTENCES.get(error.code, (error.name, OTHER))
     page = await render_template(
         "errors/error.html",
         code=error.code,

@@ -14,11 +14,12 @@ from wtforms.validators import StopValidation
 from app.database import is_storable
 from app.web import languages, limits
 from app.web.csrf import UNSAFE_METHODS, SessionCSRF
-from app.web.templating import counted
+from app.web.languages import lazy_gettext, ngettext
 
-REQUIRED = "This field is required."
-TOO_MANY_ATTEMPTS = "Too many attempts. Please try again in {}."
-UNSTORABLE = "This contains a character that cannot be stored."
+REQUIRED = lazy_gettext("This field is required.")
+# Translators: %(time)s is a duration, such as "5 minutes"
+TOO_MANY_ATTEMPTS = lazy_gettext("Too many attempts. Please try again in %(time)s.")
+UNSTORABLE = lazy_gettext("This contains a character that cannot be stored.")
 INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of controls, formats and spaces
 
 
@@ -56,13 +57,13 @@ class Form(WTForm):
     async def count(self, *counted: limits.Limit, message: str = TOO_MANY_ATTEMPTS) -> bool:
         """Count a valid submission against limits; return False if one is exceeded.
 
-        Then `message`, with the time to wait in place of its `{}`, stands above the form, and the page has
-        status 429 and a Retry-After header.
+        Then `message`, with the time to wait in place of its `%(time)s`, stands above the form, and the page
+        has status 429 and a Retry-After header.
         """
         for rule, key in counted:
             if seconds := await limits.count(rule, key):
                 self.retry_after = seconds
-                self.form_errors.append(message.format(limits.duration(seconds)))
+                self.form_errors.append(message % {"time": limits.duration(seconds)})
                 return False
         return True
 
@@ -101,7 +102,17 @@ class TextAreaField(wtforms.TextAreaField):
 class EmptyForm(Form):
     """A form that is a single button."""
 
-    submit = SubmitField("Submit")
+    submit = SubmitField(lazy_gettext("Submit"))
+
+
+def too_long(length: int, most: int) -> str:
+    """Return the message about a text of `length` characters that may have `most`."""
+    return ngettext(
+        "Too long by %(excess)s: at most %(num)s character.",
+        "Too long by %(excess)s: at most %(num)s characters.",
+        most,
+        excess=length - most,
+    )
 
 
 class Bounded:
@@ -115,9 +126,15 @@ class Bounded:
         """Raise StopValidation if the text is too long or too short."""
         length = len(field.data or "")
         if length > self.max:
-            raise StopValidation(f"Too long by {length - self.max}: at most {self.max} characters.")
+            raise StopValidation(too_long(length, self.max))
         if length < self.min:
-            raise StopValidation(f"Too short: at least {counted(self.min, 'character')}.")
+            raise StopValidation(
+                ngettext(
+                    "Too short: at least %(num)s character.",
+                    "Too short: at least %(num)s characters.",
+                    self.min,
+                )
+            )
 
 
 def visible(form: object, field: Field) -> None:

@@ -16,8 +16,8 @@ from limits.storage import storage_from_string
 from quart import Quart, current_app
 
 from app.logs import OngoingProblem
+from app.web.languages import ngettext
 from app.web.request_log import log_event
-from app.web.templating import counted
 
 REDIS_TIMEOUT = 1.0  # seconds; after that this process counts by itself
 REDIS_RETRY_INTERVAL = 10.0  # seconds; trying Redis again at once would make every visitor wait
@@ -58,10 +58,13 @@ async def count(rule: str, key: str) -> int:
 def duration(seconds: int) -> str:
     """Return the time to wait in words: in seconds below 100 s, in minutes below 100 min, else in hours."""
     if seconds < UNIT_SHOWN_BELOW:
-        return counted(seconds, "second")
+        # Translators: the time after which something is possible again, as in "try again in 5 seconds"
+        return ngettext("%(num)s second", "%(num)s seconds", seconds)
     if seconds < 60 * UNIT_SHOWN_BELOW:
-        return f"{math.ceil(seconds / 60)} minutes"
-    return f"{math.ceil(seconds / 3600)} hours"
+        # Translators: as in "try again in 5 minutes"
+        return ngettext("%(num)s minute", "%(num)s minutes", math.ceil(seconds / 60))
+    # Translators: as in "try again in 5 hours"
+    return ngettext("%(num)s hour", "%(num)s hours", math.ceil(seconds / 3600))
 
 
 async def clear(*limits: Limit) -> None:

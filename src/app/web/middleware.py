@@ -24,6 +24,7 @@ from quart import Quart
 
 from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, discarding, has_body
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
+from app.web.languages import choose_by_headers, find, speaking
 from app.web.request_log import RequestLog, log_event
 from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
 
@@ -61,11 +62,12 @@ def init_app(app: Quart) -> None:
 
 
 class EarlyResponses:
-    """Error pages sent before Quart sees the request, each rendered once."""
+    """Error pages sent before Quart sees the request, each rendered once per language."""
 
     def __init__(self, app: Quart) -> None:
         self.app = app
-        self.pages: dict[int, bytes] = {}
+        self.pages: dict[tuple[int, str], bytes] = {}
+        self.languages: tuple[str, ...] = app.config["LANGUAGES"]
         self.lingering = 0
 
     async def send(
@@ -78,7 +80,7 @@ class EarlyResponses:
         is_sending: bool = False,
     ) -> None:
         """Answer with the page for `status`; a client that `is_sending` its body is cut off."""
-        page = await self._page(status)
+        page = await self._page(status, choose_by_headers(self.languages, scope["headers"]))
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", str(len(page)).encode()),
@@ -94,19 +96,20 @@ class EarlyResponses:
                 await self._linger(received)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _page(self, status: int) -> bytes:
-        if status not in self.pages:
+    async def _page(self, status: int, language: str) -> bytes:
+        if (status, language) not in self.pages:
             title, message = SENTENCES[status]
             template = self.app.jinja_env.get_template("errors/error.html")
-            page = await template.render_async(
-                code=status,
-                title=title,
-                message=message,
-                current_user=SimpleNamespace(is_known=False, is_authenticated=False),
-                get_flashed_messages=lambda **_: [],
-            )
-            self.pages[status] = page.encode()
-        return self.pages[status]
+            with speaking(find(language)):
+                page = await template.render_async(
+                    code=status,
+                    title=title,
+                    message=message,
+                    current_user=SimpleNamespace(is_known=False, is_authenticated=False),
+                    get_flashed_messages=lambda **_: [],
+                )
+            self.pages[status, language] = page.encode()
+        return self.pages[status, language]
 
     async def _linger(self, received: asyncio.Event) -> None:
         """Wait a moment for the rest of the request: a reset could destroy the response (RFC 9112 9.6)."""

@@ -16,6 +16,8 @@ from urllib.parse import quote, unquote, urlsplit
 from hypercorn.typing import HTTPScope
 from quart import Quart, abort, current_app, request
 
+from app.web.languages import gettext
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https://www.gravatar.com; "
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-src 'self'; object-src 'none'; "
@@ -74,7 +76,7 @@ def init_app(app: Quart) -> None:
     @app.before_request
     async def check_host() -> None:
         if request.path not in HEALTH_PATHS and not is_allowed_host(request.headers.get("Host", "")):
-            abort(400, "This site does not serve that host name.")
+            abort(400, gettext("This site does not serve that host name."))
 
 
 def headers_for(base_url: str) -> dict[str, str]:

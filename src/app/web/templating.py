@@ -4,6 +4,7 @@ Nothing in these templates is awaited. Jinja's async mode would still make each 
 generator, which costs a page of posts a fifth of its whole time.
 """
 
+import textwrap
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from quart.globals import request_ctx
 from quart.templating import Environment
 
 FLASHES_KEY = "_flashes"  # of the session, where `quart.flash` stores messages
+MAIL_COLUMNS = 72
+FIRST_CJK = "\u2e80"  # Chinese and Japanese are written without spaces
 MAX_LINES = 10  # of a post that a page shows at once
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -50,7 +53,7 @@ class Blueprint(quart.Blueprint):
 def init_app(app: Quart) -> None:
     """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
     app.jinja_environment = SyncEnvironment
-    app.jinja_env.filters.update(written=written, fold=fold, counted=counted)
+    app.jinja_env.filters.update(written=written, fold=fold, counted=counted, wrap=wrap)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
@@ -68,6 +71,13 @@ def written(time: datetime) -> str:
 def counted(number: int, noun: str) -> str:
     """Return "1 follower", "2 followers"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def wrap(text: str) -> str:
+    """Return a paragraph of a mail in lines of MAIL_COLUMNS; one without spaces between words as it is."""
+    if any(character >= FIRST_CJK for character in text):
+        return text
+    return textwrap.fill(text, MAIL_COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def fold(text: str) -> tuple[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
+
 import pytest
 from quart import Quart
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from app.database import reading
+from app.database import reading, writing
 from app.posts.models import Post
-from app.posts.service import AuthorDeletedError, create_post
+from app.posts.service import REPEATED_WITHIN, AuthorDeletedError, create_post, delete_post
 from tests.clients import Visitor
 from tests.factories import logged_in, make_post, make_user
 
@@ -138,3 +141,37 @@ async def test_a_post_sent_after_the_session_ended_says_that_nothing_was_saved(a
         "You had been logged out, so what you sent was not saved.",
         "Please log in to access this page.",
     ]
+
+
+@pytest.mark.parametrize("is_reply", [False, True])
+async def test_a_form_that_is_sent_several_times_makes_one_post(app: Quart, is_reply: bool) -> None:
+    susan, _ = await logged_in(app, "susan")
+    david = await make_user("david")
+    original = await make_post(david, "original")
+    path, target = (f"/post/{original}/reply", f"/post/{original}") if is_reply else ("/index", "/index")
+    token = (await susan.get(f"/post/{original}")).token
+    pages = await asyncio.gather(*(susan.post(path, post="once", csrf_token=token) for _ in range(8)))
+    assert [page.location for page in pages] == [target] * 8
+    assert await stored() == ["original", "once"]
+    async with reading() as connection:
+        assert await connection.scalar(select(Post.replies).where(Post.id == original)) == is_reply
+    message = "Your reply is now live!" if is_reply else "Your post is now live!"
+    assert set((await susan.get("/index")).flashes) == {message}
+
+
+async def test_the_same_text_is_another_post_if_anything_else_differs(app: Quart) -> None:
+    me, david = await make_user("susan"), await make_user("david")
+    first = await create_post(me, "hello")
+    others = [
+        await create_post(david, "hello"),
+        await create_post(me, "Hello"),
+        await create_post(me, "hello", reply_to=first),
+    ]
+    assert await create_post(me, "hello") == first
+    async with writing() as session:
+        earlier = datetime.now(UTC) - REPEATED_WITHIN
+        await session.execute(update(Post).where(Post.id == first).values(timestamp=earlier))
+    others.append(await create_post(me, "hello"))
+    await delete_post(me, others[-1])
+    others.append(await create_post(me, "hello"))
+    assert len({first, *others}) == 6

@@ -1,5 +1,7 @@
 """The pages of posts: timelines, a post with its replies, and the forms that write and delete posts."""
 
+from contextlib import suppress
+
 from quart import abort, current_app, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 from wtforms import SubmitField
@@ -19,7 +21,6 @@ REPLIED = lazy_gettext("Your reply is now live!")
 POSTED_CLASS = "posted"
 """The class of these messages; it tells site.js to discard the saved draft."""
 DELETED = lazy_gettext("Your post has been deleted.")
-ALREADY_DELETED = lazy_gettext("This post has already been deleted.")
 REPLY_TO_NOTHING = lazy_gettext(
     "The post that you replied to has been deleted. Your reply has not been posted."
 )
@@ -116,12 +117,9 @@ async def delete(number: str) -> ResponseReturnValue:
     if entry is not None and entry.author_id != me.id:
         abort(404)
     if form.validate_on_submit():
-        try:
+        with suppress(PostDeletedError):  # an earlier click has deleted it
             await service.delete_post(me.id, post_id)
-        except PostDeletedError:
-            await flash(ALREADY_DELETED)
-        else:
-            await flash(DELETED, "success")
+        await flash(DELETED, "success")
         answered = entry.parent if entry else None
         return redirect(f"/post/{answered.id}" if answered and answered.id else "/index")
     if entry is None:

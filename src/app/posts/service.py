@@ -5,6 +5,7 @@ another that waits for it.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import case, delete, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +18,9 @@ from app.database import reading, writing
 from app.posts.models import Mention, Post
 from app.posts.text import mentioned_names
 
+REPEATED_WITHIN = timedelta(seconds=5)
+"""The same text by the same author within this time is the same post: a double click, or a resent form."""
+
 
 class AuthorDeletedError(LookupError):
     """The author's account was deleted while the post was being sent."""
@@ -27,16 +31,35 @@ class PostDeletedError(LookupError):
 
 
 async def create_post(author_id: int, body: str, *, reply_to: int | None = None) -> int:
-    """Store a post and return its id; raises AuthorDeletedError and, for a reply, PostDeletedError."""
+    """Store a post, unless its author has just stored the same, and return its id.
+
+    Raises AuthorDeletedError and, for a reply, PostDeletedError.
+    """
     post = Post(body=body, user_id=author_id, reply_to=reply_to, is_reply=reply_to is not None)
     try:
         async with writing() as session:
+            if (stored := await _just_stored(session, post)) is not None:
+                return stored
             await add_post(session, post)
     except IntegrityError as error:
         if reply_to is not None and not await _exists(reply_to):
             raise PostDeletedError(reply_to) from error
         raise AuthorDeletedError(author_id) from error
     return post.id
+
+
+async def _just_stored(session: AsyncSession, post: Post) -> int | None:
+    """Return the id of the same post, if it was stored within REPEATED_WITHIN.
+
+    On PostgreSQL, posts of one author wait for each other; on SQLite, all transactions do.
+    """
+    await session.execute(select(User.id).where(User.id == post.user_id).with_for_update(key_share=True))
+    is_recent = Post.timestamp > datetime.now(UTC) - REPEATED_WITHIN
+    is_same = (Post.body == post.body, Post.reply_to.is_not_distinct_from(post.reply_to))
+    query = select(Post.id).where(
+        Post.user_id == post.user_id, is_recent, *is_same, Post.is_reply == post.is_reply
+    )
+    return await session.scalar(query.order_by(Post.id).limit(1))
 
 
 async def add_post(session: AsyncSession, post: Post) -> None:

@@ -13,6 +13,7 @@ from app.accounts.models import User
 from app.accounts.passwords import Hasher
 from app.database import reading
 from tests.clients import Visitor
+from tests.factories import logged_in
 from tests.inspection import bodies, sent_by
 
 
@@ -84,6 +85,20 @@ async def test_a_name_is_taken_whatever_its_case(app: Quart, username: str) -> N
     assert page.errors("username") == ["Please use a different username."]
     assert page.errors("email") == []
     assert 'value="other@example.com"' in page.text
+
+
+@pytest.mark.parametrize("username", ["admin", "Administrator", "r.o.o.t", "no-reply", "ＡＤＭＩＮ", "me"])
+async def test_a_reserved_name_is_refused(app: Quart, username: str) -> None:
+    page = await Visitor(app).register(username)
+    assert page.errors("username") == ["Please use a different username."]
+    assert await stored_users() == []
+
+
+async def test_an_account_keeps_a_name_that_was_reserved_later(app: Quart) -> None:
+    admin, _ = await logged_in(app, "admin")
+    page = await admin.submit("/edit_profile", username="admin", about_me="I was here first")
+    assert page.location == "/edit_profile"
+    assert "I was here first" in (await admin.get("/user/admin")).text
 
 
 @pytest.mark.parametrize("email", ["susan@example.com", "Susan@EXAMPLE.com"])

@@ -38,6 +38,7 @@ async def test_about_me_may_be_emptied(app: Quart) -> None:
     [
         ("username", "david", "Please use a different username."),
         ("username", "DaVid", "Please use a different username."),
+        ("username", "Support", "Please use a different username."),
         ("username", "", "This field is required."),
         ("username", "x" * 65, "Too long by 1: at most 64 characters."),
         ("about_me", "x" * 141, "Too long by 1: at most 140 characters."),

@@ -9,7 +9,7 @@ from wtforms.form import BaseForm
 from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Regexp, StopValidation
 
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
-from app.accounts.names import MAX_FOLDED_LENGTH, canonical, normalize
+from app.accounts.names import MAX_FOLDED_LENGTH, canonical, is_reserved, normalize
 from app.accounts.password_policy import weakness
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, storable
@@ -71,12 +71,23 @@ def new_email_field() -> EmailField:
     return _email_field(Email(INVALID_ADDRESS), _validate_local_part)
 
 
+def _validate_unreserved(form: BaseForm, field: StringField) -> None:
+    if is_reserved(field.data):
+        raise ValidationError(DIFFERENT_USERNAME)
+
+
 class UsernameField(StringField):
-    """The name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`."""
+    """A new name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`, and not reserved."""
 
     def __init__(self, label: str = lazy_gettext("Username"), **kwargs: Any) -> None:
         rule = Regexp(USERNAME_PATTERN, message=USERNAME_RULE)
-        validators = [DataRequired(REQUIRED), Bounded(max=USERNAME_LENGTH), storable, rule]
+        validators = [
+            DataRequired(REQUIRED),
+            Bounded(max=USERNAME_LENGTH),
+            storable,
+            rule,
+            _validate_unreserved,
+        ]
         super().__init__(label, validators, [lambda value: value and normalize(value)], **kwargs)
 
 

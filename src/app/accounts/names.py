@@ -11,6 +11,19 @@ from quart import current_app
 MAX_FOLDED_LENGTH = 256
 """Characters. CPython normalizes a run of combining characters in quadratic time: minutes for a megabyte."""
 
+SEPARATORS = re.compile(r"[._-]")
+RESERVED = frozenset(
+    {
+        *("abuse", "admin", "administrator", "contact", "daemon", "help", "helpdesk", "hostmaster", "info"),
+        *("mailerdaemon", "microblog", "moderator", "moderators", "noreply", "official", "operator", "owner"),
+        *("postmaster", "root", "security", "staff", "superuser", "support", "sysadmin", "system", "team"),
+        *("webmaster", "www"),
+        *("all", "anonymous", "everybody", "everyone", "guest", "here", "me", "nobody", "user"),
+        *("none", "null", "undefined"),
+    }
+)
+"""Names of whoever runs a site (see also RFC 2142), of everybody and nobody; compared without SEPARATORS."""
+
 DOT_SEGMENTS = frozenset({"", ".", ".."})
 LISTS = ("followers", "following")
 CACHED_PATHS = 10_000
@@ -33,6 +46,11 @@ def canonical(text: str) -> str:
     if len(text) > MAX_FOLDED_LENGTH:
         return text.casefold()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def is_reserved(username: str) -> bool:
+    """Return whether no new account may be called `username`: "Admin" and "no-reply" may not."""
+    return SEPARATORS.sub("", canonical(username)) in RESERVED
 
 
 @lru_cache(maxsize=CACHED_PATHS)

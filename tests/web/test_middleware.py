@@ -82,10 +82,28 @@ async def test_a_url_too_long_is_refused(app: Quart, target: str, query: bytes) 
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [("http://localhost/login", 200), ("http://localhost", 200), ("*", 400), ("ftp://x/", 400), ("http://[", 200)],
-)  # fmt: skip
+    [
+        ("http://localhost/login", 200),
+        ("HTTP://LOCALHOST:80/login", 200),
+        ("http://localhost", 200),
+        ("http://site.invalid/login", 400),
+        ("http://site.invalid/healthz", 200),
+        ("http://me@localhost/login", 400),
+        ("http:///login", 400),
+        ("http://[", 400),
+        ("http://locälhost/", 400),
+        ("ftp://localhost/", 400),
+        ("*", 400),
+    ],
+)
 async def test_other_forms_of_request_target(app: Quart, target: str, status: int) -> None:
     assert (await ask(app, "GET", target)).status == status
+
+
+async def test_the_host_of_the_target_counts_instead_of_the_header(app: Quart) -> None:
+    assert (await ask(app, "GET", "http://localhost/login", host=b"site.invalid")).status == 200
+    assert (await ask(app, "GET", "/login", host=b"site.invalid")).status == 400
+    assert (await ask(app, "GET", "http://localhost/login", host=b"b@d")).status == 400
 
 
 async def slow(app: Quart, scope_more: dict[str, Any] | None = None) -> int:

@@ -246,6 +246,7 @@ class RequestLimits:
         try:
             self._check_url(scope)
             _check_headers(scope)
+            _check_target(scope)
             if is_sending:
                 body = await self.bodies.read(scope, receive)
                 is_sending = False
@@ -266,8 +267,6 @@ class RequestLimits:
             raise RequestRefused(414)
         if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
             raise RequestRefused(400)
-        if not scope["path"].startswith("/"):
-            scope["path"] = _path_of(scope["path"])
 
 
 def _check_headers(scope: HTTPScope) -> None:
@@ -295,13 +294,21 @@ def _check_headers(scope: HTTPScope) -> None:
         raise RequestRefused(400)
 
 
-def _path_of(target: str) -> str:
-    """Return the path of a request target in absolute form, such as http://host/path (RFC 9112 3.2.2)."""
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
+def _check_target(scope: HTTPScope) -> None:
+    """Take the host and path from a target in absolute form, such as http://host/path (RFC 9112 3.2.2).
+
+    The Host header, which has to name the same host, then does not count.
+    """
+    if scope["path"].startswith("/"):
+        return
+    scheme, separator, rest = scope["path"].partition("://")
+    host, slash, path = rest.partition("/")
+    name = host.encode("utf-8", "replace")
+    if not separator or scheme.lower() not in ("http", "https") or not (name and HOST.fullmatch(name)):
         raise RequestRefused(400)
-    _, slash, path = rest.partition("/")
-    return slash + path or "/"
+    scope["path"] = slash + path or "/"
+    others = [(key, value) for key, value in scope["headers"] if key.lower() != b"host"]
+    scope["headers"] = [*others, (b"host", name)]
 
 
 def _replay(body: Body, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:

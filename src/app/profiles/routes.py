@@ -20,7 +20,7 @@ from app.posts import queries as posts
 from app.profiles import queries, service
 from app.web.csrf import BUTTON_EXPIRED
 from app.web.forms import Bounded, EmptyForm, Form, TextAreaField, add_error, storable, unify_newlines
-from app.web.languages import gettext, lazy_gettext
+from app.web.languages import gettext, lazy_gettext, lazy_pgettext
 from app.web.paging import Page, parse_cursor
 from app.web.security import safe_path
 from app.web.static import FOREVER
@@ -68,7 +68,7 @@ class EditProfileForm(Form):
     about_me = TextAreaField(
         lazy_gettext("About me"), [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines]
     )
-    submit = SubmitField(lazy_gettext("Submit"))
+    submit = SubmitField(lazy_pgettext("save", "Submit"))
 
     def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)

@@ -5,6 +5,8 @@ generator, which costs a page of posts a fifth of its whole time.
 """
 
 import textwrap
+import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,7 +55,7 @@ class Blueprint(quart.Blueprint):
 def init_app(app: Quart) -> None:
     """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
     app.jinja_environment = SyncEnvironment
-    app.jinja_env.filters.update(written=written, fold=fold, counted=counted, wrap=wrap)
+    app.jinja_env.filters.update(written=written, fold=fold, counted=counted, wrap=wrap, facts=facts)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
@@ -78,6 +80,17 @@ def wrap(text: str) -> str:
     if any(character >= FIRST_CJK for character in text):
         return text
     return textwrap.fill(text, MAIL_COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Return the names and values in `rows` as two columns of a mail, without those that have no value."""
+    width = max(_columns(name) for name, _ in rows)
+    return "\n".join(f"{name}{' ' * (width - _columns(name))} {value}" for name, value in rows if value)
+
+
+def _columns(text: str) -> int:
+    """Return how many columns `text` takes: Chinese signs are as wide as two letters."""
+    return sum(2 if unicodedata.east_asian_width(character) in "FW" else 1 for character in text)
 
 
 def fold(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from quart import Quart
 
 import app as package
 from app.mailer import render
+from tests.clients import Visitor
 from tests.factories import NOON, PASSWORD, logged_in
 from tests.inspection import bodies, sent_by
 
@@ -84,3 +85,36 @@ async def test_a_password_change_names_its_browser(app: Quart) -> None:
     [message] = await sent_by(app)
     for body in bodies(message):
         assert "Firefox on Linux" in body
+
+
+@pytest.mark.parametrize("page", ["/change_password", "/change_email"])
+async def test_an_account_causes_few_notices_to_its_address(
+    app: Quart, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """The address need not belong to whoever has registered with it."""
+    monkeypatch.setitem(app.config, "RATELIMIT_ENABLED", False)
+    visitor, _ = await logged_in(app, "susan")
+    current = PASSWORD
+    for number in range(7):
+        new = f"violet anchor {number}"
+        fields = (
+            {"password": new, "password2": new}
+            if page == "/change_password"
+            else {"email": "new@example.com"}
+        )
+        assert (await visitor.submit(page, current=current, **fields)).status == 302
+        current = new if page == "/change_password" else current
+    messages = await sent_by(app)
+    assert len([message for message in messages if message.recipients == ["susan@example.com"]]) == 5
+
+
+async def test_deleting_accounts_with_one_address_causes_few_mails_to_it(app: Quart) -> None:
+    visitor = Visitor(app)
+    subjects: list[str | None] = []
+    for _ in range(7):
+        await visitor.register("susan")
+        await visitor.submit("/login", username="susan", password="correct horse")
+        page = await visitor.submit("/delete_account", current="correct horse", sure="y")
+        assert page.location == "/login"
+        subjects += [message.subject for message in await sent_by(app)]
+    assert subjects.count("[Microblog] Your account was deleted") == 5

@@ -33,7 +33,7 @@ NEW_LOGIN_LIMITS = ((timedelta(hours=1), 1), (timedelta(days=1), 5))
 """Notices of new logins to one address."""
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Mails of one kind to an address that somebody entered."""
+"""Mails of one kind to an address, which whoever entered it need not own."""
 
 NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
 """Mails to FLASKY_ADMIN about new users."""
@@ -230,14 +230,15 @@ class Notice(Email):
 
     user_id: int
 
-    async def render(self, request: MailRequest) -> Message | None:
-        """Render the notice, unless the account is gone."""
+    async def render(self, request: MailRequest) -> Rendered | None:
+        """Render the notice, unless the account is gone, or the address has got many of its kind."""
         account = await queries.find(self.user_id)
         if account is None:
             return None
         context = _context(account.username) | asdict(self) | {"at": request.created_at}
         context["device"] = localized(context.get("device", ""))
-        return await self.message(self.recipient(account.email), **context)
+        message = await self.message(self.recipient(account.email), **context)
+        return await _limited(request, message, ADDRESS_LIMITS)
 
     def recipient(self, email: str) -> str:
         """Return the address to send to; `email` is the account's."""
@@ -290,9 +291,11 @@ class AccountDeleted(Email):
     username: str
     address: str
 
-    async def render(self, request: MailRequest) -> Message:
+    async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the address of the former account."""
-        return await self.message(self.address, username=self.username)
+        return await _limited(
+            request, await self.message(self.address, username=self.username), ADDRESS_LIMITS
+        )
 
 
 @dataclass(frozen=True, slots=True)

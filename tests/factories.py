@@ -12,6 +12,7 @@ from werkzeug.security import generate_password_hash
 from app.accounts.models import User, followers
 from app.database import Base, reading, writing
 from app.posts.models import Post
+from app.posts.service import add_post
 from tests.clients import Visitor
 
 PASSWORD = "correct horse"
@@ -32,7 +33,7 @@ async def make_post(author_id: int, body: str, *, minute: float = 0) -> int:
     """Store a post dated `minute` minutes after noon, and return its id."""
     post = Post(body=body, user_id=author_id, timestamp=NOON + timedelta(minutes=minute))
     async with writing() as session:
-        session.add(post)
+        await add_post(session, post)
     return post.id
 
 

@@ -141,7 +141,26 @@ async def test_the_box_grows_and_sends_by_ctrl_enter_and_keeps_a_draft_for_each_
     await page.get_by_role("link", name="Home").click()
     await expect(box).to_have_value(WORDS)
 
+    await page.route("**/index", lambda route: route.fulfill(status=503, body="Temporarily Unavailable"))
+    await page.get_by_role("button", name="Post").click()
+    await expect(page.get_by_text("Temporarily Unavailable")).to_be_visible()
+    await page.unroute("**/index")
+    await page.goto(f"{url}/index")
+    await expect(box).to_have_value(WORDS)
+    await box.fill("")
+
     await page.get_by_role("link", name="Delete").first.click()
     await page.get_by_role("button", name="Delete").click()
     await expect(page.get_by_role("status")).to_contain_text("Your post has been deleted.")
     await expect(page.get_by_role("heading", name="1 reply")).to_be_hidden()
+
+    await reply.fill("too late")
+    token = await page.locator(".leave [name=csrf_token]").input_value()
+    await page.request.post(f"{page.url}/delete", form={"csrf_token": token})
+    await reply.press("Control+Enter")
+    await expect(page.get_by_role("heading", name="This post has been deleted")).to_be_visible()
+    await expect(box).to_have_value("too late")
+    assert await page.evaluate("Object.keys(localStorage)") == ["draft:1:/index"]
+    await box.press("Control+Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
+    assert await page.evaluate("Object.keys(localStorage)") == []

@@ -6,6 +6,7 @@ import html
 import os
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,8 @@ from quart import Quart
 
 from app.posts.service import create_post
 from app.posts.text import linked, mentioned_names
+from app.posts.words import words
+from app.search.queries import query_words
 from tests.factories import logged_in, make_user
 
 PEOPLE = {"susan": "susan", "mary.okafor": "mary.okafor", "old": "new", "a_b-": "a_b-"}
@@ -84,6 +87,8 @@ def test_an_address_is_a_link(text: str, address: str) -> None:
         "##tag",
         "&#39;",
         "a#tag",
+        "é#tag",
+        "½#tag",
         "#\u200d\u200c",
         "<b>bold</b>",
         "\u202e\u2066@\u200bsusan",
@@ -179,7 +184,7 @@ class Reader(HTMLParser):
 PIECES = [
     "@", "#", "@susan", "@old", "#tag", "http://", "https://", "example.com", "/", "(", ")", "[", "]", "<", ">", "&", '"', "'",
     "javascript:", "\u202e", "\u2066", "\u200d", "\u200b", ".", "-", "_", ":", "?", "\\", "é", "\u0301", "天", "नि", "🏳️‍🌈", " ",
-    "\n", "<script>", "&amp;", "</a>", "a", "1",
+    "\n", "<script>", "&amp;", "</a>", "a", "1", "\u00ad", "ｶ", "ﾞ", "ß", "½",
 ]  # fmt: skip
 texts = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=60).map(lambda pieces: "".join(pieces)[:140]),
@@ -187,15 +192,25 @@ texts = st.one_of(
 )
 
 
-@settings(
+fuzzed = settings(
     max_examples=int(os.environ.get("FUZZ", "300")),
     deadline=None,
     derandomize="FUZZ" not in os.environ,
     database=None,
 )
+
+
+@fuzzed
 @given(texts)
 def test_any_text_is_shown_as_typed(text: str) -> None:
     assert Reader(str(escape(linked(text, PEOPLE)))).text == text
+
+
+@fuzzed
+@given(texts)
+def test_every_linked_tag_is_in_the_search_index(text: str) -> None:
+    for tag in re.findall(r'href="/search\?q=([^"]+)"', str(escape(linked(text, PEOPLE)))):
+        assert set(query_words(unquote(tag))) <= set(words(text))
 
 
 async def test_mentions_are_checked_when_a_post_is_written(app: Quart) -> None:

@@ -87,6 +87,29 @@ async def test_words_are_compared_without_case_and_accents(
     assert (f"No posts match “{query}”." in page.text) == (not expected)
 
 
+async def test_every_tag_link_finds_its_post(app: Quart, susan: Visitor) -> None:
+    tags = [
+        "#foo_bar",
+        "#Crème",
+        "#e\u0301t\u00e9",
+        "#Straße",
+        "#你好世界",
+        "今天#好！",
+        "#流れ星",
+        "#ё",
+        "#2026年",
+        "#می\u200cخواهم",
+        "#हिन्दी",
+        "(#İ)",
+    ]
+    await post(*tags)
+    page = await susan.get("/explore")
+    hrefs = dict(zip(bodies(page), re.findall(r'<a href="(/search[?]q=[^"]+)">', page.text), strict=True))
+    assert hrefs.keys() == set(tags)
+    for tag, href in hrefs.items():
+        assert tag in bodies(await susan.get(unescape(href)))
+
+
 async def test_nothing_found_is_said_with_the_query(app: Quart, susan: Visitor) -> None:
     page = await search(susan, "<b>nothing</b>")
     assert "No posts match “&lt;b&gt;nothing&lt;/b&gt;”." in page.text

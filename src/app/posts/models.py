@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, ForeignKey, Index, String, event, false, text
-from sqlalchemy.orm import Mapped, Mapper, mapped_column
+from sqlalchemy import ForeignKey, Index, String, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.models import USERNAME_LENGTH
 from app.database import Base, UtcDateTime
-from app.posts.words import words
 
 BODY_LENGTH = 140
 LANGUAGE_LENGTH = 5
@@ -65,10 +64,3 @@ ADD_TO_SEARCH = {
     ),
 }
 """Add a post's words, separated by spaces, to the search index. Deleting the post removes them."""
-
-
-@event.listens_for(Post, "after_insert")
-def _add_to_search(mapper: Mapper[Post], connection: Connection, post: Post) -> None:
-    """Index each new post in its own transaction."""
-    statement = ADD_TO_SEARCH[connection.dialect.name]
-    connection.execute(statement, {"id": post.id, "words": " ".join(words(post.body))})

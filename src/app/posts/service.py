@@ -1,4 +1,4 @@
-"""Write and delete posts, with what depends on them: mentions and the numbers of replies.
+"""Write and delete posts, with what depends on them: mentions, numbers of replies and the search index.
 
 On PostgreSQL, transactions lock accounts before posts, and a post before its replies, so that none waits for
 another that waits for it.
@@ -15,8 +15,9 @@ from sqlalchemy.orm import aliased
 from app.accounts.models import User
 from app.accounts.names import canonical
 from app.database import reading, writing
-from app.posts.models import Mention, Post
+from app.posts.models import ADD_TO_SEARCH, Mention, Post
 from app.posts.text import mentioned_names
+from app.posts.words import words
 
 REPEATED_WITHIN = timedelta(seconds=5)
 """The same text by the same author within this time is the same post: a double click, or a resent form."""
@@ -68,6 +69,8 @@ async def add_post(session: AsyncSession, post: Post) -> None:
     people = await _lock_accounts(session, post.user_id, names) if names or post.is_reply else {}
     session.add(post)
     await session.flush()
+    add_to_search = ADD_TO_SEARCH[session.get_bind().dialect.name]
+    await session.execute(add_to_search, {"id": post.id, "words": " ".join(words(post.body))})
     if people:
         rows = [{"post_id": post.id, "name": name, "user_id": user_id} for name, user_id in people.items()]
         await session.execute(insert(Mention), rows)

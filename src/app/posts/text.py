@@ -1,4 +1,4 @@
-"""Links in what people write: addresses, mentions and tags; everything else stays text.
+"""Links in what people write: addresses, mentions and tags that can be found; everything else stays text.
 
 A text is read in one pass and in linear time: no part of TOKEN goes back over what another part has read.
 """
@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from app.accounts.names import person_path
+from app.posts.words import words
 
 SHOWN_LENGTH = 40  # characters of an address that are shown
 
@@ -71,10 +72,9 @@ def linked(text: str, people: Mapping[str, str]) -> str:
         if match["address"]:
             address = _without_punctuation(match["address"])
             link, found = _address_link(address), begin + len(address)
-        elif match["tag"]:
-            tag = match["tag"].rstrip(JOINERS)
+        elif match["tag"] and _is_indexed(tag := match["tag"].rstrip(JOINERS), text, begin):
             link, found = _tag_link(tag), begin + 1 + len(tag)
-        elif name := next((name for name in _spellings(match["name"]) if name in people), None):
+        elif match["name"] and (name := next(filter(people.__contains__, _spellings(match["name"])), None)):
             link, found = _mention_link(name, people[name]), begin + 1 + len(name)
         else:
             link = escape(match[0])
@@ -105,6 +105,16 @@ def _address_link(address: str) -> Markup:
 
 def _mention_link(name: str, username: str) -> Markup:
     return Markup('<a href="{}">@{}</a>').format(person_path("user", username), name)
+
+
+def _is_indexed(tag: str, text: str, begin: int) -> bool:
+    """Return whether a search for `#tag` finds `text`, which has it at `begin`.
+
+    The index folds a text as a whole: in "é#tag" it finds the letter e before the sign, and no tag.
+    """
+    end = begin + 1 + len(tag)
+    neighbours = text[max(begin - 1, 0) : begin] + text[end : end + 1]
+    return neighbours.isascii() or set(words(f"#{tag}")) <= set(words(text))
 
 
 def _tag_link(tag: str) -> Markup:

@@ -89,7 +89,8 @@ function forgetSent() {
 function keepDraft(box) {
   const key = `draft:${account}:${box.form.getAttribute("action")}`;
   const keep = () => kept((store) => (box.value ? store.setItem(key, box.value) : store.removeItem(key)));
-  if (!box.value) box.value = kept((store) => store.getItem(key)) ?? "";
+  if (box.value) forgetSent(); // it came back, perhaps to another box than the one it was typed in
+  else box.value = kept((store) => store.getItem(key)) ?? "";
   box.addEventListener("input", keep);
   box.form.addEventListener("submit", () => kept((store) => store.setItem("sent", key)));
   box.dispatchEvent(new Event("input"));

@@ -138,7 +138,8 @@ BARE = {
     "a wrong length": (400, [post(b"/login", b"Content-Length: x")]),
     "a wrong chunk": (400, [post(b"/login", b"Transfer-Encoding: chunked"), b"zz\r\n"]),
     "an unknown coding": (501, [post(b"/login", b"Transfer-Encoding: gzip")]),
-    "a head beyond 64 KiB": (431, [b"GET /login" + HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n"]),
+    "a head beyond 24 KiB": (431, [b"GET /login" + HEAD + b"X: " + b"a" * 25_000 + b"\r\n\r\n"]),
+    "thousands of headers": (431, [b"GET /login" + HEAD + b"X:\r\n" * 3000 + b"\r\n"]),
     "HTTP/2 without TLS": (505, [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))]),
 }
 """What the server itself answers, and its status."""

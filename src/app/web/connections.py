@@ -17,7 +17,7 @@ import hypercorn.asyncio.run
 import hypercorn.protocol
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed, Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
@@ -32,6 +32,11 @@ MAX_CONNECTIONS_PER_PEER = 256  # a process may have 1024 open files, by default
 REFUSED_LOG_INTERVAL = 1000  # the first refused connection is logged, and then one in this many
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+MAX_HEADERS = 100  # each costs the server about 4 microseconds, wanted or not
+PIECE_LENGTH = (
+    8192  # bytes parsed at once: Hypercorn bounds the head of a request only while it is incomplete
 )
 
 SOCKET_BUFFER = (
@@ -131,6 +136,10 @@ class HTTP1(H11Protocol):
 
     async def handle(self, event: Event) -> None:
         """Handle what the client has sent; if it has disconnected, the connection is not kept alive."""
+        if isinstance(event, RawData):
+            for start in range(0, len(event.data) or 1, PIECE_LENGTH):  # nothing: the end
+                await super().handle(RawData(event.data[start : start + PIECE_LENGTH]))
+            return
         await super().handle(event)
         if isinstance(event, Closed):
             await self.send(Updated(idle=False))
@@ -139,9 +148,10 @@ class HTTP1(H11Protocol):
         """Switch to no other protocol."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Answer a request as one that asks for no upgrade, and refuse HTTP/2 and what else there may be."""
-        if not request.http_version.startswith(b"1."):
-            await self._send_error_response(505)
+        """Pass a request on as one that asks for no upgrade; refuse other versions and too many headers."""
+        is_http_1 = request.http_version.startswith(b"1.")
+        if not is_http_1 or len(request.headers) > MAX_HEADERS:
+            await self._send_error_response(431 if is_http_1 else 505)
             await self.send(Closed())
             return
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]

@@ -23,12 +23,12 @@ from hypercorn.typing import (
 from quart import Quart
 
 from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, discarding, has_body
+from app.web.connections import MAX_HEADERS
 from app.web.errors import RETRY_AFTER_SECONDS, SENTENCES
 from app.web.languages import choose_by_headers, find, speaking
 from app.web.request_log import RequestLog, log_event
 from app.web.security import HEALTH_PATHS, headers_for, parse_address, peer_of
 
-MAX_HEADERS = 100
 MAX_HEADERS_LENGTH = 16_384  # bytes; Hypercorn does not count those that arrive at once with the rest
 MAX_COOKIE_LENGTH = 8192  # Werkzeug takes up to half a microsecond for each byte of these two
 MAX_CONTENT_TYPE_LENGTH = 256

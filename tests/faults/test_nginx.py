@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -125,6 +126,12 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         assert "strict-transport-security: max-age=" in page.head.lower()
         assert "Sign In - Microblog" in page.body
 
+        for path in (b"/login", *re.findall(rb'/static/site[.][^"]+', page.body.encode())):
+            assert (
+                "content-encoding: gzip"
+                in (await nginx.ask(get(path, b"Accept-Encoding: gzip"))).head.lower()
+            )
+
         spoofed = get(b"/reset_password/eyJkey", b"X-Forwarded-For: 10.9.8.7", b"Forwarded: for=10.9.8.7")
         assert (await nginx.ask(spoofed)).status == 302
         evil = get(b"/login", b"X-Forwarded-Host: evil.example", b"X-Forwarded-Proto: http")
@@ -142,7 +149,7 @@ async def test_the_shipped_configuration(database_url: str, tmp_path: Path) -> N
         assert plain.status == 301
         assert "location: https://microblog.example/login?next=/x" in plain.head.lower()
     lines = [line for line in site.lines if "event=access" in line]
-    assert len(lines) == 5
+    assert len(lines) == 8
     assert all("peer=127.0.0.1" in line for line in lines)
     logged = nginx.log.read_text()
     assert '"path":"/reset_password/-"' in logged

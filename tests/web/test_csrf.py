@@ -14,7 +14,7 @@ from app.accounts.models import LoginSession, User
 from app.database import Base, reading, writing
 from app.posts.models import Post
 from app.web.csrf import EXPIRED, EXPIRED_KEPT_EXCEPT_PASSWORDS, EXPIRED_NOTHING_KEPT
-from tests.clients import Visitor
+from tests.clients import TOKEN, Visitor
 from tests.factories import PASSWORD, count, logged_in, make_follow, make_post, make_user
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -59,6 +59,12 @@ async def test_a_wrong_token_is_explained_and_the_input_is_kept(app: Quart, toke
     assert 'value="susan@example.com"' in page.text
     assert "correct horse" not in page.text
     assert await count(User) == 0
+
+
+async def test_every_token_is_a_different_one_so_that_pages_may_be_compressed(app: Quart) -> None:
+    visitor = Visitor(app)
+    made = [token for _ in range(2) for token in TOKEN.findall((await visitor.get("/register")).text)]
+    assert len(set(made)) == len(made) > 2
 
 
 async def test_the_token_of_another_visitor_is_refused(app: Quart) -> None:

@@ -12,9 +12,10 @@ from wtforms import SubmitField, ValidationError
 from wtforms.validators import DataRequired
 
 from app.accounts import emails
+from app.accounts.auth import visitor
 from app.database import Base, UtcDateTime, insert_into, writing
 from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
-from app.web.languages import gettext, lazy_gettext
+from app.web.languages import lazy_gettext
 from app.web.security import client_address
 from app.web.templating import Blueprint
 
@@ -76,6 +77,7 @@ class NameForm(Form):
 @blueprint.route("/hello", methods=["GET", "POST"])
 async def hello() -> ResponseReturnValue:
     """Ask for a name, and greet the visitor by the name given in this session."""
+    await visitor()  # for the language of messages
     form = await NameForm.from_request()
     if form.validate_on_submit() and await form.count((NAMES_PER_PEER, f"hello:{client_address()}")):
         session["known"] = not await add_name(form.name.data)
@@ -83,7 +85,7 @@ async def hello() -> ResponseReturnValue:
         return redirect("/hello")
     return await form.render(
         "greeting/hello.html",
-        title=gettext("Hello"),
+        title=lazy_gettext("Hello"),
         name=session.get("name"),
         known=session.get("known", False),
     )

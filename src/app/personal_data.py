@@ -21,6 +21,7 @@ from app.mailer import Email, render
 from app.outbox import MailRequest, Priority
 from app.posts.models import Mention, Post
 from app.quart_mail import Attachment, Message
+from app.web import languages
 from app.web.forms import EmptyForm
 from app.web.languages import gettext, lazy_gettext
 from app.web.templating import Blueprint, flash
@@ -50,7 +51,7 @@ async def download_data() -> ResponseReturnValue:
             await YourData(me.id).post(session)
         await flash(REQUESTED)
         return redirect("/account")
-    return await form.render("accounts/download_data.html", title=gettext("Your Data"))
+    return await form.render("accounts/download_data.html", title=lazy_gettext("Your Data"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class YourData(Email):
         if data is None:
             return None
         account = data["account"]
+        languages.use(account["language"])
         message = await render(
             account["email"], gettext("Your data"), "email/your_data", username=account["username"]
         )
@@ -85,7 +87,9 @@ async def collect(user_id: int) -> dict[str, Any] | None:
 
     Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """
-    account = select(User.id, User.username, User.email, User.about_me, User.last_seen)
+    account = select(
+        User.id, User.username, User.email, User.about_me, User.last_seen, User.language, User.timezone
+    )
     posts = select(Post.timestamp, Post.body, Post.id, Post.reply_to).where(Post.user_id == user_id)
     mentions = select(Post.timestamp, User.username, Post.body, Post.id, Post.reply_to)
     mentions = mentions.join(User, User.id == Post.user_id).where(

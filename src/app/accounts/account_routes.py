@@ -25,7 +25,7 @@ from app.accounts.forms import (
 from app.accounts.sessions import Visitor
 from app.web.csrf import BUTTON_EXPIRED_TRY_AGAIN
 from app.web.forms import EmptyForm, add_error
-from app.web.languages import gettext, lazy_gettext
+from app.web.languages import lazy_gettext
 from app.web.request_log import log_event
 from app.web.templating import Blueprint, flash
 
@@ -46,7 +46,7 @@ blueprint = Blueprint("account", __name__)
 @login_required
 async def account() -> ResponseReturnValue:
     """Link to the pages below."""
-    return await render_template("accounts/account.html", title=gettext("Account"))
+    return await render_template("accounts/account.html", title=lazy_gettext("Account"))
 
 
 @blueprint.get("/sessions")
@@ -56,7 +56,7 @@ async def list_sessions() -> ResponseReturnValue:
     me = await visitor()
     return await render_template(
         "accounts/sessions.html",
-        title=gettext("Sessions"),
+        title=lazy_gettext("Sessions"),
         sessions=await sessions.list_for(me.id, current=me.session_id),
         current=me.session_id,
         browsers=await devices.list_for(me.id, current=known_device()),
@@ -107,7 +107,7 @@ async def change_password() -> ResponseReturnValue:
         await log_in(credentials, remember=me.remember)
         await flash(PASSWORD_CHANGED, "success")
         return redirect("/account")
-    return await form.render("accounts/change_password.html", title=gettext("Change Password"))
+    return await form.render("accounts/change_password.html", title=lazy_gettext("Change Password"))
 
 
 @blueprint.route("/change_email", methods=["GET", "POST"])
@@ -122,7 +122,7 @@ async def change_email() -> ResponseReturnValue:
         log_event("email_change_requested", user=me.id)
         await flash(CHECK_NEW_ADDRESS)
         return redirect("/account")
-    return await form.render("accounts/change_email.html", title=gettext("Change Email"))
+    return await form.render("accounts/change_email.html", title=lazy_gettext("Change Email"))
 
 
 @blueprint.route("/delete_account", methods=["GET", "POST"])
@@ -136,7 +136,7 @@ async def delete_account() -> ResponseReturnValue:
         await log_out()
         await flash(DELETED)
         return redirect("/login")
-    return await form.render("accounts/delete_account.html", title=gettext("Delete Account"))
+    return await form.render("accounts/delete_account.html", title=lazy_gettext("Delete Account"))
 
 
 @blueprint.errorhandler(service.OutdatedCredentials)

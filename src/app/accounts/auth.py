@@ -18,7 +18,7 @@ from app.accounts.models import USER_AGENT_LENGTH
 from app.accounts.service import VerifiedCredentials, lock_if_current
 from app.accounts.sessions import NOBODY, UNKNOWN, Visitor
 from app.database import DatabaseUnavailable, writing
-from app.web import csrf
+from app.web import csrf, languages
 from app.web.languages import lazy_gettext
 from app.web.request_log import log_event
 from app.web.security import this_page
@@ -54,6 +54,7 @@ async def visitor() -> Visitor:
         if token := cookie_user.auth_id:
             g.visitor = UNKNOWN  # so that the 503 page does not query the database again
             g.visitor = await sessions.find(token)
+            languages.use(g.visitor.language)
             if not g.visitor.is_authenticated:
                 logout_user()
             elif sessions.is_stale(g.visitor):

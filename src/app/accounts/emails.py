@@ -48,6 +48,7 @@ class Nobody(NamedTuple):
     username: str = "nobody"
     email: str = "nobody@example.com"
     credentials_version: int = 0
+    language: str | None = None
 
 
 def init_app(app: Quart) -> None:
@@ -86,6 +87,7 @@ class ResetPassword(Email):
         """Render the mail to the address stored for the account; a decoy if there is none."""
         account = await queries.find_by_address(self.address)
         user = account or Nobody()
+        languages.use(user.language)
         rate_key = _rate_key(user.email) if account else f"unknown:{_rate_key(self.address)}"
         if not await outbox.within_rate_limit(request, rate_key, RESET_LIMITS):
             return None
@@ -150,7 +152,7 @@ class ChangeEmail(Email):
 
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the new address."""
-        account = await queries.find(self.user_id)
+        account = await _find(self.user_id)
         if account is None or account.credentials_version != self.version:
             return None
         owners = await queries.find_owners(self.address)
@@ -172,7 +174,7 @@ class Welcome(Email):
 
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the mail to the account's address, which nobody may have confirmed: hence the limits."""
-        account = await queries.find(self.user_id)
+        account = await _find(self.user_id)
         if account is None:
             return None
         message = await self.message(account.email, **_context(account.username))
@@ -208,7 +210,7 @@ class NewLogin(Email):
 
     async def render(self, request: MailRequest) -> Rendered | Postponed | None:
         """Render the notice to the account's address."""
-        account = await queries.find(self.user_id)
+        account = await _find(self.user_id)
         if account is None:
             return None
         rate_key = _rate_key(account.email)
@@ -232,7 +234,7 @@ class Notice(Email):
 
     async def render(self, request: MailRequest) -> Rendered | None:
         """Render the notice, unless the account is gone, or the address has got many of its kind."""
-        account = await queries.find(self.user_id)
+        account = await _find(self.user_id)
         if account is None:
             return None
         context = _context(account.username) | asdict(self) | {"at": request.created_at}
@@ -350,8 +352,17 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
         await new.post(session)
 
 
+async def _find(user_id: int) -> queries.Account | None:
+    """Return the account with this id, or None, and continue in the language it has chosen."""
+    account = await queries.find(user_id)
+    if account is not None:
+        languages.use(account.language)
+    return account
+
+
 async def _address_taken(owner: queries.Account) -> Message:
     """Render the mail that tells `owner` that somebody tried to use their address for another account."""
+    languages.use(owner.language)
     return await render(
         owner.email, gettext("You already have an account"), "email/address_taken", **_context(owner.username)
     )

@@ -3,6 +3,8 @@
 Only POST uses up a link, because mail scanners follow links by GET.
 """
 
+from functools import partial
+
 from quart import current_app, redirect, request, session, url_for
 from quart.typing import ResponseReturnValue
 
@@ -18,7 +20,7 @@ from app.accounts.forms import (
 )
 from app.web import languages, limits
 from app.web.forms import EmptyForm, add_error
-from app.web.languages import gettext, lazy_gettext
+from app.web.languages import lazy_gettext
 from app.web.request_log import log_event
 from app.web.security import client_address, safe_path
 from app.web.templating import Blueprint, flash
@@ -72,19 +74,19 @@ async def login() -> ResponseReturnValue:
             log_event("login", user=credentials.user_id)
             await limits.clear(*counted)
             return redirect(target or "/index")
-    return await form.render("accounts/login.html", title=gettext("Sign In"), next=target)
+    return await form.render("accounts/login.html", title=lazy_gettext("Sign In"), next=target)
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])
 async def logout() -> ResponseReturnValue:
     """End this browser's session. If it has ended, as after a logout in another tab, any token will do."""
-    form = await EmptyForm.from_request()
-    if request.method == "POST" and not (await visitor()).is_authenticated:
+    form, me = await EmptyForm.from_request(), await visitor()
+    if request.method == "POST" and not me.is_authenticated:
         return redirect("/login")
     if form.validate_on_submit():
         await log_out()
         return redirect("/login")
-    return await form.render("accounts/logout.html", title=gettext("Log Out"))
+    return await form.render("accounts/logout.html", title=lazy_gettext("Log Out"))
 
 
 @blueprint.route("/register", methods=["GET", "POST"])
@@ -95,7 +97,8 @@ async def register() -> ResponseReturnValue:
     limit = (REGISTRATIONS_PER_PEER, f"register:{client_address()}")
     if form.validate_on_submit() and await form.count(limit):
         confirm = current_app.config["CONFIRM_EMAIL"]
-        action = service.request_registration if confirm else service.register
+        language = languages.current().code
+        action = service.request_registration if confirm else partial(service.register, language=language)
         try:
             user_id = await action(
                 username=form.username.data, email=form.email.data, password=form.password.data
@@ -109,7 +112,7 @@ async def register() -> ResponseReturnValue:
                 session[NEXT_KEY] = target
             await flash(CONFIRM_FIRST if confirm else REGISTERED, "success")
             return redirect(url_for("accounts.login", next=target))
-    return await form.render("accounts/register.html", title=gettext("Register"), next=target)
+    return await form.render("accounts/register.html", title=lazy_gettext("Register"), next=target)
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])
@@ -120,7 +123,8 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
     try:
         username = await service.check_registration(token)
         if form.validate_on_submit() and await form.count(_link_limit()):
-            log_event("registered", user=await service.confirm_registration(token))
+            user_id = await service.confirm_registration(token, language=languages.current().code)
+            log_event("registered", user=user_id)
             target = session.pop(NEXT_KEY, None)
             await flash(REGISTERED, "success")
             return redirect(home if me.is_authenticated else url_for("accounts.login", next=target))
@@ -130,7 +134,7 @@ async def confirm_registration(token: str) -> ResponseReturnValue:
         await flash(NAME_TAKEN, "warning")
         return redirect("/register")
     return await form.render(
-        "accounts/confirm_registration.html", title=gettext("Confirm Your Address"), username=username
+        "accounts/confirm_registration.html", title=lazy_gettext("Confirm Your Address"), username=username
     )
 
 
@@ -140,8 +144,8 @@ async def reset_password_request() -> ResponseReturnValue:
 
     For guests, and for logged-in visitors whose reset link was not valid.
     """
-    again = "again" in request.args
-    if not again and (await visitor()).is_authenticated:
+    again, me = "again" in request.args, await visitor()
+    if me.is_authenticated and not again:
         return redirect("/index")
     form = await ResetPasswordRequestForm.from_request()
     if form.validate_on_submit() and await form.count((RESETS_PER_PEER, f"reset:{client_address()}")):
@@ -152,7 +156,7 @@ async def reset_password_request() -> ResponseReturnValue:
         return redirect("/login")
     return await form.render(
         "accounts/reset_password_request.html",
-        title=gettext("Reset Password"),
+        title=lazy_gettext("Reset Password"),
         action=REQUEST_AGAIN_PATH if again else REQUEST_PATH,
     )
 
@@ -160,6 +164,7 @@ async def reset_password_request() -> ResponseReturnValue:
 @blueprint.route("/reset_password/<token>", methods=["GET", "POST"])
 async def reset_password(token: str) -> ResponseReturnValue:
     """Let a visitor with a valid reset link choose a new password."""
+    is_guest = not (await visitor()).is_authenticated
     try:
         user = await service.check_reset(token)
         form = await ResetPasswordForm.from_request()
@@ -170,11 +175,10 @@ async def reset_password(token: str) -> ResponseReturnValue:
             await flash(RESET_DONE, "success")
             return redirect("/login")
     except tokens.InvalidToken:
-        is_guest = not (await visitor()).is_authenticated
         path = REQUEST_PATH if is_guest else REQUEST_AGAIN_PATH
         return await _refuse_link("reset_link_refused", path, RESET_LINK_NOT_VALID)
     return await form.render(
-        "accounts/reset_password.html", title=gettext("Reset Your Password"), username=user.username
+        "accounts/reset_password.html", title=lazy_gettext("Reset Your Password"), username=user.username
     )
 
 
@@ -193,17 +197,19 @@ async def confirm_email_change(token: str) -> ResponseReturnValue:
     except tokens.InvalidToken:
         return await _refuse_link("email_link_refused", home)
     return await form.render(
-        "accounts/confirm_email.html", title=gettext("Confirm Your Address"), address=address
+        "accounts/confirm_email.html", title=lazy_gettext("Confirm Your Address"), address=address
     )
 
 
 @blueprint.post("/language")
 async def choose_language() -> ResponseReturnValue:
     """Show the site in another language from now on, and go back to the page with the button."""
-    form = await LanguageForm.from_request()
+    form, me = await LanguageForm.from_request(), await visitor()
     response = redirect(safe_path(form.next.data) or "/")
     if form.validate_on_submit() and form.language.data in current_app.config["LANGUAGES"]:
         languages.remember(response, form.language.data)
+        if me.is_authenticated:
+            await service.set_language(me.id, form.language.data)
     return response
 
 

@@ -61,7 +61,7 @@ class VerifiedCredentials:
 # Registering
 
 
-async def register(*, username: str, email: str, password: str) -> int:
+async def register(*, username: str, email: str, password: str, language: str | None = None) -> int:
     """Store a new account, tell the administrator, and return the account's id.
 
     Raises Taken. Nothing is hashed for a taken name or address. Between simultaneous requests the INSERT
@@ -69,7 +69,8 @@ async def register(*, username: str, email: str, password: str) -> int:
     """
     if taken := await queries.taken_fields(username, email):
         raise Taken(taken)
-    user = User(username=username, email=email, password_hash=await passwords.generate(password))
+    password_hash = await passwords.generate(password)
+    user = User(username=username, email=email, password_hash=password_hash, language=language)
     try:
         async with writing() as session:
             await _add(session, user)
@@ -113,7 +114,7 @@ async def check_registration(token: str) -> str:
     return str(registration.username)
 
 
-async def confirm_registration(token: str) -> int:
+async def confirm_registration(token: str, *, language: str | None = None) -> int:
     """Create the account of the registration that `token` names, tell the administrator, and return its id.
 
     Raises tokens.InvalidToken, and Taken when the name or address was taken in the meantime.
@@ -126,7 +127,7 @@ async def confirm_registration(token: str) -> int:
             rows = await session.execute(delete(Registration).where(*is_waiting).returning(*columns))
             if (registration := rows.mappings().first()) is None:
                 raise tokens.InvalidToken(REGISTRATION_OVER)
-            user = User(**registration, email_confirmed=True)
+            user = User(**registration, email_confirmed=True, language=language)
             await _add(session, user)
     except IntegrityError as error:
         raise Taken(frozenset({"username", "email"})) from error
@@ -139,6 +140,12 @@ async def _add(session: AsyncSession, user: User) -> None:
     await session.flush()
     await emails.Welcome(user.id).post(session)
     await emails.announce(session, emails.NewUser(user_ids=(user.id,)))
+
+
+async def set_language(user_id: int, language: str) -> None:
+    """Store the language that the owner of the account has chosen."""
+    async with writing() as session:
+        await session.execute(update(User).where(User.id == user_id).values(language=language))
 
 
 # Checking passwords

@@ -34,6 +34,8 @@ class Visitor:
     created_at: datetime | None = None
     seen_at: datetime | None = None
     remember: bool = False
+    language: str | None = None
+    timezone: str | None = None
     is_known: bool = True
     """False on pages that were made without reading the login session."""
 
@@ -55,6 +57,8 @@ BY_TOKEN = Query(
         LoginSession.created_at,
         LoginSession.seen_at,
         LoginSession.remember,
+        User.language,
+        User.timezone,
     )
     .join(User, User.id == LoginSession.user_id)
     .where(

@@ -39,8 +39,8 @@ HEADER = """\
 # username:
 """
 
-PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*\}|%(?!\()|</?\w[^>]*>")
-"""What a translation must hold as often as its message: places for values, percent signs and tags."""
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*\}|%(?!\()|</?\w[^>]*>|&\w+;|[\"<>&]")
+"""What a translation must hold as often as its message: places for values, and what has a meaning in HTML."""
 NUMBERS = range(1000)  # by which it is found out what a plural form is used for
 
 PAGES = ("accounts", "posts", "profiles", "search", "web", "greeting.py", "personal_data.py", "mailer.py")
@@ -214,7 +214,7 @@ def texts_of_template(source: str, *, is_html: bool) -> Iterator[str]:
     environment = jinja2.Environment(extensions=["jinja2.ext.i18n"], autoescape=True)
     template = environment.parse(source)
     data = "".join(node.data for node in template.find_all(nodes.TemplateData))
-    yield from filter(_is_english, _ShownTexts(data).texts if is_html else data.splitlines())
+    yield from filter(_is_english, ShownTexts(data).texts if is_html else data.splitlines())
     translated = {
         id(argument)
         for call in template.find_all(nodes.Call)
@@ -230,7 +230,7 @@ def _is_english(text: str) -> bool:
     return ENGLISH.search(NOT_ENGLISH.sub("", text)) is not None
 
 
-class _ShownTexts(HTMLParser):
+class ShownTexts(HTMLParser):
     """The texts of a page, in elements and in attributes."""
 
     def __init__(self, source: str) -> None:

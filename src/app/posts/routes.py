@@ -64,7 +64,7 @@ async def index() -> ResponseReturnValue:
     page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     suggested = await people.suggestions().get(me.id)
     return await form.render(
-        "posts/index.html", title=gettext("Home"), path="/index", page=page, suggested=suggested
+        "posts/index.html", title=lazy_gettext("Home"), path="/index", page=page, suggested=suggested
     )
 
 
@@ -75,7 +75,7 @@ async def explore() -> ResponseReturnValue:
     page = await queries.everybody(parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     suggested = await people.suggestions().get((await visitor()).id)
     return await render_template(
-        "posts/explore.html", title=gettext("Explore"), path="/explore", page=page, suggested=suggested
+        "posts/explore.html", title=lazy_gettext("Explore"), path="/explore", page=page, suggested=suggested
     )
 
 
@@ -103,7 +103,7 @@ async def reply(number: str) -> ResponseReturnValue:
         entry = None
     if entry is None:
         form.form_errors.append(REPLY_TO_NOTHING)
-        page, _, headers = await form.render("posts/lost_reply.html", title=gettext("Post Deleted"))
+        page, _, headers = await form.render("posts/lost_reply.html", title=lazy_gettext("Post Deleted"))
         return page, 404, headers
     return await _render_post(entry, form)
 
@@ -124,7 +124,7 @@ async def delete(number: str) -> ResponseReturnValue:
         return redirect(f"/post/{answered.id}" if answered and answered.id else "/index")
     if entry is None:
         abort(404)
-    return await form.render("posts/delete.html", title=gettext("Delete Post"), post=entry)
+    return await form.render("posts/delete.html", title=lazy_gettext("Delete Post"), post=entry)
 
 
 async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) -> bool:

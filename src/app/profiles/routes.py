@@ -6,8 +6,8 @@ from typing import Any
 
 from quart import Response, abort, current_app, redirect, render_template, request
 from quart.typing import ResponseReturnValue
-from wtforms import HiddenField, SubmitField
-from wtforms.validators import StopValidation
+from wtforms import HiddenField, SelectField, SubmitField
+from wtforms.validators import StopValidation, ValidationError
 
 from app.accounts.auth import login_required, login_required_from, visitor
 from app.accounts.forms import DIFFERENT_USERNAME, UsernameField
@@ -18,8 +18,18 @@ from app.accounts.sessions import Visitor
 from app.posts import people
 from app.posts import queries as posts
 from app.profiles import queries, service
+from app.web import languages
 from app.web.csrf import BUTTON_EXPIRED
-from app.web.forms import Bounded, EmptyForm, Form, TextAreaField, add_error, storable, unify_newlines
+from app.web.forms import (
+    Bounded,
+    EmptyForm,
+    Form,
+    StringField,
+    TextAreaField,
+    add_error,
+    storable,
+    unify_newlines,
+)
 from app.web.languages import gettext, lazy_gettext, lazy_pgettext
 from app.web.paging import Page, parse_cursor
 from app.web.security import safe_path
@@ -36,6 +46,7 @@ TOO_MANY_NAMES = lazy_gettext(
     "You have changed your name too often. Please try again in %(time)s. Nothing was saved."
 )
 NOT_FOUND = lazy_gettext("User %(username)s not found.")
+UNKNOWN_TIME_ZONE = lazy_gettext("Please choose a time zone from the list, such as Europe/Madrid.")
 FOLLOWERS = lazy_gettext("Followers of %(username)s")
 NO_FOLLOWERS = lazy_gettext("Nobody follows %(username)s yet.")
 FOLLOWED = lazy_gettext("People %(username)s follows")
@@ -61,6 +72,17 @@ class OwnUsernameField(UsernameField):
             raise StopValidation
 
 
+def _time_zone(value: str | None) -> str | None:
+    """Return the name of a time zone as it is written (a WTForms filter)."""
+    return value and languages.time_zones().get("_".join(value.split()).lower(), value)
+
+
+def _is_time_zone(form: object, field: StringField) -> None:
+    """Refuse what is not the name of a time zone (a WTForms validator)."""
+    if field.data and field.data not in languages.time_zones().values():
+        raise ValidationError(UNKNOWN_TIME_ZONE)
+
+
 class EditProfileForm(Form):
     """Edit Profile."""
 
@@ -68,11 +90,21 @@ class EditProfileForm(Form):
     about_me = TextAreaField(
         lazy_gettext("About me"), [storable, Bounded(max=ABOUT_ME_LENGTH)], filters=[unify_newlines]
     )
+    language = SelectField(lazy_gettext("Language"), choices=[])
+    timezone = StringField(lazy_gettext("Time zone"), [_is_time_zone], filters=[_time_zone])
     submit = SubmitField(lazy_pgettext("save", "Submit"))
 
     def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)
         self.username.own = own
+        offered = [languages.find(code) for code in current_app.config["LANGUAGES"]]
+        choices = [(language.code, language.name, {"lang": language.code}) for language in offered]
+        self.language.choices = [("", gettext("Automatic"), {}), *choices]
+
+    def settings(self) -> dict[str, str | None]:
+        """Return what is stored of language and time zone, None for automatic; nothing for missing fields."""
+        fields = (self.language, self.timezone)
+        return {field.name: field.data or None for field in fields if field.raw_data}
 
 
 class FollowForm(EmptyForm):
@@ -156,22 +188,33 @@ async def user(username: str) -> ResponseReturnValue:
 @blueprint.route("/edit_profile", methods=["GET", "POST"])
 @login_required
 async def edit_profile() -> ResponseReturnValue:
-    """Let the visitor change their name and their text about themselves."""
+    """Let the visitor change their name, their text about themselves, their language and their time zone."""
     me = await visitor()
     stored = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
+    stored |= {"language": me.language or "", "timezone": me.timezone or ""}
     form = await EditProfileForm.from_request(own=me.username, username=me.username, **stored)
     if form.validate_on_submit() and await _may_be_called(form.username.data, me, form):
         name = form.username.data
         try:
             await service.update_profile(
-                me.id, new_name=name if name != me.username else None, about_me=form.about_me.data
+                me.id,
+                new_name=name if name != me.username else None,
+                about_me=form.about_me.data,
+                **form.settings(),
             )
         except Taken:
             add_error(form.username, DIFFERENT_USERNAME)
         else:
             await flash(SAVED, "success")
-            return redirect("/edit_profile")
-    return await form.render("profiles/edit_profile.html", title=gettext("Edit Profile"))
+            response = redirect("/edit_profile")
+            if form.language.raw_data:
+                languages.remember(response, form.language.data)
+            return response
+    return await form.render(
+        "profiles/edit_profile.html",
+        title=lazy_gettext("Edit Profile"),
+        time_zones=languages.time_zones().values(),
+    )
 
 
 async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:

@@ -23,8 +23,8 @@ class SelfFollowError(ValueError):
         self.username = username
 
 
-async def update_profile(user_id: int, *, new_name: str | None, about_me: str) -> None:
-    """Store the account's text about itself, and its new name if it gets one.
+async def update_profile(user_id: int, *, new_name: str | None, **values: str | None) -> None:
+    """Store columns of the account, and its new name if it gets one.
 
     The canonical form of the old name goes to the next account that differs from it only by case. Raises
     Taken if another account has the new name, even if it got it only just now.
@@ -32,7 +32,7 @@ async def update_profile(user_id: int, *, new_name: str | None, about_me: str) -
     this = User.id == user_id
     try:
         async with writing() as session:
-            await session.execute(update(User).where(this).values(about_me=about_me))
+            await session.execute(update(User).where(this).values(values))
             if new_name is not None:
                 names = {"username": new_name, "username_canonical": canonical(new_name)}
                 query = select(User.username_canonical).where(this).with_for_update()

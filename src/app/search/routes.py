@@ -10,7 +10,7 @@ from app.posts import people
 from app.search import queries
 from app.web import limits
 from app.web.forms import too_long
-from app.web.languages import gettext, lazy_gettext
+from app.web.languages import lazy_gettext
 from app.web.paging import parse_cursor
 from app.web.templating import Blueprint
 
@@ -49,5 +49,5 @@ async def search() -> ResponseReturnValue:
 async def _render(query: str, **context: object) -> str:
     suggested = people.suggestions().kept((await visitor()).id)
     return await render_template(
-        "search/results.html", title=gettext("Search"), query=query, suggested=suggested, **context
+        "search/results.html", title=lazy_gettext("Search"), query=query, suggested=suggested, **context
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
+from importlib.resources import files
 from io import BytesIO
 from typing import Any, cast
 
@@ -93,6 +94,7 @@ _current: ContextVar[Language | None] = ContextVar("language", default=None)
 def init_app(app: Quart) -> None:
     """Read the catalogues of LANGUAGES, and let templates use them."""
     languages = [find(code) for code in app.config["LANGUAGES"]]
+    time_zones()
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined] # of the extension
     app.jinja_env.policies["ext.i18n.trimmed"] = True
@@ -139,7 +141,10 @@ def speaking(language: Language) -> Iterator[None]:
 
 
 def remember(response: werkzeug.Response, code: str) -> None:
-    """Store a visitor's choice in a cookie."""
+    """Store a visitor's choice in a cookie; "" stands for no choice."""
+    if not code:
+        response.delete_cookie(COOKIE)
+        return
     secure = current_app.config["SESSION_COOKIE_SECURE"]
     response.set_cookie(COOKIE, code, COOKIE_SECONDS, secure=secure, httponly=True, samesite="Lax")
 
@@ -191,6 +196,13 @@ def lazy_gettext(message: str) -> str:
 def lazy_pgettext(context: str, message: str) -> str:
     """Like `lazy_gettext`; `context` tells apart messages that are the same only in English."""
     return cast(str, LazyProxy(lambda: current().texts.pgettext(context, message), enable_cache=False))
+
+
+@cache
+def time_zones() -> dict[str, str]:
+    """Return the IANA names of all time zones by the same names in lower case."""
+    names = files("tzdata").joinpath("zones").read_text("ascii").splitlines()
+    return {name.lower(): name for name in names}
 
 
 def number(value: int) -> str:

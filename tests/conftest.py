@@ -19,6 +19,7 @@ from werkzeug.routing import Rule
 from app import create_app, settings
 from app.database import engine, postgresql, sqlite
 from app.migrations import run as migrations
+from app.settings.table import REPLACED
 from tests.database_servers import MEMORY, PostgresServer, RedisServer, require_postgres
 from tests.inspection import database_of
 from tests.processes import PATIENCE_SECONDS
@@ -69,6 +70,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for setting in settings.SETTINGS:
         for key in (setting.key, *setting.aliases):
             monkeypatch.delenv(key, raising=False)
+    for key in REPLACED:
+        monkeypatch.delenv(key, raising=False)
 
 
 @pytest.fixture(autouse=True)

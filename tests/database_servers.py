@@ -103,9 +103,13 @@ class PostgresServer:
             await self._execute("CREATE DATABASE template_microblog")
             await migrate(self.url("template_microblog"))
             self.template = "template_microblog"
+        return await self.empty_database(f"TEMPLATE {self.template}")
+
+    async def empty_database(self, options: str = "") -> str:
+        """Return the address of a new database."""
         self.count += 1
         name = f"test_{self.count}"
-        await self._execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        await self._execute(f"CREATE DATABASE {name} {options}")
         return self.url(name)
 
     async def drop_database(self, url: str) -> None:

@@ -344,3 +344,20 @@ def test_every_way_to_start_says_the_mail_extensions_line_alone(program: tuple[s
     # With workers of its own, Hypercorn's master ends with 0 after its worker ended with 1.
     assert done.returncode == (0 if "--workers" in program else 1)
     assert done.stderr == "MAIL_LOCAL_HOSTNAME: 'a b' is not accepted; give a domain name.\n"
+
+
+async def test_settings_of_later_microblogs_are_accepted_and_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret@localhost")
+    monkeypatch.setenv("LOG_TO_STDOUT", "")
+    Path(".env").write_text("SERVER_NAME=example.org\nELASTICSEARCH_URL=http://localhost:9200\n")
+    app = create_app(GOOD | {"MAIL_COURIER": "none", "PASSWORD_PROCESSES": 0})
+    assert app.config["SERVER_NAME"] is None
+    async with app.test_app():
+        pass
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "without effect" in line] == [
+        "Settings without effect here: ELASTICSEARCH_URL (the database is searched), "
+        "REDIS_URL (the site works in the background without Redis), SERVER_NAME (BASE_URL is used)"
+    ]

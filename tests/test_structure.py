@@ -41,7 +41,7 @@ ALLOWED = {
     "messages": {"database", "accounts"},
     "reports": {"database", "web", "outbox", "mailer", "quart_mail"},
     "email": {"database", "quart_mail", "outbox", "mailer", "accounts", "reports"},
-    "personal_data": {"database", "web", "outbox", "mailer", "quart_mail", "accounts", "posts"},
+    "personal_data": {"database", "web", "outbox", "mailer", "quart_mail", "accounts", "messages", "posts"},
     "shutdown": {"outbox", "web"},
     "dev.server": {"", "migrations", "settings"},
     "dev.demo": {"database", "accounts", "posts"},

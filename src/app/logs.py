@@ -95,7 +95,10 @@ class OngoingProblem:
 
 
 def init_app(app: Quart) -> None:
-    """Write what this package and asyncio log to standard error, in the format LOG_FORMAT."""
+    """Write what this package and asyncio log to standard error, in the format LOG_FORMAT.
+
+    When the site starts, say which of Microblog's settings have no effect.
+    """
     handler = StderrHandler()
     handler.setFormatter(LineFormatter(app.config["LOG_FORMAT"]))
     for name in LOGGERS:
@@ -105,6 +108,11 @@ def init_app(app: Quart) -> None:
                 logger.removeHandler(old)
         logger.addHandler(handler)
     logging.getLogger("app").setLevel(logging.DEBUG if app.debug else logging.INFO)
+
+    @app.before_serving
+    async def name_replaced_settings() -> None:
+        if sentence := settings.replaced():
+            logging.getLogger(__name__).info(sentence)
 
 
 def format_fields(fields: dict[str, Any]) -> str:

@@ -1,24 +1,46 @@
 """Private messages, notifications and tasks: the tables of Microblog v0.21 and v0.22.
 
-Adopted databases bring their rows. They have no pages yet.
+Adopted databases bring their rows, which have no pages yet. Deleting an account deletes its tasks, its
+notifications, and the messages it has sent and received.
 """
 
+import time
 from datetime import datetime
 
 from quart import Quart
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.accounts.models import User
+from app.accounts.service import before_deletion
 from app.database import Base, UtcDateTime
 
 BODY_LENGTH = 140
 NAME_LENGTH = 128
 DESCRIPTION_LENGTH = 128
 TASK_ID_LENGTH = 36
+COMPLETE = 100  # percent
+UNREAD_COUNT = "unread_message_count"  # Microblog's name of the notification
 
 
 def init_app(app: Quart) -> None:
-    """Declare the tables, so that deleting an account finds its rows."""
+    """Let the deletion of an account correct what it leaves behind."""
+    before_deletion(app, uncount_messages)
 
 
 class Message(Base):
@@ -55,7 +77,7 @@ class Notification(Base):
 
 
 class Task(Base):
-    """A job that ran in the background. `progress`: percent; less than 100 if it was never finished."""
+    """A job in the background. `progress`: percent; if it is `complete` with less, it was stopped."""
 
     __tablename__ = "task"
 
@@ -66,3 +88,28 @@ class Task(Base):
     complete: Mapped[bool]
     progress: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+async def uncount_messages(session: AsyncSession, sender_id: int) -> None:
+    """Subtract the messages of an account that is about to be deleted from the unread counts of others.
+
+    The notifications are locked in the order of their ids, and with them the account's own: two people who
+    wrote to each other may delete their accounts at once.
+    """
+    recipients = select(Message.recipient_id).where(Message.sender_id == sender_id)
+    counts = (Notification.name == UNREAD_COUNT, Notification.user_id.in_(recipients))
+    affected = select(Notification.id).where(or_(Notification.user_id == sender_id, and_(*counts)))
+    await session.execute(affected.order_by(Notification.id).with_for_update())
+    unread = (
+        select(func.count())
+        .select_from(Message)
+        .join(User, User.id == Message.recipient_id)
+        .where(
+            Message.recipient_id == Notification.user_id,
+            Message.sender_id != sender_id,
+            or_(User.last_message_read_time.is_(None), Message.timestamp > User.last_message_read_time),
+        )
+    )
+    values = {"payload_json": cast(unread.correlate(Notification).scalar_subquery(), Text)}
+    corrected = update(Notification).where(*counts).values(values | {"timestamp": time.time()})
+    await session.execute(corrected.execution_options(synchronize_session=False))

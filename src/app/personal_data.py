@@ -18,6 +18,8 @@ from app.accounts.auth import login_required, visitor
 from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.database import reading, writing
 from app.mailer import Email, render
+from app.messages import Message as PrivateMessage
+from app.messages import Notification, Task
 from app.outbox import MailRequest, Priority
 from app.posts.models import Mention, Post
 from app.quart_mail import Attachment, Message
@@ -83,14 +85,15 @@ class YourData(Email):
 
 
 async def collect(user_id: int) -> dict[str, Any] | None:
-    """Return the person's data: account, posts, mentions, follows both ways, sessions; None without account.
+    """Return the person's data, None without account.
 
     Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """
     account = select(
-        User.id, User.username, User.email, User.about_me, User.last_seen, User.language, User.timezone
+        *(User.id, User.username, User.email, User.about_me, User.last_seen),
+        *(User.language, User.timezone, User.last_message_read_time),
     )
-    posts = select(Post.timestamp, Post.body, Post.id, Post.reply_to).where(Post.user_id == user_id)
+    posts = select(Post.timestamp, Post.body, Post.id, Post.reply_to, Post.language)
     mentions = select(Post.timestamp, User.username, Post.body, Post.id, Post.reply_to)
     mentions = mentions.join(User, User.id == Post.user_id).where(
         Post.id.in_(select(Mention.post_id).where(Mention.user_id == user_id)), Post.user_id != user_id
@@ -101,13 +104,23 @@ async def collect(user_id: int) -> dict[str, Any] | None:
     sessions = select(LoginSession.created_at, LoginSession.seen_at, LoginSession.user_agent)
     sessions = sessions.where(LoginSession.user_id == user_id)
     browsers = select(KnownDevice.seen_at, KnownDevice.user_agent).where(KnownDevice.user_id == user_id)
+    message, person = (PrivateMessage.timestamp, PrivateMessage.body), User.username
+    sent = select(*message, person.label("to")).join(User, User.id == PrivateMessage.recipient_id)
+    received = select(*message, person.label("from")).join(User, User.id == PrivateMessage.sender_id)
+    newest = (PrivateMessage.timestamp.desc(), PrivateMessage.id.desc())
+    notifications = select(Notification.timestamp, Notification.name, Notification.payload_json)
+    tasks = select(Task.created_at, Task.name, Task.description, Task.complete, Task.progress)
     lists = {
-        "posts": posts.order_by(Post.timestamp.desc(), Post.id.desc()),
+        "posts": posts.where(Post.user_id == user_id).order_by(Post.timestamp.desc(), Post.id.desc()),
         "mentions": mentions.order_by(Post.timestamp.desc(), Post.id.desc()),
         "following": following.where(followers.c.follower_id == user_id),
         "followers": followed_by.where(followers.c.followed_id == user_id),
         "sessions": sessions.order_by(LoginSession.seen_at.desc()),
         "browsers": browsers.order_by(KnownDevice.seen_at.desc()),
+        "messages_sent": sent.where(PrivateMessage.sender_id == user_id).order_by(*newest),
+        "messages_received": received.where(PrivateMessage.recipient_id == user_id).order_by(*newest),
+        "notifications": notifications.where(Notification.user_id == user_id),
+        "tasks": tasks.where(Task.user_id == user_id).order_by(Task.created_at, Task.id),
     }
     async with reading() as connection:
         rows = await _rows(connection, account.where(User.id == user_id))

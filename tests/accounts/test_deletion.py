@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 from quart import Quart
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from app import outbox
 from app.accounts import emails, service
@@ -17,6 +18,7 @@ from app.accounts.models import KnownDevice, LoginSession, User, followers
 from app.accounts.service import account_references
 from app.database import reading, writing
 from app.email import send_email
+from app.messages import UNREAD_COUNT, Message, Notification, Task
 from app.outbox.models import DONE_STATES, Content, Delivery, State
 from app.posts.models import Post
 from tests.clients import Page, Visitor
@@ -156,6 +158,31 @@ async def test_requests_of_others_during_a_deletion_succeed_or_are_refused_polit
             assert await connection.scalar(select(func.count()).select_from(table)) == left
 
 
+async def test_people_who_follow_and_write_to_each_other_can_leave_at_once(app: Quart) -> None:
+    names = ("ann", "ben", "cid", "dan")
+    visitors = {name: await logged_in(app, name) for name in names}
+    pairs = list(permutations([user_id for _, user_id in visitors.values()], 2))
+    sent = {"body": "hello", "timestamp": datetime.now(UTC)}
+    async with writing() as session:
+        await session.execute(
+            insert(followers), [{"follower_id": one, "followed_id": other} for one, other in pairs]
+        )
+        session.add_all(Message(sender_id=one, recipient_id=other, **sent) for one, other in pairs)
+        session.add_all(
+            Notification(user_id=user_id, name=UNREAD_COUNT, timestamp=0.0, payload_json="3")
+            for _, user_id in visitors.values()
+        )
+    stay, _ = visitors.pop("dan")
+    pages = await asyncio.gather(*(leave(visitor) for visitor, _ in visitors.values()))
+    assert [page.location for page in pages] == ["/login"] * 3
+    async with reading() as connection:
+        for table in (followers, Message):
+            assert await connection.scalar(select(func.count()).select_from(table)) == 0
+        notifications = select(Notification.payload_json)
+        assert (await connection.execute(notifications)).scalars().all() == ["0"]
+    assert (await stay.get("/index")).status == 200
+
+
 async def test_an_id_is_never_used_again(app: Quart) -> None:
     """A newcomer neither gets the id of somebody who left, nor the counts of their mails."""
     visitor, user_id = await logged_in(app, "susan")
@@ -201,6 +228,12 @@ async def test_no_trace_of_a_deleted_account_is_stored(app: Quart, database_url:
     other = await make_user("trillian")
     await make_post(user_id, "zaphod was here")
     await make_follow(other, user_id)
+    async with writing() as session:
+        for one, to in ((user_id, other), (other, user_id)):
+            message = Message(sender_id=one, recipient_id=to, body="zaphod?", timestamp=datetime.now(UTC))
+            session.add(message)
+        session.add(Notification(user_id=user_id, name="n", timestamp=0.0, payload_json='"zaphod"'))
+        session.add(Task(id="1", name="zaphod", user_id=user_id, complete=True))
     variants = ("zaphod-é@heart.example", "ZAPHOD-É@Heart.Example", "Zaphod-É@HEART.example")
     states = [*State] * 2
     for number, state in enumerate(states):

@@ -279,3 +279,24 @@ async def test_an_account_without_a_readable_hash_gets_the_usual_answer(
         await session.execute(update(User).values(password_hash=stored))
     page = await visitor.log_in("susan")
     assert page.flashes == ["Invalid username or password"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/auth/login", "/login"),
+        ("/auth/login?next=%2Fuser%2Fd%C3%A9a&next=2", "/login?next=%2Fuser%2Fd%C3%A9a&next=2"),
+        ("/auth/logout", "/logout"),
+        ("/auth/register", "/register"),
+        ("/auth/reset_password_request", "/reset_password_request"),
+        ("/auth/reset_password/a.b-c%2Fd", None),
+        ("/auth/reset_password/eyJ0eXAi.eyJyZXNl.c2ln-_", "/reset_password/eyJ0eXAi.eyJyZXNl.c2ln-_"),
+        ("/auth/nothing", None),
+    ],
+)
+async def test_addresses_of_later_microblogs_redirect_for_good(app: Quart, old: str, new: str | None) -> None:
+    client = app.test_client()
+    for response in (await client.get(old), await client.post(old, form={"username": "susan"})):
+        assert response.status_code == (308 if new else 404)
+        assert response.headers.get("Location") == new

@@ -134,36 +134,6 @@ async def test_the_upgraded_schema_is_current(adopted: Quart) -> None:
     await migrations.check(database_of(adopted))
 
 
-async def test_a_downgrade_restores_microblogs_own_schema_and_rows(adopted: Quart, old_file: Path) -> None:
-    before = rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)
-    await migrations.downgrade(database_of(adopted), MICROBLOGS_OWN)
-    assert (rows(old_file, MEMBERS), rows(old_file, POSTS), rows(old_file, FOLLOWS)) == before
-    assert rows(old_file, "SELECT version_num FROM alembic_version") == [(MICROBLOGS_OWN,)]
-    assert shape(old_file) == shape(make_old_file(old_file.with_name("other.db"), "2024"))
-    await migrations.upgrade(database_of(adopted))
-    await migrations.check(database_of(adopted))
-
-
-def shape(path: Path) -> dict[str, object]:
-    """Return the columns, keys and indexes of each table of the file."""
-    found: dict[str, object] = {}
-    for (table,) in rows(
-        path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'sqlite_sequence'"
-    ):
-        found[str(table)] = (
-            sorted(column[1:] for column in rows(path, f"PRAGMA table_info('{table}')")),
-            sorted(
-                (
-                    str(index[1]) if index[3] == "c" else "",
-                    index[2],
-                    tuple(part[2] for part in rows(path, f"PRAGMA index_info('{index[1]}')")),
-                )
-                for index in rows(path, f"PRAGMA index_list('{table}')")
-            ),
-        )
-    return found
-
-
 @pytest.mark.parametrize(
     "step", ["create_table", "create_index", "drop_index", "add_column", "batch_alter_table"]
 )

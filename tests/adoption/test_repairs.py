@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from quart import Quart
 
 from app import create_app
 from app.migrations import run as migrations
-from tests.adoption.old_files import EDITIONS, PASSWORD, PBKDF2_HASH, make_old_file, rows
+from tests.adoption.old_files import EDITIONS, PASSWORD, PBKDF2_HASH, change, make_old_file, rows
 from tests.clients import Visitor
 from tests.inspection import database_of
 
@@ -30,11 +28,6 @@ def old_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def database_url(old_file: Path) -> str:
     return f"sqlite:///{old_file}"
-
-
-def change(path: Path, script: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script)
 
 
 async def upgrade(config: dict[str, Any], *, back: bool = False) -> None:

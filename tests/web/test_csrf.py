@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -42,9 +43,9 @@ async def test_every_post_route_refuses_a_request_without_a_token(app: Quart) ->
     assert len(rules) >= 5
     for rule in rules:
         path = rule.replace("<token>", "x").replace("<username>", "susan").replace("<path:username>", "susan")
-        path = path.replace("<number>", str(post_id))
+        path = re.sub(r"<any\((\w+).*?>", r"\1", path.replace("<number>", str(post_id)))
         answers = {(await who.post(path, **REGISTRATION)).status for who in (visitor, guest)}
-        assert answers <= {302, 400}, rule
+        assert answers <= {302, 308, 400}, rule  # 308: from Microblog's addresses
     assert await count(User) == 1
     assert await count(LoginSession) == 1
 

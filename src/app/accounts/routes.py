@@ -4,6 +4,7 @@ Only POST uses up a link, because mail scanners follow links by GET.
 """
 
 from functools import partial
+from urllib.parse import quote, urlencode
 
 from quart import current_app, redirect, request, session, url_for
 from quart.typing import ResponseReturnValue
@@ -75,6 +76,15 @@ async def login() -> ResponseReturnValue:
             await limits.clear(*counted)
             return redirect(target or "/index")
     return await form.render("accounts/login.html", title=lazy_gettext("Sign In"), next=target)
+
+
+@blueprint.route("/auth/<any(login, logout, register, reset_password_request):page>", methods=["GET", "POST"])
+@blueprint.route("/auth/<any(reset_password):page>/<token>", methods=["GET", "POST"])
+async def moved(page: str, token: str = "") -> ResponseReturnValue:
+    """Redirect the addresses of Microblog v0.15 to v0.23."""
+    path = f"/{page}/{quote(token, safe='', errors='replace')}" if token else f"/{page}"
+    query = urlencode(list(request.args.items(multi=True)), errors="replace")
+    return redirect(f"{path}?{query}" if query else path, 308)
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from quart import Quart, current_app
-from sqlalchemy import Column, delete, select, update
+from sqlalchemy import Column, Table, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -322,7 +322,7 @@ def before_deletion(app: Quart, step: Callable[[AsyncSession, int], Awaitable[No
 
 
 async def delete_account(credentials: VerifiedCredentials) -> None:
-    """Delete the account, its posts, follows, sessions and waiting mails, and confirm that by mail.
+    """Delete the account with all that refers to it and its waiting mails, and confirm that by mail.
 
     Raises OutdatedCredentials.
     """
@@ -331,8 +331,7 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
         account = await lock_if_current(session, credentials)
         for step in current_app.extensions.get(BEFORE_DELETION, ()):
             await step(session, user_id)
-        for column in account_references():
-            await session.execute(delete(column.table).where(column == user_id))
+        await _delete_references(session, user_id)
         folded = canonical(account.email)
         rows = await session.execute(select(Registration.id, Registration.email))
         waiting = [row.id for row in rows if canonical(row.email) == folded]
@@ -349,6 +348,23 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
         await release(session, "email", account.email_canonical)
         await emails.AccountDeleted(account.username, account.email).post(session)
     await erase_deleted()
+
+
+async def _delete_references(session: AsyncSession, user_id: int) -> None:
+    """Delete all rows that refer to an account.
+
+    Rows that refer to two accounts are locked in the order of their keys first: on PostgreSQL, two people who
+    follow or write to each other may delete their accounts at once.
+    """
+    columns: dict[Table, list[Column[int]]] = {}
+    for column in account_references():
+        columns.setdefault(column.table, []).append(column)
+    for table, references in columns.items():
+        condition = or_(*(column == user_id for column in references))
+        if len(references) > 1:
+            key = table.primary_key.columns
+            await session.execute(select(*key).where(condition).order_by(*key).with_for_update())
+        await session.execute(delete(table).where(condition))
 
 
 def account_references() -> list[Column[int]]:

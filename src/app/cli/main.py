@@ -68,7 +68,8 @@ async def upgrade(app: Quart, revision: str) -> None:
 
     Creates the database if needed. A database of Microblog v0.10 to v0.23 is adopted.
     """
-    before, after = await migrations.upgrade(app.extensions["database"], revision)
+    database = app.extensions["database"]
+    before, after = await migrations.upgrade(database, revision, progress=click.progressbar)
     if before == after:
         click.echo(f"The database schema is already at {named(after)}.")
     elif not before:
@@ -116,7 +117,7 @@ async def current(app: Quart) -> None:
 async def check(app: Quart) -> None:
     """Check that the schema is up to date.
 
-    Also lists adopted accounts that need attention.
+    Also lists what needs attention in an adopted database.
     """
     await migrations.check(app.extensions["database"])
     click.echo(f"The database schema is up to date (revision {HEAD_REVISION}).")
@@ -124,7 +125,7 @@ async def check(app: Quart) -> None:
 
 
 async def _print_account_notes() -> None:
-    """Print a line for each adopted account that needs attention."""
+    """Print a line for each adopted account, and for adopted tasks, that need attention."""
     async with reading() as connection:
         for line in await adoption.findings(connection):
             click.echo(line)

@@ -9,16 +9,16 @@ from typing import Any
 
 from alembic.util import CommandError
 from sqlalchemy import (
-    Column,
+    ColumnClause,
     Connection,
+    Executable,
     Integer,
-    MetaData,
     Row,
     String,
-    Table,
+    column,
     func,
     inspect,
-    literal_column,
+    or_,
     select,
     table,
     text,
@@ -29,7 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import User
 from app.accounts.names import canonical
+from app.messages import COMPLETE, Message, Task
 from app.migrations.lineage import COLUMNS, JOIN, Columns, Lineage
+from app.posts.models import Post
 from app.quart_mail import BadAddressError
 from app.quart_mail.address import mailbox
 
@@ -44,8 +46,15 @@ NOUNS = {
 }
 ACCEPTED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 READABLE_HASH = re.compile(r"(scrypt|pbkdf2)(:[\w.]+)*\$[^$]+\$[0-9a-f]+")
+OUTBOX = "7b3e9a4c2d10"  # the revision that creates it
+WAITING_MAILS = "SELECT count(*) FROM outbox WHERE due_at IS NOT NULL"
 WHITE_SPACE = re.compile(r"\s")
 UNKNOWN_ADDRESS = "@unknown.invalid"
+EXPLANATIONS = (
+    "Posts whose author is no longer known.",
+    "Posts whose author was not known any more.",  # of version 0.1.0
+)
+"""What an account says about itself that an upgrade has made (revisions e81f2b7d4c65 and e3b90d5a7c16)."""
 
 Account = Row[*tuple[Any, ...]]
 
@@ -82,30 +91,39 @@ def _require_columns(connection: Connection, tables: set[str], added: list[Colum
     if missing := sorted({name for each in added for name in each} - tables):
         raise NotMicroblog(f"it has no table {', '.join(missing)}")
     for name, columns in (item for each in added for item in each.items()):
-        existing = {column["name"] for column in inspect(connection).get_columns(name)}
-        if lacking := [column for column in columns if column not in existing]:
+        existing = {each["name"] for each in inspect(connection).get_columns(name)}
+        if lacking := [each for each in columns if each not in existing]:
             raise NotMicroblog(f"its table {name} has no column {', '.join(lacking)}")
 
 
-def refuse_loss(connection: Connection, revisions: set[str]) -> None:
-    """Raise CommandError if there are rows in a table that a downgrade below `revisions` drops."""
-    losses = []
-    for name, revision in _origins().items():
-        if revision in revisions:
-            number = connection.scalar(select(func.count()).select_from(table(name)))
-            if number:
-                losses.append(f"{number:,} {NOUNS[name][number > 1]}")
+def refuse_loss(connection: Connection, revisions: set[str], *, drop_newer: bool) -> None:
+    """Raise CommandError if undoing `revisions` loses waiting mail or, unless `drop_newer`, people's rows.
+
+    Rows that people do not miss are not counted: logins, known browsers, reports, the search index.
+    """
+    origins = {name: revision for revision in reversed(COLUMNS) for name in COLUMNS[revision]}
+    dropped = [name for name in NOUNS if origins[name] in revisions]
+    counts = {name: _count(connection, select(func.count()).select_from(table(name))) for name in dropped}
+    mails = _count(connection, text(WAITING_MAILS)) if OUTBOX in revisions else 0
     connection.rollback()
-    if losses:
+    if mails:
         raise CommandError(
-            f"This would delete {' and '.join(losses)}, for which earlier revisions have no table; "
-            "nothing was changed. Add --drop-newer if that is what you want."
+            f"{mails} mail{' is' if mails == 1 else 's are'} waiting in the outbox, which earlier revisions "
+            "do not have; nothing was changed. Run `microblog courier` to deliver waiting mail, or delete it."
+        )
+    losses = [f"{number:,} {NOUNS[name][number > 1]}" for name, number in counts.items() if number]
+    if losses and not drop_newer:
+        *others, last = losses
+        listed = f"{', '.join(others)} and {last}" if others else last
+        raise CommandError(
+            f"This would delete {listed}, because earlier revisions have no table for them; nothing was "
+            "changed. To delete them, add --drop-newer."
         )
 
 
-def _origins() -> dict[str, str]:
-    """Return the revision that creates each table."""
-    return {name: revision for revision in reversed(COLUMNS) for name in COLUMNS[revision]}
+def _count(connection: Connection, query: Executable) -> int:
+    number: int = connection.execute(query).scalar_one()
+    return number
 
 
 def store_blobs_as_text(connection: Connection) -> None:
@@ -114,36 +132,66 @@ def store_blobs_as_text(connection: Connection) -> None:
     Bytes that are not UTF-8 become replacement characters. If the text is taken in a unique column, the
     value gets an ending that makes it unique and, in an address, unreachable (RFC 2606).
     """
-    existing = TEXT_TABLES & set(inspect(connection).get_table_names())
-    for name in sorted(existing):
-        reflected = Table(name, MetaData(), autoload_with=connection)
-        for column in reflected.columns:
-            if isinstance(column.type, String):
-                _convert_blobs(connection, reflected, column)
+    inspector = inspect(connection)
+    for name in sorted(TEXT_TABLES & set(inspector.get_table_names())):
+        for each in inspector.get_columns(name):
+            if isinstance(each["type"], String):
+                _convert_blobs(connection, name, each["name"])
     connection.commit()
 
 
-def _convert_blobs(connection: Connection, table: Table, column: Column[Any]) -> None:
-    is_blob, rowid = func.typeof(column) == "blob", literal_column("rowid", Integer)
-    for id_, value in connection.execute(select(rowid, column).where(is_blob)).all():
+def _convert_blobs(connection: Connection, name: str, column_name: str) -> None:
+    rowid: ColumnClause[int] = column("rowid", Integer)
+    text_column: ColumnClause[Any] = column(column_name, String)
+    holder = table(name, rowid, text_column)
+    blobs = select(rowid, text_column).where(func.typeof(text_column) == "blob")
+    for id_, value in connection.execute(blobs).all():
         converted = value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        change = update(table).where(rowid == id_)
+        change = update(holder).where(rowid == id_)
         try:
             with connection.begin_nested():
-                connection.execute(change.values({column: converted}))
+                connection.execute(change.values({text_column: converted}))
         except IntegrityError:
-            connection.execute(change.values({column: f"{converted}-{id_}.invalid"}))
+            connection.execute(change.values({text_column: f"{converted}-{id_}.invalid"}))
 
 
 async def findings(connection: AsyncConnection) -> list[str]:
-    """Return a line for each unusual account: what is unusual, and what to do about it."""
+    """Return a line for each unusual account, and one for tasks: what is unusual, and what to do about it."""
     rows = (await connection.execute(select(User.__table__).order_by(User.id))).all()
     names = {row.username_canonical: row for row in rows}
     addresses = {row.email_canonical: row for row in rows}
+    lines = []
+    for row in rows:
+        about = await _held(connection, row) if _is_placeholder(row) else _about(row, names, addresses)
+        lines += [f"Account {row.id} ({row.username!r}): {line}" for line in about]
+    return lines + await _stopped_tasks(connection)
+
+
+def _is_placeholder(row: Account) -> bool:
+    """Return whether an upgrade made this account, to hold what lost people wrote."""
+    made = row.about_me in EXPLANATIONS and row.email.endswith(UNKNOWN_ADDRESS)
+    return made and row.password_hash is None
+
+
+async def _held(connection: AsyncConnection, row: Account) -> list[str]:
+    held = (
+        select(func.count()).where(Post.user_id == row.id),
+        select(func.count()).where(or_(Message.sender_id == row.id, Message.recipient_id == row.id)),
+    )
+    posts, messages = [(await connection.execute(query)).scalar_one() for query in held]
+    counts = f"posts: {posts:,}, messages: {messages:,}"
+    return [f"it stands for people who are no longer known ({counts}); nobody can log in to it."]
+
+
+async def _stopped_tasks(connection: AsyncConnection) -> list[str]:
+    """Return a line if adopted tasks had not been finished; they have no time."""
+    stopped = (Task.created_at.is_(None), Task.progress < COMPLETE)
+    number = (await connection.execute(select(func.count()).where(*stopped))).scalar_one()
+    if not number:
+        return []
     return [
-        f"Account {row.id} ({row.username!r}): {line}"
-        for row in rows
-        for line in _about(row, names, addresses)
+        f"Tasks: {number:,} had not been finished and will not be continued. "
+        "People can download their posts at /download_data."
     ]
 
 

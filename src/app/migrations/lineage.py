@@ -4,6 +4,8 @@ Microblog's revisions after v0.10 and this site's are two branches, which a late
 a transaction of its own, so an upgrade or a downgrade that was stopped leaves a database at two revisions.
 """
 
+from contextlib import suppress
+
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError, to_tuple
 
@@ -65,10 +67,11 @@ class Lineage:
         """
         if revision == BASE:
             return BASE
-        script = self._scripts.get_revision(VERSIONS.get(revision, revision))
-        if script is None:
-            raise CommandError(f"There is no revision {revision!r}.")
-        return script.revision
+        with suppress(CommandError):
+            if script := self._scripts.get_revision(VERSIONS.get(revision, revision)):
+                return script.revision
+        versions = ", ".join(VERSIONS)
+        raise CommandError(f"There is no revision {revision!r}; give the id of one, or one of {versions}.")
 
     def applied(self, *revisions: str) -> set[str]:
         """Return `revisions` and all those they build upon."""

@@ -3,8 +3,9 @@
 import io
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -32,10 +33,16 @@ class NotCurrent(Exception):
     """The schema is not that of this version."""
 
 
-async def upgrade(database: Database, revision: str = "head") -> Change:
+async def upgrade(
+    database: Database,
+    revision: str = "head",
+    *,
+    progress: Callable[..., AbstractContextManager[Any]] | None = None,
+) -> Change:
     """Bring the schema of `database` up to `revision`; return the revisions before and after.
 
     Creates the SQLite file and its folder. Raises NotMicroblog for other programs' databases, unchanged.
+    `progress`, such as `click.progressbar`, shows how far a revision that takes long has come.
     """
     if database.is_sqlite:
         try:
@@ -46,6 +53,7 @@ async def upgrade(database: Database, revision: str = "head") -> Change:
     def run(config: Config) -> None:
         if database.is_sqlite:
             store_blobs_as_text(config.attributes["connection"])
+        config.attributes["progress"] = progress
         command.upgrade(config, revision)
 
     return await _run(database, run, begin=TO_WRITE)
@@ -60,8 +68,8 @@ def _create_file(path: Path) -> None:
 async def downgrade(database: Database, revision: str, *, drop_newer: bool = False) -> Change:
     """Take the schema of `database` back to `revision`; return the revisions before and after.
 
-    `revision` may be a version of Microblog, such as `v0.23`. Raises CommandError if rows would be lost,
-    unless `drop_newer`.
+    `revision` may be a version of Microblog, such as `v0.23`. Raises CommandError if mail is waiting, or if
+    people's rows would be lost and `drop_newer` is false.
     """
 
     def run(config: Config) -> None:
@@ -70,8 +78,7 @@ async def downgrade(database: Database, revision: str, *, drop_newer: bool = Fal
         applied = lineage.applied(*revisions)
         if target != BASE and target not in applied:
             raise CommandError(f"The database is at {named(revisions)}, which is older than {revision}.")
-        if not drop_newer:
-            refuse_loss(connection, applied - lineage.applied(target))
+        refuse_loss(connection, applied - lineage.applied(target), drop_newer=drop_newer)
         if target not in revisions:
             command.downgrade(config, target)
         beside = lineage.beside(target)

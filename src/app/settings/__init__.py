@@ -17,9 +17,9 @@ from dotenv import dotenv_values
 from app.quart_mail import ConfigurationError
 from app.quart_mail.settings import SETTINGS as MAIL_SETTINGS
 from app.quart_mail.settings import Setting, read_settings
-from app.settings.table import SETTINGS
+from app.settings.table import REPLACED, SETTINGS
 
-__all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load", "load_or_exit"]
+__all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load", "load_or_exit", "replaced"]
 
 SECRET_KEY_BYTES = 32
 MIN_DIFFERENT_CHARACTERS = 8
@@ -66,6 +66,13 @@ def from_environment() -> dict[str, str]:
     """Return the environment; empty or missing variables are taken from `.env`."""
     file = _from_file()
     return file | {key: value for key, value in os.environ.items() if value or key not in file}
+
+
+def replaced() -> str | None:
+    """Return a sentence about the settings of later versions of Microblog that are set, None if none is."""
+    environment = from_environment()
+    named = [f"{key} ({instead})" for key, instead in REPLACED.items() if environment.get(key)]
+    return f"Settings without effect here: {', '.join(named)}" if named else None
 
 
 def _from_file() -> dict[str, str]:

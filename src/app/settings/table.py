@@ -15,6 +15,15 @@ DAY = 24 * HOUR
 _MAIL_SETTINGS = [replace(setting, default=None) for setting in MAIL_SETTINGS.values()]
 """Those of quart_mail, which fills in the defaults itself."""
 
+REPLACED = {
+    "MS_TRANSLATOR_KEY": "posts are not translated",
+    "ELASTICSEARCH_URL": "the database is searched",
+    "REDIS_URL": "the site works in the background without Redis",
+    "LOG_TO_STDOUT": "the log is written to standard error",
+    "SERVER_NAME": "BASE_URL is used",
+}
+"""Settings of Microblog v0.14 to v0.23 that have no effect here, and what is done instead."""
+
 SETTINGS = (
     Setting("DEBUG", boolean, False),  # for development on this machine
     Setting("TESTING", boolean, False),  # for the tests of this site

@@ -6,9 +6,10 @@ On SQLite it is an FTS5 table whose words are separated by spaces, on PostgreSQL
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 revision = "6f2b8d15c3e0"
@@ -59,10 +60,15 @@ def _fill(connection: sa.Connection) -> None:
     post = sa.table("post", sa.column("id", sa.Integer), sa.column("body", sa.String))
     page = sa.select(post).order_by(post.c.id).limit(BATCH)
     fill = sa.text(FILL[connection.dialect.name])
-    rows = connection.execute(page).all()
-    while rows:
-        connection.execute(fill, [{"id": row.id, "words": " ".join(_words(row.body))} for row in rows])
-        rows = connection.execute(page.where(post.c.id > rows[-1].id)).all()
+    total = connection.execute(sa.select(sa.func.count()).select_from(post)).scalar_one()
+    show = context.config.attributes.get("progress") if total > BATCH else None
+    with show(length=total, label="Filling the search index") if show else nullcontext() as bar:
+        rows = connection.execute(page).all()
+        while rows:
+            connection.execute(fill, [{"id": row.id, "words": " ".join(_words(row.body))} for row in rows])
+            if bar is not None:
+                bar.update(len(rows))
+            rows = connection.execute(page.where(post.c.id > rows[-1].id)).all()
 
 
 # The words of a text by today's rules, which stay the same here if the site's rules change.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError
@@ -37,7 +39,11 @@ def test_an_operator_makes_the_database_and_an_account() -> None:
     assert "Another account has this username." in again.stderr
     short = microblog("user", "create", "tom", "tom@example.com", "--password", "short")
     assert "password: Too short: at least 8 characters." in short.stderr
-    assert "susan\tsusan@example.com" in microblog("user", "list").stdout
+    reserved = microblog("user", "create", "support", "support@example.com", "--password", "correct horse")
+    assert (reserved.returncode, reserved.stdout) == (0, "Created the account support.\n")
+    with closing(sqlite3.connect("var/microblog.db")) as database, database:  # as in an old database
+        database.execute("UPDATE user SET username = ? WHERE username = 'susan'", ("su\x1b]0;x\x07\n",))
+    assert "su\\x1b]0;x\\x07\\x0a\tsusan@example.com\t" in microblog("user", "list").stdout
 
 
 def test_a_bad_address_is_refused_before_the_password_prompt() -> None:

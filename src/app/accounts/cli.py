@@ -11,6 +11,7 @@ from app.accounts.forms import RegistrationForm
 from app.accounts.models import User
 from app.cli.context import inside_app
 from app.database import reading
+from app.quart_mail.errors import printable
 from app.web import languages
 
 
@@ -37,6 +38,7 @@ async def create(app: Quart, username: str, email: str, password: str) -> None:
     """Create an account called USERNAME with the address EMAIL."""
     fields = {"username": username, "email": email, "password": password, "password2": password}
     form = RegistrationForm(MultiDict(fields), meta={"csrf": False})
+    form.username.allows_reserved = True
     with languages.speaking(languages.find("en")):
         if not form.validate():
             raise click.ClickException(
@@ -61,4 +63,4 @@ async def list_users(app: Quart) -> None:
         )
         for row in rows:
             seen = f"{row.last_seen:%Y-%m-%d %H:%M}" if row.last_seen else "never"
-            click.echo(f"{row.id}\t{row.username}\t{row.email}\t{seen}")
+            click.echo(f"{row.id}\t{printable(row.username)}\t{printable(row.email)}\t{seen}")

@@ -71,13 +71,18 @@ def new_email_field() -> EmailField:
     return _email_field(Email(INVALID_ADDRESS), _validate_local_part)
 
 
-def _validate_unreserved(form: BaseForm, field: StringField) -> None:
-    if is_reserved(field.data):
+def _validate_unreserved(form: BaseForm, field: "UsernameField") -> None:
+    if is_reserved(field.data) and not field.allows_reserved:
         raise ValidationError(DIFFERENT_USERNAME)
 
 
 class UsernameField(StringField):
-    """A new name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`, and not reserved."""
+    """A new name of an account: after NFKC 1 to 64 ASCII letters, digits, `_ . -`.
+
+    Only operators may choose a reserved name.
+    """
+
+    allows_reserved = False
 
     def __init__(self, label: str = lazy_gettext("Username"), **kwargs: Any) -> None:
         rule = Regexp(USERNAME_PATTERN, message=USERNAME_RULE)

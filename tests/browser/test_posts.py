@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -126,8 +127,17 @@ async def test_the_box_grows_and_sends_by_ctrl_enter_and_keeps_a_draft_for_each_
     await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
     await expect(box).to_have_value("")
 
+    await page.clock.install()
+    await page.reload()
+    posted = page.locator(".byline time")
+    await expect(posted).to_have_text(re.compile("^now$|^[0-9] minutes? ago$"))
+    await page.clock.fast_forward("03:00:00")
+    await expect(posted).to_have_text("3 hours ago")
+    await page.clock.fast_forward(7 * 24 * 3600 * 1000)
+    await expect(posted).to_have_text(re.compile(r"\b20[0-9]{2}\b"))
+
     await box.fill(WORDS)
-    await page.locator(".byline time").click()
+    await posted.click()
     await expect(page).to_have_title("Post by susan - Microblog")
     reply = page.get_by_role("textbox", name="Reply to susan")
     await expect(reply).to_have_value("")

@@ -52,17 +52,51 @@ async def test_text_is_stored_as_typed(app: Quart, body: str) -> None:
     assert "<b>" not in (await susan.get("/index")).text
 
 
+@pytest.mark.parametrize(
+    ("body", "chosen", "language"),
+    [
+        ("Привет, Quart!", "ru", "ru"),
+        ("Hola, 世界", "es", "es"),
+        ("你好", "zh", "zh"),
+        ("12:30 :-)", "ru", "ru"),  # no letters
+        ("Hello!", "ru", None),
+        ("Привет!", "zh", None),
+        ("Hallo!", "", None),  # another language
+        ("Hello!", "de", None),  # not one of LANGUAGES
+        ("Hello!", "\0" * 99, None),
+    ],
+)
+async def test_the_language_of_a_post_is_stored_unless_its_script_is_another_one(
+    app: Quart, body: str, chosen: str, language: str | None
+) -> None:
+    susan, _ = await logged_in(app, "susan")
+    assert (await susan.submit("/index", post=body, language=chosen)).location == "/index"
+    async with reading() as connection:
+        assert await connection.scalar(select(Post.language)) == language
+    text = (await susan.get("/explore")).text
+    assert (f'<p class="body" dir="auto" lang="{language}">' in text) is (language is not None)
+
+
+async def test_the_box_offers_the_language_of_the_page(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    assert '<option value="en" lang="en" selected>English</option>' in (await susan.get("/index")).text
+    await susan.submit("/language", language="ru")
+    assert '<option value="ru" lang="ru" selected>Русский</option>' in (await susan.get("/index")).text
+    page = await susan.submit("/index", post="x" * 141, language="")
+    assert '<option value="" selected>' in page.text
+
+
 @pytest.mark.parametrize("line_break", ["\n", "\u2028"])
 async def test_a_post_of_more_than_ten_lines_is_folded(app: Quart, line_break: str) -> None:
     susan, _ = await logged_in(app, "susan")
     lines = [f"line {number}" for number in range(1, 12)]
     await susan.submit("/index", post=line_break.join(lines[:10]))
-    assert "<details" not in (await susan.get("/index")).text
+    assert '<details class="fold"' not in (await susan.get("/index")).text
     await susan.submit("/index", post=line_break.join(lines))
     await susan.submit("/edit_profile", username="susan", about_me="\n".join(lines))
     for path in ("/index", "/explore", "/user/susan"):
         page = (await susan.get(path)).text
-        shown, _, folded = page.partition("<details")
+        shown, _, folded = page.partition('<details class="fold"')
         assert "line 10" in shown
         assert "line 11" not in shown
         assert "Show more" in folded

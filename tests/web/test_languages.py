@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,44 @@ async def test_wtforms_own_messages_are_in_the_language_of_the_page(app: Quart) 
 def test_numbers_are_written_as_in_the_language(code: str, shown: str) -> None:
     assert find(code).number(1234567) == shown
     assert find(code).number(999) == "999"
+
+
+NOON = datetime(2026, 11, 20, 12, 0, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("en", "20 Nov 2026, 12:00 UTC"),
+        ("ru", "20 нояб. 2026\u202fг., 12:00 UTC"),
+        ("es", "20 nov 2026, 12:00 UTC"),
+        ("zh", "2026年11月20日 12:00 UTC"),
+    ],
+)
+async def test_times_are_written_as_in_the_language(app: Quart, code: str, shown: str) -> None:
+    async with app.test_request_context("/login", headers={"Accept-Language": code}):
+        assert languages.written(NOON) == shown
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown", "in_mails"),
+    [
+        ("Europe/Berlin", "20 Nov 2026, 13:00", "20 Nov 2026, 13:00 UTC+1"),
+        ("Asia/Kolkata", "20 Nov 2026, 17:30", "20 Nov 2026, 17:30 UTC+5:30"),
+        ("America/St_Johns", "20 Nov 2026, 08:30", "20 Nov 2026, 08:30 UTC-3:30"),
+        ("Europe/Atlantis", "20 Nov 2026, 21:00 UTC+9", "20 Nov 2026, 21:00 UTC+9"),
+        ("../../etc/passwd", "20 Nov 2026, 21:00 UTC+9", "20 Nov 2026, 21:00 UTC+9"),
+        (None, "20 Nov 2026, 21:00 UTC+9", "20 Nov 2026, 21:00 UTC+9"),
+    ],
+)
+async def test_times_are_in_the_readers_zone_or_name_that_of_the_site(
+    app: Quart, zone: str | None, shown: str, in_mails: str
+) -> None:
+    app.config["TIMEZONE"] = "Asia/Tokyo"
+    async with app.test_request_context("/login"):
+        languages.use("en", zone)
+        assert languages.written(NOON) == shown
+        assert languages.written(NOON, with_offset=True) == in_mails
 
 
 @pytest.fixture

@@ -41,8 +41,9 @@ from app.accounts.names import avatar_url, person_path
 from app.database import Query, StoredTime, fetch
 from app.posts.models import Mention, Post
 from app.posts.text import linked
+from app.web.languages import written
 from app.web.paging import Page, PageCursor, build_page
-from app.web.templating import fold, written
+from app.web.templating import fold
 
 AVATAR_PIXELS = 48
 Statement = Select[*tuple[Any, ...]]
@@ -61,6 +62,7 @@ _separator: Any = literal_column(f"'{SEPARATOR}'", String)
 COLUMNS = (
     Post.id,
     Post.body,
+    Post.language,
     type_coerce(Post.timestamp, StoredTime).label("stamp"),
     User.id,
     User.username,
@@ -106,9 +108,9 @@ class Parent(NamedTuple):
 class PostEntry(NamedTuple):
     """A post as a page shows it, ready for the template: each call there costs as much as a column.
 
-    `body` and `rest`, the lines of a long post that do not fit into `body`, may be markup. `moment` is its
-    time in ISO 8601, `stamp` its time as stored, `replies` their number. `parent` is None unless it is a
-    reply.
+    `body` and `rest`, the lines of a long post that do not fit into `body`, may be markup. `language` is a
+    code or None, `moment` the time in ISO 8601, `stamp` the time as stored, `replies` their number. `parent`
+    is None unless it is a reply.
     """
 
     id: int
@@ -117,6 +119,7 @@ class PostEntry(NamedTuple):
     written: str
     body: str
     rest: str
+    language: str | None
     replies: int
     parent: Parent | None
     author_id: int
@@ -128,7 +131,7 @@ class PostEntry(NamedTuple):
 def entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
     """Yield the entries for rows of `COLUMNS`."""
     authors: dict[int, tuple[int, str, str, str]] = {}
-    for post_id, body, stamp, author_id, username, email, replies, is_reply, *parent, names in rows:
+    for post_id, body, language, stamp, author_id, username, email, replies, is_reply, *parent, names in rows:
         author = authors.get(author_id)
         if author is None:
             avatar = avatar_url(author_id, username, email, AVATAR_PIXELS)
@@ -143,6 +146,7 @@ def entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
             written(time),
             linked(first, called),
             linked(rest, called) if rest else "",
+            language,
             replies,
             Parent(*parent) if is_reply else None,
             *author,

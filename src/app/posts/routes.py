@@ -11,7 +11,17 @@ from app.accounts.auth import login_required, login_required_from, visitor
 from app.posts import people, queries, service
 from app.posts.models import BODY_LENGTH
 from app.posts.service import AuthorDeletedError, PostDeletedError
-from app.web.forms import REQUIRED, Bounded, EmptyForm, Form, TextAreaField, storable, unify_newlines, visible
+from app.web.forms import (
+    REQUIRED,
+    Bounded,
+    EmptyForm,
+    Form,
+    StringField,
+    TextAreaField,
+    storable,
+    unify_newlines,
+    visible,
+)
 from app.web.languages import gettext, lazy_gettext, lazy_pgettext
 from app.web.paging import parse_cursor
 from app.web.templating import Blueprint, flash
@@ -42,6 +52,7 @@ class PostForm(Form):
         [DataRequired(REQUIRED), Bounded(min=1, max=BODY_LENGTH), visible, storable],
         filters=[unify_newlines],
     )
+    language = StringField(lazy_gettext("Language"))
     submit = SubmitField(lazy_pgettext("button", "Post"))
 
 
@@ -137,7 +148,9 @@ async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) 
     if not (form.validate_on_submit() and await form.count(limit, message=TOO_MANY_POSTS)):
         return False
     try:
-        await service.create_post(me.id, form.post.data, reply_to=reply_to)
+        languages = current_app.config["LANGUAGES"]
+        language = form.language.data if form.language.data in languages else None
+        await service.create_post(me.id, form.post.data, language=language, reply_to=reply_to)
     except AuthorDeletedError:
         pass  # the redirect leads to the login
     else:

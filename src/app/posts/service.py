@@ -16,7 +16,7 @@ from app.accounts.models import User
 from app.accounts.names import canonical
 from app.database import reading, writing
 from app.posts.models import ADD_TO_SEARCH, Mention, Post
-from app.posts.text import mentioned_names
+from app.posts.text import can_be_in, mentioned_names
 from app.posts.words import words
 
 REPEATED_WITHIN = timedelta(seconds=5)
@@ -31,12 +31,19 @@ class PostDeletedError(LookupError):
     """The post was deleted, perhaps only just now."""
 
 
-async def create_post(author_id: int, body: str, *, reply_to: int | None = None) -> int:
+async def create_post(
+    author_id: int, body: str, *, language: str | None = None, reply_to: int | None = None
+) -> int:
     """Store a post, unless its author has just stored the same, and return its id.
 
+    `language`: a code that its author gave; it is not stored if the text is written in another script.
     Raises AuthorDeletedError and, for a reply, PostDeletedError.
     """
-    post = Post(body=body, user_id=author_id, reply_to=reply_to, is_reply=reply_to is not None)
+    if language and not can_be_in(language, body):
+        language = None
+    post = Post(
+        body=body, user_id=author_id, language=language, reply_to=reply_to, is_reply=reply_to is not None
+    )
     try:
         async with writing() as session:
             if (stored := await _just_stored(session, post)) is not None:

@@ -1,12 +1,14 @@
 """Links in what people write: addresses, mentions and tags that can be found; everything else stays text.
 
-A text is read in one pass and in linear time: no part of TOKEN goes back over what another part has read.
+`linked` reads a text in one pass and in linear time: no part of TOKEN goes back over what another part read.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
+from babel.core import get_global
 from markupsafe import Markup, escape
 
 from app.accounts.names import person_path
@@ -41,6 +43,29 @@ TOKEN = re.compile(
 )
 ASCII_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?=[\u2e80-\U0003ffff])")
 """A name directly before a script that is written without spaces."""
+
+
+# The first words of the Unicode names of letters, by the scripts of languages (ISO 15924).
+SCRIPTS = {
+    "Latn": {"LATIN"},
+    "Cyrl": {"CYRILLIC"},
+    "Hans": {"CJK"},
+    "Hant": {"CJK"},
+    "Jpan": {"CJK", "HIRAGANA", "KATAKANA"},
+    "Kore": {"HANGUL", "CJK"},
+    "Grek": {"GREEK"},
+    "Arab": {"ARABIC"},
+    "Hebr": {"HEBREW"},
+    "Deva": {"DEVANAGARI"},
+}
+
+
+def can_be_in(language: str, text: str) -> bool:
+    """Return whether `text` holds a letter of the script in which `language` is written, or no letters."""
+    script = str(get_global("likely_subtags").get(language, "")).split("_")[1:2]
+    expected = SCRIPTS.get("".join(script))
+    used = {unicodedata.name(character, "").partition(" ")[0] for character in text if character.isalpha()}
+    return expected is None or not used or not used.isdisjoint(expected)
 
 
 def mentioned_names(text: str) -> set[str]:

@@ -10,10 +10,10 @@ async function refresh() {
   if (String(newest) === shown.dataset.newest) return;
   const page = new DOMParser().parseFromString(await (await fetch("/mailbox")).text(), "text/html");
   const mails = page.getElementById("mails");
-  localise(mails); // site.js
   const focused = shown.contains(document.activeElement) && document.activeElement.getAttribute("href");
   shown.dataset.newest = newest;
   shown.replaceChildren(...mails.childNodes);
+  showTimes(); // site.js
   document.getElementById("news").textContent = "New mail has arrived.";
   if (focused) shown.querySelector(`a[href="${focused}"]`)?.focus();
 }

@@ -23,17 +23,26 @@ for (const button of document.querySelectorAll(".reveal")) {
   input.form.addEventListener("submit", () => show(false));
 }
 
-// Show times in the reader's time zone and language.
-const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-function localise(part) {
-  for (const time of part.querySelectorAll("time[datetime]")) {
+// Show times in the language of the page and in the reader's time zone; recent ones as "3 minutes ago".
+const page = document.documentElement;
+const regional = navigator.languages.find((name) => name.split("-")[0] === page.lang) ?? page.lang;
+const exact = new Intl.DateTimeFormat(regional, { dateStyle: "medium", timeStyle: "short", timeZone: page.dataset.timezone });
+const relative = new Intl.RelativeTimeFormat(page.lang, { numeric: "auto" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", Infinity]]; // and their seconds
+const RELATIVE_DAYS = 7;
+function showTimes() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) continue;
-    time.title = time.textContent;
-    time.textContent = written.format(moment);
+    const seconds = Math.max(Math.round((Date.now() - moment) / 1000), 0);
+    const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
+    const ago = relative.format(-Math.floor(seconds / length), unit);
+    time.title = exact.format(moment);
+    time.textContent = seconds < RELATIVE_DAYS * 86400 ? ago : time.title;
   }
 }
-localise(document);
+showTimes();
+setInterval(showTimes, 60_000);
 
 // Show how many characters are left, counted by code point as on the server.
 const NEAR = 20; // from here on, screen readers announce how many are left

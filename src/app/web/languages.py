@@ -1,4 +1,4 @@
-"""The reader's language: which one it is, its texts and its numbers.
+"""The reader's language: which one it is, its texts, numbers and times.
 
 The texts in the source code are English and are passed to `gettext` and its relatives. Templates call the
 same functions or use `{% trans %}`; there a message is markup, and what is put into it is escaped. Texts of
@@ -13,13 +13,16 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import werkzeug
 from babel import Locale
+from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
@@ -36,6 +39,9 @@ COOKIE = "language"
 COOKIE_SECONDS = 365 * 86400
 MAX_HEADER_LENGTH = 1000  # characters of Accept-Language that are read; browsers send about 40
 CACHED_HEADERS = 1000
+CACHED_TIMES = 10_000
+CACHED_ZONES = 1000
+WRITES_DATES = {SOURCE_LANGUAGE: "en_150"}  # English outside America: 20 Nov 2026, 13:05
 GROUPED_FROM = 1000  # smaller numbers are the same in all languages
 
 ACCEPTED = re.compile(
@@ -51,6 +57,7 @@ class Language:
     def __init__(self, code: str) -> None:
         self.code = code
         self.locale = Locale.parse(code)
+        self.dates = Locale.parse(WRITES_DATES.get(code, code))
         name = self.locale.get_language_name(code) or code
         self.name = name[0].upper() + name[1:]
         self.texts = Translations() if code == SOURCE_LANGUAGE else _read_catalogue(code)
@@ -61,6 +68,11 @@ class Language:
         """Return `value` as it is written in this language, such as "12,345"."""
         is_small = -GROUPED_FROM < value < GROUPED_FROM
         return str(value) if is_small else format_decimal(value, locale=self.locale)
+
+    def time(self, value: datetime) -> str:
+        """Return `value` as it is written in this language, such as "20 Nov 2026, 13:05"."""
+        date, time = format_date(value, locale=self.dates), format_time(value, "short", locale=self.dates)
+        return str(self.dates.datetime_formats["medium"]).replace("{1}", date).replace("{0}", time)
 
     def fill(self, text: str, variables: dict[str, Any]) -> str:
         """Return `text`, which may be markup, with variables in place of its `%(name)s`."""
@@ -89,6 +101,7 @@ find = cache(Language)
 """Return the language with a code; exits with one line if its catalogue, read once per process, is broken."""
 
 _current: ContextVar[Language | None] = ContextVar("language", default=None)
+_timezone: ContextVar[str | None] = ContextVar("timezone", default=None)  # the reader's own
 
 
 def init_app(app: Quart) -> None:
@@ -99,8 +112,8 @@ def init_app(app: Quart) -> None:
     app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined] # of the extension
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     functions = {"gettext": _gettext, "ngettext": _ngettext, "pgettext": _pgettext, "_": _gettext}
-    app.jinja_env.globals.update(functions, language=current, languages=languages)
-    app.jinja_env.filters["number"] = number
+    app.jinja_env.globals.update(functions, language=current, languages=languages, timezone=timezone)
+    app.jinja_env.filters.update(number=number, written=written)
 
 
 def current() -> Language:
@@ -124,20 +137,27 @@ def of(code: str | None) -> Language:
     return find(code if code in codes else codes[0])
 
 
-def use(code: str | None) -> None:
-    """Continue this request in the language with `code`, if the site has it."""
+def use(code: str | None, timezone: str | None = None) -> None:
+    """Continue in the language with `code` and with times in `timezone`, if there are such."""
     if code in current_app.config["LANGUAGES"]:
         _current.set(find(code))
+    _timezone.set(timezone if timezone and find_zone(timezone) else None)
 
 
 @contextmanager
 def speaking(language: Language) -> Iterator[None]:
-    """Use `language` for what is rendered in this block, such as a mail."""
-    token = _current.set(language)
+    """Use `language` for what is rendered in this block, such as a mail, and nobody's own time zone."""
+    token, zone = _current.set(language), _timezone.set(None)
     try:
         yield
     finally:
         _current.reset(token)
+        _timezone.reset(zone)
+
+
+def timezone() -> str:
+    """Return the reader's own time zone, "" if it is not known."""
+    return _timezone.get() or ""
 
 
 def remember(response: werkzeug.Response, code: str) -> None:
@@ -208,6 +228,38 @@ def time_zones() -> dict[str, str]:
 def number(value: int) -> str:
     """Return `value` as it is written in the current language."""
     return current().number(value)
+
+
+@lru_cache(CACHED_ZONES)
+def find_zone(name: str) -> ZoneInfo | None:
+    """Return the time zone with an IANA name, None if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, no name at all, or that of a directory
+        return None
+
+
+def written(time: datetime, *, with_offset: bool = False) -> str:
+    """Return `time` in the current language and the reader's time zone, such as "20 Nov 2026, 13:05".
+
+    A reader whose zone is not known gets that of TIMEZONE, with its offset: "20 Nov 2026, 13:05 UTC+1".
+    """
+    zone = timezone()
+    minute = time.replace(second=0, microsecond=0)
+    default: str = current_app.config["TIMEZONE"]
+    return _written(minute, current().code, zone or default, with_offset or not zone)
+
+
+@lru_cache(CACHED_TIMES)  # 10 times as fast as to write it anew
+def _written(minute: datetime, code: str, zone: str, with_offset: bool) -> str:
+    local = minute.astimezone(find_zone(zone))
+    text = find(code).time(local)
+    if not with_offset:
+        return text
+    sign, hours, minutes = (offset := f"{local:%z}")[0], int(offset[1:3]), offset[3:5]
+    if not hours and minutes == "00":
+        return f"{text} UTC"
+    return f"{text} UTC{sign}{hours}" + (f":{minutes}" if minutes != "00" else "")
 
 
 @pass_eval_context

@@ -1,4 +1,4 @@
-"""Templates: compiled to plain functions, with a filter for times; flashed messages; the Blueprint.
+"""Templates: compiled to plain functions, with filters for texts; flashed messages; the Blueprint.
 
 Nothing in these templates is awaited. Jinja's async mode would still make each block, macro and loop an async
 generator, which costs a page of posts a fifth of its whole time.
@@ -7,7 +7,6 @@ generator, which costs a page of posts a fifth of its whole time.
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import jinja2
@@ -20,7 +19,6 @@ FLASHES_KEY = "_flashes"  # of the session, where `quart.flash` stores messages
 MAIL_COLUMNS = 72
 FIRST_CJK = "\u2e80"  # Chinese and Japanese are written without spaces
 MAX_LINES = 10  # of a post that a page shows at once
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class SyncTemplate(jinja2.Template):
@@ -55,19 +53,13 @@ class Blueprint(quart.Blueprint):
 def init_app(app: Quart) -> None:
     """Set up the templates of `app`; must run before anything reads `app.jinja_env`."""
     app.jinja_environment = SyncEnvironment
-    app.jinja_env.filters.update(written=written, fold=fold, counted=counted, wrap=wrap, facts=facts)
+    app.jinja_env.filters.update(fold=fold, counted=counted, wrap=wrap, facts=facts)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
         """Keep flashed messages for the next GET: nobody sees the body of a response to HEAD."""
         if request.method == "HEAD":
             request_ctx.flashes = []  # type: ignore[assignment]
-
-
-def written(time: datetime) -> str:
-    """Return the UTC time `time` in the form "20 Nov 2026, 12:00 UTC"."""
-    month = MONTHS[time.month - 1]  # strftime takes twice as long
-    return f"{time.day:02} {month} {time.year}, {time.hour:02}:{time.minute:02} UTC"
 
 
 def counted(number: int, noun: str) -> str:

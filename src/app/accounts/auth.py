@@ -54,7 +54,7 @@ async def visitor() -> Visitor:
         if token := cookie_user.auth_id:
             g.visitor = UNKNOWN  # so that the 503 page does not query the database again
             g.visitor = await sessions.find(token)
-            languages.use(g.visitor.language)
+            languages.use(g.visitor.language, g.visitor.timezone)
             if not g.visitor.is_authenticated:
                 logout_user()
             elif sessions.is_stale(g.visitor):

@@ -353,10 +353,10 @@ async def announce(session: AsyncSession, new: NewUser) -> None:
 
 
 async def _find(user_id: int) -> queries.Account | None:
-    """Return the account with this id, or None, and continue in the language it has chosen."""
+    """Return the account with this id, or None, and continue in its language and time zone."""
     account = await queries.find(user_id)
     if account is not None:
-        languages.use(account.language)
+        languages.use(account.language, account.timezone)
     return account
 
 

@@ -12,12 +12,12 @@ from app.database import reading
 
 Ts = TypeVarTuple("Ts")
 
-Account = Row[int, str, str, str | None, int, bool, str | None]
-"""id, username, email, password_hash, credentials_version, email_confirmed, language"""
+Account = Row[int, str, str, str | None, int, bool, str | None, str | None]
+"""id, username, email, password_hash, credentials_version, email_confirmed, language, timezone"""
 
 ACCOUNT = select(
     *(User.id, User.username, User.email, User.password_hash, User.credentials_version),
-    *(User.email_confirmed, User.language),
+    *(User.email_confirmed, User.language, User.timezone),
 )
 _ADDRESS = bindparam("address", type_=String)
 BY_ADDRESS = (

@@ -11,32 +11,26 @@ processor times. `--plan` shows the query plans.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
-import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
-from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import create_app
-from app.accounts.models import User
 from app.database import Database
-from app.migrations import run as migrations
 from app.posts.models import ADD_TO_SEARCH, Post
 from app.posts.words import words
 from app.search import queries
 from app.web.paging import PageCursor
-from benchmarks.timeline import Stopwatch, explain
+from benchmarks.million import BATCH, Stopwatch, filling, run
 
-PEOPLE, POSTS, BATCH = 1000, 1_000_000, 10_000
+PEOPLE, POSTS = 1000, 1_000_000
 VOCABULARY, WORDS_PER_POST = 30_000, 12
 START = datetime(2021, 1, 1, tzinfo=UTC)
-SIZE, REPEATS = 25, 9
+SIZE = 25
 
 SEARCHES = {
     "common": "common",
@@ -86,80 +80,46 @@ def bodies(posts: int) -> Iterator[str]:
         yield " ".join(parts)
 
 
-async def fill(database: Database, posts: int) -> float:
-    """Store people, posts and the index, without the pages' short timeouts; return the index's seconds."""
-    engine = create_async_engine(database.url)
-    add, seconds = ADD_TO_SEARCH[engine.dialect.name], 0.0
-    async with engine.begin() as connection:
-        people = [
-            {"username": f"user{number}", "email": f"user{number}@example.com"} for number in range(PEOPLE)
+async def fill(connection: AsyncConnection, posts: int) -> float:
+    """Store posts and their index; return the index's seconds."""
+    add, seconds = ADD_TO_SEARCH[connection.dialect.name], 0.0
+    texts = bodies(posts)
+    for start in range(0, posts, BATCH):
+        rows = [
+            {
+                "id": id_,
+                "body": body,
+                "timestamp": START + timedelta(minutes=id_),
+                "user_id": 1 + id_ % PEOPLE,
+            }
+            for id_, body in zip(range(start + 1, start + BATCH + 1), texts, strict=False)
         ]
-        await connection.execute(insert(User), people)
-        texts = bodies(posts)
-        for start in range(0, posts, BATCH):
-            rows = [
-                {
-                    "id": id_,
-                    "body": body,
-                    "timestamp": START + timedelta(minutes=id_),
-                    "user_id": 1 + id_ % PEOPLE,
-                }
-                for id_, body in zip(range(start + 1, start + BATCH + 1), texts, strict=False)
-            ]
-            await connection.execute(insert(Post), rows)
-            entries = [{"id": row["id"], "words": " ".join(words(str(row["body"])))} for row in rows]
-            begun = time.perf_counter()
-            await connection.execute(add, entries)
-            seconds += time.perf_counter() - begun
-    if not database.is_sqlite:
-        async with engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text("VACUUM ANALYZE"))
-    await engine.dispose()
+        await connection.execute(insert(Post), rows)
+        entries = [{"id": row["id"], "words": " ".join(words(str(row["body"])))} for row in rows]
+        begun = time.perf_counter()
+        await connection.execute(add, entries)
+        seconds += time.perf_counter() - begun
     return seconds
 
 
-async def measure(arguments: argparse.Namespace, url: str) -> None:
+async def measure(arguments: argparse.Namespace, database: Database, watch: Stopwatch) -> None:
     """Fill the database and print a line for each search."""
-    app = create_app({"TESTING": True, "DATABASE_URL": url})
-    database: Database = app.extensions["database"]
-    await migrations.upgrade(database)
-    async with app.app_context():
-        seconds = await fill(database, arguments.posts)
-        per_post = seconds / arguments.posts * 1e3
-        print(f"{arguments.posts:,} posts; indexing took {per_post:.2f} ms each, {BATCH:,} in a statement")
-        watch = Stopwatch(database)
-        usual, worst = LIMITS["sqlite" if database.is_sqlite else "postgresql"]
-        print(f"{'milliseconds':18}{'first':>9}{'middle':>9}{'newer':>9}   (limits {usual} and {worst})")
-        middle = PageCursor("", arguments.posts // 2)
-        cursors = (None, middle, PageCursor("", arguments.posts // 2, newer=True))
-        for name, query in (SEARCHES | WORST).items():
-            cells = [f"{await _median(watch, query, cursor):9.2f}" for cursor in cursors]
-            print(f"{name:18}{''.join(cells)}", flush=True)
-        if arguments.plan:
-            await explain(watch)
-        await database.dispose()
-
-
-async def _median(watch: Stopwatch, query: str, cursor: PageCursor | None) -> float:
-    times = []
-    for _ in range(REPEATS):
-        await queries.posts_with(queries.query_words(query), cursor, SIZE)
-        times.append(watch.taken())
-    return statistics.median(times)
-
-
-def main() -> None:
-    """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--database", help="an empty database to fill")
-    parser.add_argument("--posts", type=int, default=POSTS, help="how many posts to store")
-    parser.add_argument("--plan", action="store_true", help="show the query plans too")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = arguments.database or f"sqlite:///{Path(folder) / 'large.db'}"
-        asyncio.run(measure(arguments, url))
+    posts = arguments.posts
+    async with filling(database, PEOPLE) as connection:
+        seconds = await fill(connection, posts)
+    print(f"{posts:,} posts; indexing took {seconds / posts * 1e3:.2f} ms each, {BATCH:,} in a statement")
+    usual, worst = LIMITS["sqlite" if database.is_sqlite else "postgresql"]
+    print(f"{'milliseconds':18}{'first':>9}{'middle':>9}{'newer':>9}   (limits {usual} and {worst})")
+    cursors = (None, PageCursor("", posts // 2), PageCursor("", posts // 2, newer=True))
+    for name, query in (SEARCHES | WORST).items():
+        sought = queries.query_words(query)
+        cells = [
+            f"{await watch.median(partial(queries.posts_with, sought, each, SIZE)):9.2f}" for each in cursors
+        ]
+        print(f"{name:18}{''.join(cells)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--posts", type=int, default=POSTS, help="how many posts to store")
+    run(parser, measure)

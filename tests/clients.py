@@ -24,6 +24,8 @@ TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 FLASH = re.compile(r'<p class="flash[^"]*"[^>]*>(.*?)</p>', re.DOTALL)
 ERROR = re.compile(r'<ul class="errors" id="(\w+)-errors">(.*?)</ul>', re.DOTALL)
+BODY = re.compile(r'<p class="body"[^>]*>(.*?)</p>', re.DOTALL)
+PAGING = re.compile(r'rel="(prev|next)" href="([^"]+)"')
 ITEM = re.compile(r"<li>(.*?)</li>", re.DOTALL)
 
 
@@ -53,6 +55,11 @@ class Page:
         return [html.unescape(flash) for flash in FLASH.findall(self.text)]
 
     @property
+    def paging(self) -> dict[str, str]:
+        """Return the links to the neighbours of a page of posts, "prev" and "next"."""
+        return {rel: html.unescape(href) for rel, href in PAGING.findall(self.text)}
+
+    @property
     def token(self) -> str:
         """The CSRF token of the page's last form: the first is the logout button's."""
         return str(TOKEN.findall(self.text)[-1])
@@ -61,6 +68,12 @@ class Page:
         """Return the messages under `field`."""
         lists = dict(ERROR.findall(self.text))
         return [html.unescape(item) for item in ITEM.findall(lists.get(field, ""))]
+
+
+def bodies(page: Page) -> list[str]:
+    """Return the texts of the posts on `page`, without markup."""
+    assert page.status == 200
+    return [re.sub("<[^>]+>", "", html.unescape(body)) for body in BODY.findall(page.text)]
 
 
 class Visitor:
@@ -81,6 +94,14 @@ class Visitor:
     async def get(self, path: str, **kwargs: Any) -> Page:
         """Request `path`, without following redirects."""
         return await self._page(await self.client.get(path, **kwargs))
+
+    async def walk(self, path: str, rel: str = "next") -> list[Page]:
+        """Return the page at `path`, and those to which its links lead, one after the other."""
+        pages = [await self.get(path)]
+        while rel in pages[-1].paging:
+            assert len(pages) < 20
+            pages.append(await self.get(pages[-1].paging[rel]))
+        return pages
 
     async def submit(self, path: str, *, page: str | None = None, **fields: str) -> Page:
         """Open the page with the form, `page` or `path` itself, and submit it with `fields`."""

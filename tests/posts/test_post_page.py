@@ -19,24 +19,16 @@ from app.accounts.service import VerifiedCredentials
 from app.database import DatabaseUnavailable, reading, writing
 from app.posts.models import Mention, Post
 from app.posts.service import AuthorDeletedError, PostDeletedError, create_post, delete_post
-from tests.clients import Page, Visitor
+from tests.clients import Visitor, bodies
 from tests.factories import PASSWORD, count, logged_in, make_follow, make_post, make_user
 from tests.inspection import READS, sent_by, statements_of
 
 ROUNDS = int(os.environ.get("FUZZ", "2"))
-BODY = re.compile(r'<p class="body" dir="auto">(.*?)</p>')
-LATER = re.compile(r'href="([^"]+)">Later replies')
-EARLIER = re.compile(r'rel="prev" href="([^"]+)"><span aria-hidden="true">&larr;</span> Earlier replies')
 
 
 @pytest.fixture
 def config(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"POSTS_PER_PAGE": 3}
-
-
-def bodies(page: Page) -> list[str]:
-    assert page.status == 200
-    return BODY.findall(page.text)
 
 
 async def replies(post_id: int) -> int | None:
@@ -159,27 +151,15 @@ async def test_pages_of_replies_reach_every_one_in_both_directions(app: Quart) -
     original = await make_post(me, "original")
     for number in range(8):
         await create_post(me, f"reply {number}", reply_to=original)
-    path: str | None = f"/post/{original}"
-    seen = []
-    pages = []
-    while path:
-        page = await susan.get(path)
-        seen += bodies(page)[1:]
-        pages.append(path)
-        found = LATER.search(page.text)
-        path = found and found[1]
-    assert seen == [f"reply {number}" for number in range(8)]
-    assert len(pages) == 3
-    back: list[str] = []
-    path = pages[-1]
-    while path:
-        page = await susan.get(path)
-        back = bodies(page)[1:] + back
-        found = EARLIER.search(page.text)
-        path = found and found[1]
-    assert back == seen
+    pages = await susan.walk(f"/post/{original}")
+    seen = [bodies(page)[1:] for page in pages]
+    assert seen == [[f"reply {number}" for number in numbers] for numbers in ((0, 1, 2), (3, 4, 5), (6, 7))]
+    assert "Later replies" in pages[0].text
+    assert "Earlier replies" in pages[-1].text
+    pages = await susan.walk(pages[-1].paging["prev"], "prev")
+    assert [bodies(page)[1:] for page in pages] == seen[-2::-1]
     page = await susan.get(f"/post/{original}?after=nonsense")
-    assert bodies(page)[1:] == seen[:3]
+    assert bodies(page)[1:] == seen[0]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ from .mail import email_dispatched as email_dispatched
 from .mail import signals as signals
 from .message import Message as Message
 from .mime import Attachment as Attachment
-from .pool import Pool as Pool
 from .probe import Probe as Probe
+from .session import Pool as Pool
 from .session import SendResult as SendResult
 from .settings import MailSettings as MailSettings

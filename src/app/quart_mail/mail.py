@@ -18,9 +18,8 @@ from .address import Address, envelope, mailbox
 from .dialogue import wait_closed
 from .errors import BadHeaderError, DeadlineExceeded, MailError, NoRecipientsError, NoSenderError
 from .message import Message
-from .pool import Pool
 from .probe import BODY, SUBJECT, Probe, describe, describe_connection
-from .session import BeforeData, SendResult, Session, Transaction
+from .session import BeforeData, Pool, SendResult, Session, Transaction
 from .settings import MailSettings, read_settings
 
 NULL_SENDER = "<>"  # MAIL FROM of mails that must not cause a bounce, RFC 5321 4.5.5

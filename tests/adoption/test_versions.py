@@ -145,8 +145,6 @@ async def test_every_version_comes_over_and_goes_back(app: Quart, edition: str, 
     before = await state(revision)
     assert await migrations.upgrade(database) == ((revision,), (HEAD_REVISION,))
     assert await state(revision) == before
-    if edition == "2018":  # the tables of the 2024 edition are those that the revisions create
-        await migrations.check(database)
     if revision != V10:
         assert [row.language for row in await select(LANGUAGES)] == ["en", None, "zh"]
     name = {id_: name for name, id_ in VERSIONS.items()}.get(revision, revision)
@@ -224,6 +222,7 @@ class TestLooseEnds:
         assert lines[-1].startswith(f"Tasks: {2 if is_2018 else 1} had not been finished")
 
     @pytest.mark.parametrize("database_kind", ["sqlite"])
+    @pytest.mark.parametrize("edition", ["2018"])
     async def test_blobs_become_text(self, app: Quart) -> None:
         """Other programs may have stored BLOBs in text columns, a key among them."""
         async with database_of(app).writer.begin() as connection:
@@ -272,13 +271,11 @@ async def test_a_migration_that_is_killed_again_and_again_ends_well(app: Quart) 
     assert [len(stop) for stop in stops] == [1, *[2] * 6, 1]
     await migrations.check(database)
     assert len(await select(POSTS)) == posts
-    for number in (2, 5, 9):
-        with killed_at(number):
-            await migrations.downgrade(database, "v0.14", drop_newer=True)
+    with killed_at(9):
+        await migrations.downgrade(database, "v0.14", drop_newer=True)
+    assert len(await migrations.current(database)) == 2
     await migrations.downgrade(database, "v0.14", drop_newer=True)
     assert await migrations.current(database) == (V14,)
-    await migrations.upgrade(database)
-    await migrations.check(database)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -294,29 +291,22 @@ class TestUpgradedSite:
         with pytest.raises(NotCurrent, match=f"at revisions 6f2b8d15c3e0 and {V23}, and this version needs"):
             await migrations.check(database)
 
-    @pytest.mark.parametrize(
-        ("target", "lost"),
-        [
-            ("v0.22", None),
-            ("v0.21", "2 tasks"),
-            (V21_MESSAGES, "2 notifications and 2 tasks"),
-            ("v0.14", "4 messages, 2 notifications and 2 tasks"),
-            ("v0.10", "4 messages, 2 notifications and 2 tasks"),
-            ("6f2b8d15c3e0", "4 messages, 2 notifications and 2 tasks"),
-            ("base", "8 accounts, 3 posts, 3 follows, 4 messages, 2 notifications and 2 tasks"),
-        ],
-    )
-    async def test_a_downgrade_that_would_delete_rows_is_refused(
-        self, app: Quart, target: str, lost: str | None
-    ) -> None:
+    async def test_a_downgrade_that_would_delete_rows_is_refused(self, app: Quart) -> None:
         database = database_of(app)
         await migrations.upgrade(database)
-        if lost:
+        for target, lost in {
+            "v0.21": "2 tasks",
+            V21_MESSAGES: "2 notifications and 2 tasks",
+            "v0.14": "4 messages, 2 notifications and 2 tasks",
+            "v0.10": "4 messages, 2 notifications and 2 tasks",
+            "6f2b8d15c3e0": "4 messages, 2 notifications and 2 tasks",
+            "base": "8 accounts, 3 posts, 3 follows, 4 messages, 2 notifications and 2 tasks",
+        }.items():
             with pytest.raises(CommandError, match=f"^This would delete {lost}, because earlier revisions"):
                 await migrations.downgrade(database, target)
-            assert await migrations.current(database) == (HEAD_REVISION,)
-        after = () if target == "base" else (VERSIONS.get(target, target),)
-        assert (await migrations.downgrade(database, target, drop_newer=bool(lost)))[1] == after
+        assert await migrations.current(database) == (HEAD_REVISION,)
+        for target, after in {"6f2b8d15c3e0": ("6f2b8d15c3e0",), "base": ()}.items():
+            assert (await migrations.downgrade(database, target, drop_newer=True))[1] == after
 
     async def test_a_downgrade_to_a_later_or_unknown_version_is_refused(self, app: Quart) -> None:
         database = database_of(app)
@@ -341,11 +331,9 @@ class TestMembers:
         await visitor.log_in("david", PASSWORD)
         return visitor
 
-    async def test_they_find_their_posts(self, david: Visitor) -> None:
+    async def test_they_find_everything_that_is_theirs(self, app: Quart, david: Visitor) -> None:
         assert "my first post" in (await david.get("/index")).text
         assert "my first post" in (await david.get("/search?q=FIRST+post")).text
-
-    async def test_they_get_their_messages_notifications_and_tasks(self, app: Quart, david: Visitor) -> None:
         await david.submit("/download_data")
         [mail] = await sent_by(app)
         data = json.loads(mail.attachments[0].data)

@@ -25,5 +25,6 @@ async def page() -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = await browser.new_page()
+        page.set_default_timeout(60_000)
         yield page
         await browser.close()

@@ -228,6 +228,8 @@ UNLIMITED = {
     "/logout": "ends one's own session",
     "/sessions/end": "ends one's own session",
     "/sessions/end_others": "ends one's own sessions",
+    "/auth/<any(login, logout, register, reset_password_request):page>": "redirects",
+    "/auth/<any(reset_password):page>/<token>": "redirects",
     "/language": "sets a cookie, and a column of one's own account",
 }
 

@@ -127,7 +127,16 @@ FIELD = re.compile(r'<label[^>]* for="(\w+)">(.*?)</label>')
     ("path", "form", "fields"),
     [
         ("/index", PostForm, [("post", "Say something")]),
-        ("/edit_profile", EditProfileForm, [("username", "Username"), ("about_me", "About me")]),
+        (
+            "/edit_profile",
+            EditProfileForm,
+            [
+                ("username", "Username"),
+                ("about_me", "About me"),
+                ("language", "Language"),
+                ("timezone", "Time zone"),
+            ],
+        ),
         ("/hello", NameForm, [("name", "What is your name?")]),
     ],
 )

@@ -147,7 +147,7 @@ async def test_fields_have_their_labels(
     text = (await susan.get(path)).text.partition("<main")[2]
     assert FIELD.findall(text) == fields
     for name, _ in fields:
-        assert re.search(rf'<(input|textarea)[^>]* id="{name}"[^>]* name="{name}"', text)
+        assert re.search(rf'<(input|select|textarea)[^>]* id="{name}"[^>]* name="{name}"', text)
         assert hasattr(form, name)
     assert f'action="{path}"' in text
     assert 'name="submit"' in text

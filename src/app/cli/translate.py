@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from gettext import c2py
 from html.parser import HTMLParser
 from pathlib import Path
@@ -134,6 +135,7 @@ def _write(catalog: Catalog, path: Path) -> None:
         write_po(file, catalog, width=110, include_lineno=False)
 
 
+@cache
 def messages_in_sources() -> Catalog:
     """Return the messages of all Python files and templates."""
     catalog = Catalog()

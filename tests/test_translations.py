@@ -189,9 +189,8 @@ async def test_no_mail_holds_a_text_that_is_not_translated(disguises: None, app:
     with languages.speaking(languages.find("ru")):
         message = await render("susan@example.com", "-", f"email/{name}", **context)
     text, rich = bodies(message)
-    months = re.compile(r"\d+ \w{3} \d{4}, [\d:]+ UTC")
-    assert not english(months.sub("", rich))
-    assert not english(months.sub("", text.replace(STRANGE_NAME, "")).replace("FLASKY_ADMIN", ""))
+    assert english(rich) <= {"UTC"}
+    assert english(text.replace(STRANGE_NAME, "").replace("FLASKY_ADMIN", "")) <= {"UTC"}
     assert '<html lang="ru"' in rich
     assert "<b>%" not in rich
     if name != "new_user":

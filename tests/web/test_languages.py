@@ -76,7 +76,7 @@ async def test_a_language_is_chosen_in_the_footer_and_kept_in_a_cookie(app: Quar
     for code, name in {"en": "English", "ru": "Русский", "es": "Español", "zh": "中文"}.items():
         pressed = "true" if code == "en" else "false"
         assert (
-            f'<button name="language" value="{code}" lang="{code}" aria-pressed="{pressed}">{name}</button>'
+            f'<button name="language" value="{code}" lang="{code}" formaction="/language" aria-pressed="{pressed}">{name}</button>'
             in page.text
         )
     page = await visitor.submit("/language", page="/login", language="ru", next="/login?next=/explore%3Fa")

@@ -158,6 +158,17 @@ def init_app(app: Quart) -> None:
     functions = {"gettext": _gettext, "ngettext": _ngettext, "pgettext": _pgettext, "_": _gettext}
     app.jinja_env.globals.update(functions, constants=CurrentConstants())
     app.jinja_env.globals.update(language=current, languages=languages, timezone=timezone)
+    rendered: dict[str, Markup] = {}
+
+    def language_buttons() -> Markup:
+        """Return the buttons of the footer, which are the same on each page in a language."""
+        code = current().code
+        if code not in rendered:
+            template: Any = app.jinja_env.get_template("macros/languages.html")
+            rendered[code] = template.module.buttons(languages, code)
+        return rendered[code]
+
+    app.jinja_env.globals["language_buttons"] = language_buttons
     app.jinja_env.filters.update(number=number, written=written)
 
 

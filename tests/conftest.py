@@ -38,6 +38,11 @@ def pytest_configure() -> None:
     Rule._compile_builder = _compile_once  # type: ignore[method-assign, assignment]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests in a browser, which take longest, so that no worker is left with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
     """Compile the code of each route once per test process: this takes a sixth of the time of a small test."""
     key = (rule.rule, rule.subdomain, rule.merge_slashes, repr(rule.defaults), append_unknown)

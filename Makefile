@@ -18,8 +18,9 @@ test: check ## lint, check types and run the whole test suite
 	@$(BIN)/python -m compileall -q src tests
 	@$(BIN)/pytest -n 4 --dist worksteal
 
-check: $(VENV)/.dev ## ruff and mypy --strict
+check: $(VENV)/.dev ## ruff, mypy --strict and the translations
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary
+	@$(BIN)/microblog translate check
 
 format: $(VENV)/.dev ## format the code with ruff
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .

@@ -49,6 +49,7 @@ async def _run(app: Quart, command: Command[P], *args: P.args, **kwargs: P.kwarg
 
 
 async def close_connections(app: Quart) -> None:
-    """Close the mail and database connections of an app that was used without serving it."""
+    """Close the connections, and end the password processes, of an app that was used without serving it."""
+    await app.extensions["passwords"].close()
     await app.extensions["mail_pool"].close()
     await app.extensions["database"].dispose()

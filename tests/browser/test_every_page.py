@@ -81,6 +81,7 @@ async def test_every_page_is_accessible_and_narrow_and_used_by_keyboard(page: Pa
     devtools = await page.context.new_cdp_session(page)
     found: dict[str, list[str]] = {}
     names = set()
+    await page.emulate_media(reduced_motion="reduce")  # else colours change slowly from light to dark
     async with site_to_tour(tmp_path, POSTS_PER_PAGE="3") as site:
         async for name in tour(page, site.url):
             names.add(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,16 +56,12 @@ def test_a_cookie_wins_over_the_header_if_it_names_a_language_of_the_site() -> N
 
 
 @pytest.mark.parametrize("text", ["a-" * 4096, "a," * 4096, "ru;q=" * 1700, "\t;q=0.9," * 1000, "é" * 8192])
-async def test_long_and_senseless_headers_cost_nothing(app: Quart, text: str) -> None:
-    begun = time.process_time()
-    for number in range(10):
-        choose(CODES, text, f"{number}{text}")
-    assert time.process_time() - begun < 0.1  # it is about 2 ms
+async def test_long_and_senseless_headers_do_no_harm(app: Quart, text: str) -> None:
     answer = await ask(app, "GET", "/login", headers=[(b"accept-language", text.encode("latin1"))])
     assert answer.status == 200
-    assert (
-        await ask(app, "GET", "/login", headers=[(b"cookie", b"language=" + text[:1000].encode("latin1"))])
-    ).status == 200
+    assert ENGLISH.encode() in answer.body
+    cookie = f"language={text[:1000]}".encode("latin1")
+    assert (await ask(app, "GET", "/login", headers=[(b"cookie", cookie)])).status == 200
 
 
 async def test_a_language_is_chosen_in_the_footer_and_kept_in_a_cookie(app: Quart) -> None:

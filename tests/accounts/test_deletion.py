@@ -24,7 +24,7 @@ from app.posts.models import Post
 from tests.clients import Page, Visitor
 from tests.database_servers import find_postgres
 from tests.factories import PASSWORD, logged_in, make_follow, make_post, make_user
-from tests.inspection import database_of, sent_by
+from tests.inspection import bodies, database_of, sent_by
 
 
 async def test_personal_data_is_mailed_as_an_attachment(app: Quart) -> None:
@@ -88,6 +88,10 @@ async def test_deleting_an_account_deletes_everything_it_owns(app: Quart) -> Non
     await Visitor(app).submit("/reset_password_request", email="SUSAN@example.com")
     await send_email("Hello", None, ["susan@example.com"], "text", None)
     await send_email("Hello", None, ["susan@example.com", "david@example.com"], "text", None)
+    async with writing() as session:
+        for one, to in ((user_id, other_id), (other_id, user_id), (other_id, other_id)):
+            session.add(Message(sender_id=one, recipient_id=to, body="?", timestamp=datetime.now(UTC)))
+    assert "any private messages you have sent or received" in (await visitor.get("/delete_account")).text
     page = await leave(visitor)
     assert page.location == "/login"
     assert (await visitor.get("/login")).flashes[-1] == "Your account has been deleted."
@@ -96,8 +100,10 @@ async def test_deleting_an_account_deletes_everything_it_owns(app: Quart) -> Non
         (["susan@example.com"], "[Microblog] Your account was deleted"),
         (["susan@example.com", "david@example.com"], "Hello"),  # names both, and goes to david
     ]
+    [farewell] = [message for message in messages if message.recipients == ["susan@example.com"]]
+    assert all("any private messages" in " ".join(body.split()) for body in bodies(farewell))
     async with reading() as connection:
-        for table, left in ((User, 1), (Post, 1), (LoginSession, 0), (KnownDevice, 0), (followers, 0), (Content, 0)):  # fmt: skip
+        for table, left in ((User, 1), (Post, 1), (Message, 1), (LoginSession, 0), (KnownDevice, 0), (followers, 0), (Content, 0)):  # fmt: skip
             count = select(func.count()).select_from(table)
             assert await connection.scalar(count) == left, table
         kept = (await connection.execute(select(Delivery))).all()

@@ -24,7 +24,7 @@ async def page() -> AsyncIterator[Page]:
     expect.set_options(timeout=60_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = await browser.new_page()
+        page = await (await browser.new_context()).new_page()
         page.set_default_timeout(60_000)
         yield page
         await browser.close()

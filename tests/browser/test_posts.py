@@ -164,13 +164,29 @@ async def test_the_box_grows_and_sends_by_ctrl_enter_and_keeps_a_draft_for_each_
     await expect(page.get_by_role("status")).to_contain_text("Your post has been deleted.")
     await expect(page.get_by_role("heading", name="1 reply")).to_be_hidden()
 
-    await reply.fill("too late")
+    conversation = page.url
     token = await page.locator(".leave [name=csrf_token]").input_value()
-    await page.request.post(f"{page.url}/delete", form={"csrf_token": token})
+    other = await page.context.new_page()
+    await other.goto(conversation)
+    await page.request.post(f"{conversation}/delete", form={"csrf_token": token})
+    await reply.fill("too late")
     await reply.press("Control+Enter")
     await expect(page.get_by_role("heading", name="This post has been deleted")).to_be_visible()
     await expect(box).to_have_value("too late")
     assert await page.evaluate("Object.keys(localStorage)") == ["draft:1:/index"]
-    await box.press("Control+Enter")
-    await expect(page.get_by_role("status")).to_contain_text("Your post is now live!")
-    assert await page.evaluate("Object.keys(localStorage)") == []
+    await page.goto(f"{url}/index")
+    await expect(box).to_have_value("too late")
+
+    other_reply = other.get_by_role("textbox", name="Reply to susan")
+    await other_reply.fill("later still")
+    await other_reply.press("Control+Enter")
+    other_box = other.get_by_role("textbox", name="Say something")
+    await expect(other_box).to_have_value("later still")
+    await page.reload()
+    await expect(box).to_have_value("too late")
+    await other_box.press("Control+Enter")
+    await expect(other.get_by_role("status")).to_contain_text("Your post is now live!")
+    await expect(other_box).to_have_value("too late")
+    await other_box.press("Control+Enter")
+    await expect(other.get_by_text("too late")).to_have_count(1)
+    assert await other.evaluate("Object.keys(localStorage)") == []

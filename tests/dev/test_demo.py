@@ -26,10 +26,12 @@ async def test_the_demo_has_people_posts_and_follows(app: Quart) -> None:
     assert "Older posts" in page.text
     for name in demo.PEOPLE:
         assert (await visitor.get(f"/user/{name}")).status == 200
-    assert all(len(body) <= BODY_LENGTH for _, body, *_ in demo.POSTS)
-    answered = {parent for _, _, *parents in demo.POSTS for parent in parents}
-    assert all(any(body.startswith(parent) for _, body, *_ in demo.POSTS) for parent in answered)
-    for part in ("In reply to", 'href="/user/oskar">@oskar</a>', "/search?q=%23Leonids", "3 replies"):
+    assert all(len(body) <= BODY_LENGTH for _, _, body, *_ in demo.POSTS)
+    answered = {parent for _, _, _, *parents in demo.POSTS for parent in parents}
+    assert all(any(body.startswith(parent) for _, _, body, *_ in demo.POSTS) for parent in answered)
+    languages = [f'class="body" dir="auto" lang="{code}"' for code in ("ru", "es", "zh")]
+    parts = ("In reply to", 'href="/user/oskar">@oskar</a>', "/search?q=%23Leonids", "3 replies")
+    for part in (*languages, *parts):
         assert part in (await visitor.get("/explore")).text + (await visitor.get("/user/mary.okafor")).text
 
 

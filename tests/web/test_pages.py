@@ -6,7 +6,7 @@ import re
 from typing import NoReturn
 
 import pytest
-from quart import Quart
+from quart import Quart, abort
 
 from app.database import DatabaseUnavailable
 from app.greeting import NameForm
@@ -76,6 +76,18 @@ async def test_errors_have_pages_in_the_sites_layout(
     assert response.status_code == status
     assert words in text
     assert 'class="brand"' in text
+
+
+async def test_an_error_without_a_page_of_its_own_is_in_the_readers_language(app: Quart) -> None:
+    @app.get("/teapot")
+    async def teapot() -> NoReturn:
+        abort(418)
+
+    response = await app.test_client().get("/teapot", headers={"Accept-Language": "ru"})
+    text = await response.get_data(as_text=True)
+    assert response.status_code == 418
+    assert "<h1>Запрос не\xa0выполнен</h1>" in text
+    assert "Teapot" not in text
 
 
 async def test_a_405_lists_the_allowed_methods(app: Quart) -> None:

@@ -123,7 +123,9 @@ def _paths() -> list[Path]:
 def _read(path: Path) -> Catalog:
     try:
         with path.open("rb") as file:
-            return read_po(file, locale=path.parts[-3], abort_invalid=True)
+            catalog = read_po(file, locale=path.parts[-3], abort_invalid=True)
+        catalog.header_comment = path.read_text().partition("\nmsgid")[0]  # with its indentation
+        return catalog
     except (OSError, ValueError, PoFileError) as error:
         raise click.ClickException(f"{path}: {error}") from None
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,7 +26,8 @@ HASH_METHOD = "pbkdf2:sha256:1000"  # upgraded at the first login
 
 _DATA = json.loads(Path(__file__).with_name("demo.json").read_text(encoding="utf-8"))
 PEOPLE: dict[str, str] = _DATA["people"]  # what each says about themselves
-POSTS: list[list[str]] = _DATA["posts"]  # author, text, the beginning of what it replies to; the oldest first
+POSTS: list[list[Any]] = _DATA["posts"]
+"""Author, language, text, and the beginning of what it replies to; the oldest first."""
 
 
 async def fill() -> bool:
@@ -78,10 +80,11 @@ async def _add_posts(session: AsyncSession, ids: dict[str, int], rng: random.Ran
     """Add the posts, from days to minutes ago."""
     ages = [timedelta(minutes=rng.randrange(12, 480), seconds=rng.randrange(60)) for _ in POSTS]
     added: list[Post] = []
-    for number, (name, body, *answered) in enumerate(POSTS):
+    for number, (name, language, body, *answered) in enumerate(POSTS):
         parents = [post.id for post in added if answered and post.body.startswith(answered[0])]
         parent = parents[-1] if parents else None
-        post = Post(user_id=ids[name], body=body, timestamp=now - sum(ages[number:], timedelta()))
+        posted = now - sum(ages[number:], timedelta())
+        post = Post(user_id=ids[name], body=body, language=language, timestamp=posted)
         post.reply_to, post.is_reply = parent, parent is not None
         await service.add_post(session, post)
         added.append(post)

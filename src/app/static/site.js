@@ -96,10 +96,13 @@ function forgetSent() {
   });
 }
 function keepDraft(box) {
-  const key = `draft:${account}:${box.form.getAttribute("action")}`;
+  let key = `draft:${account}:${box.form.getAttribute("action")}`;
+  if (box.defaultValue) {
+    // It came back, perhaps to another box than the one it was typed in, whose own draft it must not replace.
+    if (kept((store) => store.getItem(key))) key = kept((store) => store.getItem("sent")) ?? key;
+    else forgetSent();
+  } else if (!box.value) box.value = kept((store) => store.getItem(key)) ?? "";
   const keep = () => kept((store) => (box.value ? store.setItem(key, box.value) : store.removeItem(key)));
-  if (box.value) forgetSent(); // it came back, perhaps to another box than the one it was typed in
-  else box.value = kept((store) => store.getItem(key)) ?? "";
   box.addEventListener("input", keep);
   box.form.addEventListener("submit", () => kept((store) => store.setItem("sent", key)));
   box.dispatchEvent(new Event("input"));

@@ -52,7 +52,7 @@ SENTENCES = {
         ),
     ),
 }
-OTHER = lazy_gettext("This request could not be processed.")
+OTHER = (lazy_gettext("Request Failed"), lazy_gettext("This request could not be processed."))
 log = logging.getLogger(__name__)
 
 
@@ -68,7 +68,7 @@ async def show(error: HTTPException) -> Response:
     """Return the page for `error`, with the headers it asks for (Allow, Retry-After)."""
     if error.response is not None or error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    title, message = SENTENCES.get(error.code, (error.name, OTHER))
+    title, message = SENTENCES.get(error.code, OTHER)
     page = await render_template(
         "errors/error.html",
         code=error.code,

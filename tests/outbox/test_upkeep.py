@@ -152,6 +152,22 @@ async def test_the_command_line_says_to_whom_a_ready_made_mail_goes(app: Quart, 
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_what_is_stored_cannot_break_the_terminal(app: Quart, database_url: str) -> None:
+    """Adopted databases hold any text as the address of an account."""
+    hostile = "\x1b]0;x\x07\x9b2J\u202ea\r\nb\tc"
+    async with writing() as session:
+        await outbox.post_message(session, Message(f"Hi {hostile[-1]}", ["ann@example.com"], "Hi!"))
+    await change(kind=f"note{hostile}", recipient=f"ann@{hostile}", last_text=hostile, last_code=550)
+    settings = {"DEBUG": "1", "DATABASE_URL": database_url}
+    for command in ("list", "show 1", "list --json", "show 1 --json"):
+        done = await asyncio.to_thread(processes.microblog, "outbox", *command.split(), **settings)
+        assert done.returncode == 0
+        assert all(line.isprintable() for line in done.stdout.replace("\t", "").split("\n")), command
+        assert "json" in command or "\\x1b]0;x\\x07\\x9b2J\\x202ea\\x0d\\x0ab\\x09c" in done.stdout
+        assert command != "list" or [line.count("\t") for line in done.stdout.splitlines()] == [6, 6]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_the_next_try_has_a_date_unless_it_is_today(app: Quart, database_url: str) -> None:
     await post()
     due_at = datetime.now(UTC) + timedelta(days=3)

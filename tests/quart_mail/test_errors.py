@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -176,6 +177,26 @@ async def test_a_servers_text_is_escaped_shortened_and_shows_no_password(
             await mail.send(message)
     assert "\\x1b[31m *** x" in caught.value.text
     assert len(caught.value.text) < 600
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2"])
+@pytest.mark.parametrize("reply", ["535 5.5.2 not understood: {}", "what is {}?"])
+async def test_a_login_that_the_server_quotes_as_it_was_sent_is_hidden(
+    make_mail: MakeMail, message: Message, mechanism: str, reply: str
+) -> None:
+    """Also in a line that is no reply of SMTP."""
+    forms = ("s3cret", "\0me\0s3cret", "user=me\x01auth=Bearer s3cret\x01\x01")
+    encoded = [b64encode(form.encode()).decode() for form in forms]
+    quoting = reply.format(" ".join(["s3cret", *encoded]))
+    kind = "MAIL_OAUTH2_TOKEN" if mechanism == "XOAUTH2" else "MAIL_PASSWORD"
+    async with SmtpServer({"auth": quoting}, auth=mechanism) as server:
+        with pytest.raises(MailError) as caught:
+            await make_mail(server.port, **{"MAIL_USERNAME": "me", kind: "s3cret"}).send(message)
+    assert "*** *** *** ***" in caught.value.text
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        assert not any(secret in repr(cause) for secret in ("s3cret", *encoded))
+        cause = cause.__cause__
 
 
 async def test_a_reply_that_never_ends_is_nonsense(make_mail: MakeMail, message: Message) -> None:

@@ -16,6 +16,7 @@ from app.outbox import maintenance, queries
 from app.outbox.courier import Courier
 from app.outbox.models import Priority, State
 from app.outbox.state import Outbox
+from app.quart_mail.errors import escaped
 
 _log = logging.getLogger(__name__)
 MOST_LISTED = 1_000_000
@@ -72,7 +73,7 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, a
     click.echo(COLUMNS)
     for mail in mails:
         doubt = " in doubt" if mail.in_doubt else ""
-        reply = f"\t{mail.last_code or ''} {mail.last_text}" if mail.last_text else ""
+        reply = [f"{mail.last_code or ''} {mail.last_text}"] if mail.last_text else []
         posted = f"{mail.created_at:%Y-%m-%d %H:%M:%S}"
         to = f" to {mail.recipient}" if mail.recipient else ""
         due = ""
@@ -80,7 +81,8 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, a
             is_today = mail.due_at.date() == today
             due = f"{mail.due_at:%H:%M:%S}" if is_today else f"{mail.due_at:%Y-%m-%d %H:%M:%S}"
         state = f"{mail.state}{doubt}"
-        click.echo(f"{mail.id}\t{posted}\t{mail.kind}{to}\t{state}\t{mail.attempts}\t{due}{reply}")
+        columns = (mail.id, posted, f"{mail.kind}{to}", state, mail.attempts, due, *reply)
+        click.echo("\t".join(escaped(str(column)) for column in columns))
 
 
 @outbox.command()
@@ -98,7 +100,7 @@ async def show(app: Quart, mail: int, as_json: bool) -> None:
         return
     for name, value in values.items():
         if value is not None:
-            click.echo(f"{name:12}{value}")
+            click.echo(f"{name:12}{escaped(str(value))}")
 
 
 @outbox.command()

@@ -1,6 +1,7 @@
 """Opening a connection: connect, read the greeting, EHLO, STARTTLS, log in."""
 
 import asyncio
+import base64
 import inspect
 import ipaddress
 import socket
@@ -23,8 +24,10 @@ _TRY_NEXT_MECHANISM = frozenset({504, 534, 535})
 async def connect(dialogue: Dialogue, timeout: float) -> None:
     """Make a dialogue ready for a message, or raise MailError; ``timeout``: seconds for each reply."""
     settings = dialogue.settings
-    secrets = (settings.password, settings.oauth2_token)
-    dialogue.secrets = [secret for secret in secrets if secret and isinstance(secret, str)]
+    dialogue.secrets = []
+    for secret in (settings.password, settings.oauth2_token):
+        if secret and isinstance(secret, str):
+            dialogue.secrets += _as_sent(settings.username, secret)
     # start_tls=False: aiosmtplib tries STARTTLS by default. No timeout: Dialogue.wait_for has it.
     dialogue.client = client = Client(
         hostname=settings.server,
@@ -113,6 +116,12 @@ async def _log_in(dialogue: Dialogue, timeout: float) -> str | None:
     return await log_in(dialogue, set(dialogue.client.server_auth_methods), timeout)
 
 
+def _as_sent(username: str | None, secret: str) -> list[str]:
+    """Return ``secret`` as it is, and as LOGIN, PLAIN and XOAUTH2 send it: servers quote what they refuse."""
+    sent = (secret, f"\0{username}\0{secret}", f"user={username}\x01auth=Bearer {secret}\x01\x01")
+    return [secret, *(base64.b64encode(text.encode()).decode() for text in sent)]
+
+
 def _is_private(dialogue: Dialogue) -> bool:
     """Whether nobody else can read the connection: it uses TLS or stays on this machine."""
     if dialogue.client.get_transport_info("sslcontext") is not None:
@@ -156,7 +165,7 @@ async def _log_in_with_token(dialogue: Dialogue, offered: set[str], timeout: flo
             f"MAIL_OAUTH2_TOKEN failed to return a token: {type(error).__name__}.", stage="auth"
         ) from error
     token = str(token)
-    dialogue.secrets.append(token)
+    dialogue.secrets += _as_sent(dialogue.settings.username, token)
     step = dialogue.client.auth_xoauth2(str(dialogue.settings.username), token, timeout=None)
     reply = await _authenticate(dialogue, step, timeout)
     if reply.code != _AUTHENTICATED:

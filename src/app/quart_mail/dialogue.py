@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from .classify import connection_error, reply_error, unexpected_reply
@@ -131,6 +131,9 @@ class Dialogue:
                 stage = self.progress.stage = "greeting"
             server = f"{self.settings.server}:{self.settings.port}"
             in_doubt = self.progress.in_doubt
+            if isinstance(error, SMTPResponseException):  # it quotes what the server sent
+                error.message = self.redact(error.message)
+                error.args = (error.code, error.message)
             raise connection_error(stage, error, server=server, in_doubt=in_doubt) from error
         if self.settings.debug:
             text = " ".join(map(str, cast(tuple[int, str], result)))

@@ -25,10 +25,15 @@ def is_transient(code: int) -> bool:
 
 def printable(text: str) -> str:
     """Return ``text`` on one line, shortened, with unprintable characters escaped."""
-    line = text[:MAX_TEXT]
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+    line = escaped(text[:MAX_TEXT])
     return line if len(text) <= MAX_TEXT else f"{line}..."
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` on one line, with unprintable characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 class MailError(Exception):

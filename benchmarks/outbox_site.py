@@ -34,8 +34,8 @@ def make_site(database_url: str, port: int, **config: Any) -> Quart:
     base = {"TESTING": True, "DATABASE_URL": database_url, "MAIL_SUPPRESS_SEND": False}
     base |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": port, "PASSWORD_PROCESSES": 0}
     site = create_app(base | config)
-    outbox.register(site, "letter", render)
-    outbox.register(site, "reset", render, priority=outbox.Priority.RESET)
+    outbox.register(site, outbox.Kind("letter", render))
+    outbox.register(site, outbox.Kind("reset", render, priority=outbox.Priority.RESET))
     return site
 
 

@@ -25,7 +25,7 @@ from quart import Quart, current_app
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
-from app.outbox import Handle, MailRequest, Postponed, Priority, Rendered
+from app.outbox import Handle, Kind, MailRequest, Postponed, Priority, Rendered
 from app.quart_mail import Message
 from app.web import languages
 
@@ -107,8 +107,7 @@ class Email:
 def register(app: Quart, *emails: type[Email]) -> None:
     """Let the outbox of `app` accept and render `emails`."""
     for email in emails:
-        outbox.register(
-            app,
+        kind = Kind(
             email.kind,
             email.render_stored,
             priority=email.priority,
@@ -118,6 +117,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
             merge=email.merge_stored if email.is_digest else None,
             delay=email.delay(app.config),
         )
+        outbox.register(app, kind)
 
 
 async def render(to: str, subject: str, template: str, **context: Any) -> Message:

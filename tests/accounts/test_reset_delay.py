@@ -124,7 +124,7 @@ async def test_a_decoy_is_rendered_and_never_sent(app: Quart) -> None:
     async def decoy(request: outbox.MailRequest) -> outbox.Rendered:
         return outbox.Rendered(Message("Hi", [KNOWN], "Hi!"), about="nobody", is_decoy=True)
 
-    outbox.register(app, "decoy", decoy)
+    outbox.register(app, outbox.Kind("decoy", decoy))
     async with writing() as session:
         handle = await outbox.post(session, "decoy")
     assert await sent_by(app) == []

@@ -40,9 +40,9 @@ def make_site(config: Mapping[str, Any]) -> Quart:
         Mail().init_app(site)
     if "outbox" not in site.extensions:
         outbox.init_app(site)
-    outbox.register(site, "note", note)
-    outbox.register(site, "urgent", note, priority=outbox.Priority.RESET, secret=True)
-    outbox.register(site, "bulk", note, priority=outbox.Priority.LOW)
+    outbox.register(site, outbox.Kind("note", note))
+    outbox.register(site, outbox.Kind("urgent", note, priority=outbox.Priority.RESET, secret=True))
+    outbox.register(site, outbox.Kind("bulk", note, priority=outbox.Priority.LOW))
     return site
 
 

@@ -82,7 +82,7 @@ async def test_a_kind_expires_by_its_own_time(app: Quart) -> None:
     async def render(request: outbox.MailRequest) -> Message | None:
         return None
 
-    outbox.register(app, "brief", render, expiry=7)
+    outbox.register(app, outbox.Kind("brief", render, expiry=7))
     await post("brief")
     [row] = await rows()
     assert row.expires_at - row.created_at == timedelta(seconds=7)

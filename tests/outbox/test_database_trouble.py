@@ -66,7 +66,7 @@ async def test_nothing_is_sent_that_cannot_be_marked_as_sending(
         await go_on.wait()
         return Message("Hi", ["ann@example.com"], "Hi!")
 
-    outbox.register(app, "slow", slow)
+    outbox.register(app, outbox.Kind("slow", slow))
     async with app.test_app(), asyncio.timeout(60):
         handle = await post("slow")
         await rendering.wait()

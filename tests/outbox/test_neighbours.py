@@ -50,7 +50,7 @@ async def test_a_value_that_the_database_refuses_affects_only_its_own_mail(
     async def odd(request: outbox.MailRequest) -> outbox.Rendered:
         return outbox.Rendered(HI, about="NUL\x00")
 
-    outbox.register(app, "odd", odd)
+    outbox.register(app, outbox.Kind("odd", odd))
     await post("odd")
     good = [await post(to=f"ann{number}@example.com") for number in range(5)]
     async with app.test_app(), asyncio.timeout(60):
@@ -102,7 +102,7 @@ async def test_during_an_upgrade_a_renderer_is_retried_later(app: Quart) -> None
         async with reading() as connection:
             await connection.execute(text("SELECT of_tomorrow FROM post"))
 
-    outbox.register(app, "newer", newer)
+    outbox.register(app, outbox.Kind("newer", newer))
     await post("newer")
     await outbox.drain()
     [row] = await rows()
@@ -115,7 +115,7 @@ async def test_a_slow_renderer_is_reported_as_slow(app: Quart, box: Outbox) -> N
     async def slow(request: outbox.MailRequest) -> None:
         await asyncio.Event().wait()
 
-    outbox.register(app, "slow", slow)
+    outbox.register(app, outbox.Kind("slow", slow))
     box.deadline = 0.01
     await post("slow")
     await outbox.drain()

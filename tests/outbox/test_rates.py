@@ -21,7 +21,7 @@ from tests.smtp_server import SmtpServer
 async def limited(request: outbox.MailRequest) -> outbox.Rendered | None:
     """Render a mail about somebody, of whom one mail a minute is enough."""
     about = request.params["about"]
-    if not await outbox.within_rate_limit(request, about, [(timedelta(minutes=1), 1)]):
+    if await outbox.allowed_at(request, about, [(timedelta(minutes=1), 1)]):
         return None
     return outbox.Rendered(Message("Hi", ["ann@example.com"], "Hi!"), about=about)
 
@@ -32,7 +32,7 @@ async def post_limited(about: str) -> outbox.Handle:
 
 
 async def test_one_of_two_mails_about_the_same_account_goes_out(app: Quart, server: SmtpServer) -> None:
-    outbox.register(app, "limited", limited)
+    outbox.register(app, outbox.Kind("limited", limited))
     for about in ("user:7", "user:7", "user:8", "user:7"):
         await post_limited(about)
     await outbox.drain()
@@ -62,7 +62,7 @@ async def test_two_couriers_that_render_at_once_send_one_mail(
 
     sites = [app, make_site(config)]
     for site in sites:
-        outbox.register(site, "limited", meet)
+        outbox.register(site, outbox.Kind("limited", meet))
     handles = [await post_limited("user:7") for _ in sites]
     async with sites[0].test_app(), sites[1].test_app():
         async with asyncio.timeout(60):
@@ -72,7 +72,7 @@ async def test_two_couriers_that_render_at_once_send_one_mail(
 
 
 async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: SmtpServer) -> None:
-    outbox.register(app, "limited", limited)
+    outbox.register(app, outbox.Kind("limited", limited))
     server.fail("dot", "drop", times=1)
     handle = await post_limited("user:7")
     async with app.test_app():
@@ -84,7 +84,7 @@ async def test_a_mail_tried_again_does_not_count_itself(app: Quart, server: Smtp
 
 
 async def test_a_refused_mail_does_not_count(app: Quart, server: SmtpServer) -> None:
-    outbox.register(app, "limited", limited)
+    outbox.register(app, outbox.Kind("limited", limited))
     server.fail("dot", "554 no", times=1)
     await post_limited("user:7")
     await outbox.drain()
@@ -94,7 +94,7 @@ async def test_a_refused_mail_does_not_count(app: Quart, server: SmtpServer) -> 
 
 
 async def test_rates_are_measured_by_the_clock_of_the_outbox(app: Quart, box: Outbox) -> None:
-    outbox.register(app, "limited", limited)
+    outbox.register(app, outbox.Kind("limited", limited))
     await post_limited("user:7")
     await outbox.drain()
     box.clock = lambda: datetime.now(UTC) + timedelta(minutes=2)  # type: ignore[method-assign]
@@ -128,7 +128,7 @@ async def post_names(*names: str) -> None:
 async def test_a_waiting_mail_says_what_newer_ones_say_and_keeps_its_time(
     app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
-    outbox.register(app, "digest", digest, merge=merge)
+    outbox.register(app, outbox.Kind("digest", digest, merge=merge))
     await post_names("ann")
     await outbox.drain()
     await post_names("ben", "cleo")
@@ -151,7 +151,7 @@ async def test_what_is_posted_while_a_mail_is_rendered_is_in_it(app: Quart, serv
             await post_names("ben")
         return await digest(request)
 
-    outbox.register(app, "digest", slow, merge=merge)
+    outbox.register(app, outbox.Kind("digest", slow, merge=merge))
     await post_names("ann")
     await outbox.drain()
     assert await rows("state") == ["sent"]
@@ -161,7 +161,7 @@ async def test_what_is_posted_while_a_mail_is_rendered_is_in_it(app: Quart, serv
 async def test_a_digest_that_is_tried_again_is_not_replaced_by_the_next(
     app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
-    outbox.register(app, "digest", digest, merge=merge)
+    outbox.register(app, outbox.Kind("digest", digest, merge=merge))
     server.fail("data", "hang", times=1)
     server.fail("dot", "451 later", times=1)
     await post_names("ann")
@@ -179,7 +179,7 @@ async def test_a_digest_that_is_tried_again_is_not_replaced_by_the_next(
 
 
 async def test_posts_at_once_make_one_waiting_mail(app: Quart) -> None:
-    outbox.register(app, "digest", digest, merge=merge)
+    outbox.register(app, outbox.Kind("digest", digest, merge=merge))
     names = [f"name{n}" for n in range(10)]
     await asyncio.gather(*(asyncio.create_task(post_names(name)) for name in names))
     [params] = await rows("params")
@@ -189,7 +189,7 @@ async def test_posts_at_once_make_one_waiting_mail(app: Quart) -> None:
 async def test_of_a_transient_mail_nothing_is_kept_when_it_is_refused(
     app: Quart, box: Outbox, server: SmtpServer
 ) -> None:
-    outbox.register(app, "farewell", digest, transient=True)
+    outbox.register(app, outbox.Kind("farewell", digest, transient=True))
     server.fail("rcpt", "550 <zaphod@example.com>: unknown")
     async with writing() as session:
         handle = await outbox.post(session, "farewell", names=["zaphod"])

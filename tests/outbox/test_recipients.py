@@ -55,7 +55,7 @@ async def test_each_admin_gets_an_error_report_or_is_listed_with_the_reason(
 
 
 async def test_all_copies_and_attempts_have_the_same_bytes(app: Quart, server: SmtpServer) -> None:
-    outbox.register(app, "team", team)
+    outbox.register(app, outbox.Kind("team", team))
     server.fail("rcpt", "451 later", to=BOB, times=1)
     server.fail("dot", "drop", to=EVE, times=1)
     handle = await post("team")
@@ -73,13 +73,13 @@ async def test_copies_do_not_count_against_the_rate_limit_of_their_mail(
     app: Quart, server: SmtpServer
 ) -> None:
     async def limited(request: outbox.MailRequest) -> outbox.Rendered | None:
-        if not await outbox.within_rate_limit(request, "team", [(timedelta(hours=1), 2)]):
+        if await outbox.allowed_at(request, "team", [(timedelta(hours=1), 2)]):
             return None
         message = await team(request)
         assert message is not None
         return outbox.Rendered(message, about="team")
 
-    outbox.register(app, "team", limited)
+    outbox.register(app, outbox.Kind("team", limited))
     for state in ("sent", "sent", "skipped"):
         handle = await post("team")
         await outbox.drain()
@@ -116,7 +116,7 @@ async def test_a_copy_whose_recipient_was_withdrawn_while_it_was_sent_is_not_sen
 async def test_a_newer_request_is_a_mail_of_its_own_once_the_first_is_split(
     app: Quart, server: SmtpServer
 ) -> None:
-    outbox.register(app, "team", team)
+    outbox.register(app, outbox.Kind("team", team))
     server.fail("rcpt", "451 later", times=3)
     await post("team", unique="team")
     await outbox.drain()

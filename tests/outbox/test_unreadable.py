@@ -72,7 +72,9 @@ async def test_operators_see_list_and_purge_rows_that_cannot_be_read(
     app: Quart, box: Outbox, database_kind: str
 ) -> None:
     bad = await spoil(UNREADABLE[database_kind] + ODD)
-    outbox.register(app, "urgent", box.kinds["note"].renderer)  # not secret, so that all is shown
+    outbox.register(
+        app, outbox.Kind("urgent", box.kinds["note"].renderer)
+    )  # not secret, so that all is shown
     for handle in bad:
         shown = await queries.show(box, handle.ids[0])
         assert shown is not None
@@ -134,7 +136,7 @@ async def test_an_unreadable_message_fails_alone(
 async def test_a_digest_replaces_a_waiting_row_that_cannot_be_read(
     app: Quart, box: Outbox, server: SmtpServer, database_kind: str
 ) -> None:
-    outbox.register(app, "digest", box.kinds["note"].renderer, merge=lambda old, new: old | new)
+    outbox.register(app, outbox.Kind("digest", box.kinds["note"].renderer, merge=lambda old, new: old | new))
     for value in UNREADABLE[database_kind]:
         await post("digest", unique="digest")
         async with writing() as session:

@@ -82,7 +82,7 @@ async def test_it_can_be_too_late_to_try_again(app: Quart, box: Outbox) -> None:
     async def render(request: outbox.MailRequest) -> Message | None:
         raise KeyError
 
-    outbox.register(app, "brief", render, expiry=600)
+    outbox.register(app, outbox.Kind("brief", render, expiry=600))
     [id_] = (await post("brief")).ids
     await outbox.drain()
     await change(created_at=datetime.now(UTC) - timedelta(seconds=601))

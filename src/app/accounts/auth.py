@@ -42,9 +42,8 @@ class Authentication(QuartAuth):
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its auth cookie, and bind CSRF tokens to it."""
+    """Give `app` its auth cookie."""
     Authentication().init_app(app)
-    csrf.bind(app, lambda: cookie_user.auth_id or "")
 
 
 async def visitor() -> Visitor:

@@ -89,7 +89,7 @@ class ResetPassword(Email):
         user = account or Nobody()
         languages.use(user.language)
         rate_key = _rate_key(user.email) if account else f"unknown:{_rate_key(self.address)}"
-        if not await outbox.within_rate_limit(request, rate_key, RESET_LIMITS):
+        if await outbox.allowed_at(request, rate_key, RESET_LIMITS):
             return None
         seconds = current_app.config["RESET_TOKEN_SECONDS"]
         link = _link("reset_password", request, self.kind, seconds, user.id, user.credentials_version)
@@ -371,7 +371,7 @@ async def _address_taken(owner: queries.Account) -> Message:
 async def _limited(request: MailRequest, message: Message, limits: RateLimits) -> Rendered | None:
     """Return `message`, which anybody can cause, unless `limits` for its recipient are reached."""
     rate_key = _rate_key(str(message.recipients[0]))
-    return Rendered(message, rate_key) if await outbox.within_rate_limit(request, rate_key, limits) else None
+    return None if await outbox.allowed_at(request, rate_key, limits) else Rendered(message, rate_key)
 
 
 def _link(

@@ -1,7 +1,7 @@
 """Durable mail: posting stores a row in the transaction of the change it reports; a courier delivers it.
 
     outbox.init_app(app)
-    outbox.register(app, "welcome", render_welcome)
+    outbox.register(app, Kind("welcome", render_welcome))
 
     async with writing() as session:
         handle = await outbox.post(session, "welcome", name="susan")
@@ -18,32 +18,21 @@ from quart import Quart, current_app
 
 from app.outbox import queries
 from app.outbox.courier import Courier
-from app.outbox.models import Priority, State
-from app.outbox.posting import Handle, NotPosted, post, post_message
-from app.outbox.queries import RateLimits, allowed_at, was_handed_over, within_rate_limit
-from app.outbox.state import Kind, MailRequest, Merge, Outbox, Postponed, Rendered, Renderer, outbox_of
-from app.outbox.transitions import withdraw
-
-__all__ = [
-    "Handle",
-    "MailRequest",
-    "NotPosted",
-    "Postponed",
-    "Priority",
-    "RateLimits",
-    "Rendered",
-    "State",
-    "allowed_at",
-    "drain",
-    "init_app",
-    "post",
-    "post_message",
-    "register",
-    "stats",
-    "was_handed_over",
-    "withdraw",
-    "within_rate_limit",
-]
+from app.outbox.models import Priority as Priority
+from app.outbox.models import State as State
+from app.outbox.posting import Handle as Handle
+from app.outbox.posting import NotPosted as NotPosted
+from app.outbox.posting import post as post
+from app.outbox.posting import post_message as post_message
+from app.outbox.queries import RateLimits as RateLimits
+from app.outbox.queries import allowed_at as allowed_at
+from app.outbox.queries import was_handed_over as was_handed_over
+from app.outbox.state import Kind as Kind
+from app.outbox.state import MailRequest as MailRequest
+from app.outbox.state import Outbox, outbox_of
+from app.outbox.state import Postponed as Postponed
+from app.outbox.state import Rendered as Rendered
+from app.outbox.transitions import withdraw as withdraw
 
 
 def init_app(app: Quart) -> None:
@@ -70,26 +59,9 @@ def init_app(app: Quart) -> None:
     app.after_serving_funcs.insert(0, stop)
 
 
-def register(
-    app: Quart,
-    kind: str,
-    renderer: Renderer,
-    *,
-    priority: Priority = Priority.NORMAL,
-    expiry: float | None = None,
-    secret: bool = False,
-    transient: bool = False,
-    merge: Merge | None = None,
-    delay: float = 0.0,
-) -> None:
-    """Register the renderer of a kind of mail, its priority, and after how many seconds it expires.
-
-    The renderer runs in the app's context, once per attempt. `secret`: never show the parameters.
-    `transient`: erase them when the mail is done, even if it failed. `merge`: how a waiting mail and a newer
-    one with its unique key become one (see `post`). `delay`: a mail becomes due after a random time of up to
-    so many seconds, so that it is not delivered beside the next request.
-    """
-    outbox_of(app).kinds[kind] = Kind(kind, renderer, priority, expiry, secret, transient, merge, delay)
+def register(app: Quart, kind: Kind) -> None:
+    """Let the outbox of `app` accept and render a kind of mail."""
+    outbox_of(app).kinds[kind.name] = kind
 
 
 async def drain() -> None:

@@ -215,27 +215,23 @@ class Claimer:
 
     async def _claim(self, limit: ClaimLimit) -> int:
         """Claim rows in a transaction of their own and start their deliveries; return how many."""
-        is_probe = self._breaker.is_open
+        deliverer, is_probe = self._courier.deliverer, self._breaker.is_open
         async with self._is_claiming:
             if self.is_stopping:
                 return 0
-            async with self._courier.deliverer.writer.lock, self._outbox.database.transaction() as connection:
+            async with deliverer.writer.lock, self._outbox.database.transaction() as connection:
                 now = self._outbox.clock()  # read after waiting for the connection and its lock
                 claims = await claim_due(connection, limit, now=now, lease=self._outbox.lease)
             for claim in claims:
                 claim.is_probe = is_probe
                 claim.is_stopping = self.is_stopping
-                self._start(claim)
+                task = asyncio.create_task(deliverer.run(claim), name=f"mail {claim.id}")
+                task.add_done_callback(self._finish)
+                self.claims[task] = claim
+            if claims and (self._renewer is None or self._renewer.done()):
+                renewing = keep_leases(self._outbox, deliverer.writer, self.claims)
+                self._renewer = asyncio.create_task(renewing, name="outbox leases")
         return len(claims)
-
-    def _start(self, claim: Claim) -> None:
-        deliverer = self._courier.deliverer
-        task = asyncio.create_task(deliverer.run(claim), name=f"mail {claim.id}")
-        self.claims[task] = claim
-        task.add_done_callback(self._finish)
-        if self._renewer is None or self._renewer.done():
-            renewing = keep_leases(self._outbox, deliverer.writer, self.claims)
-            self._renewer = asyncio.create_task(renewing, name="outbox leases")
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         claim = self.claims.pop(task)

@@ -105,12 +105,11 @@ class Maintenance:
 
 
 async def retry(outbox: Outbox, id_: int) -> bool:
-    """Queue a failed or expired delivery again, with its Message-ID; return False if it is neither.
+    """Queue a failed or expired delivery again, with its Message-ID; return False if that is not possible.
 
-    A mail of a transient kind, or of a deleted account, no longer has content: False, too.
-
-    A kind with its own expiry keeps it, counted from the request, because its link would be invalid anyway:
-    then False means that it is too late. Raises NoSuchMail.
+    That is so for a mail in another state, for one whose content was erased (of a transient kind, or of a
+    deleted account), and for one whose kind has an expiry of its own that is over, because its link would be
+    invalid. Raises NoSuchMail.
     """
     now = outbox.clock()
     async with outbox.database.writing() as session:

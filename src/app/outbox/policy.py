@@ -177,21 +177,16 @@ class ClaimLimit:
     bulk: int
 
 
-@dataclass(frozen=True, slots=True)
 class Capacity:
-    """What `connections` to the mail server can use: enough claims that no connection is idle."""
+    """What `connections` to the mail server can use: enough claims that no connection is idle.
 
-    connections: int
+    `sending` and `claims`: the most rows in `sending`, and the most claimed rows, at once.
+    """
 
-    @property
-    def sending(self) -> int:
-        """The most rows in `sending` at once."""
-        return SENDING_PER_CONNECTION * self.connections
-
-    @property
-    def claims(self) -> int:
-        """The most rows claimed at once."""
-        return CLAIMS_PER_CONNECTION * self.connections
+    def __init__(self, connections: int) -> None:
+        self.connections = connections
+        self.sending = SENDING_PER_CONNECTION * connections
+        self.claims = CLAIMS_PER_CONNECTION * connections
 
     def free(self, priorities: Collection[int]) -> ClaimLimit:
         """Return how many rows to claim in addition to those of `priorities`; one is reserved for a reset."""
@@ -200,7 +195,7 @@ class Capacity:
         return ClaimLimit(max(0, total), max(0, min(total, bulk)))
 
     def is_low(self, claims: int) -> bool:
-        """Return whether to claim more: many rows at once, but before none is left to send."""
+        """Return whether to claim more: once half of the claims are done, so that each claim takes many."""
         return claims <= self.claims // 2
 
 

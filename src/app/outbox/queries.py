@@ -68,11 +68,6 @@ async def count_due(database: Database, *, now: datetime, most: int) -> int:
         return await connection.scalar(count) or 0
 
 
-async def within_rate_limit(request: MailRequest, about: str, limits: RateLimits) -> bool:
-    """Return whether the limits allow one more mail of this kind about `about` now (see `allowed_at`)."""
-    return await allowed_at(request, about, limits) is None
-
-
 async def allowed_at(request: MailRequest, about: str, limits: RateLimits) -> datetime | None:
     """Return when the limits allow one more mail of this kind about `about`, such as `user:7`; None: now.
 

@@ -37,7 +37,7 @@ class MailRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A message and its subject, such as `user:7`, by which `within_rate_limit` counts.
+    """A message and its subject, such as `user:7`, by which `allowed_at` counts.
 
     `is_decoy`: do everything that is done for a mail except sending it, so that an observer cannot tell.
     """
@@ -67,10 +67,13 @@ Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A registered kind of mail. `expiry`: seconds from the request, None for OUTBOX_EXPIRY.
+    """A kind of mail. The renderer runs in the app's context, once per attempt.
 
-    `secret`: operators must not see its parameters. `transient`: they are erased when the mail is done, even
-    if it failed, so that it cannot be retried. `merge`: see `outbox.post`. `delay`: see `outbox.register`.
+    `expiry`: after how many seconds a mail is no longer sent, None for OUTBOX_EXPIRY. `secret`: operators
+    must not see its parameters. `transient`: they are erased when the mail is done, even if it failed, so
+    that it cannot be retried. `merge`: how a waiting mail and a newer one with its unique key become one (see
+    `outbox.post`). `delay`: a mail becomes due after a random time of up to so many seconds, so that it is
+    not delivered together with the next request.
     """
 
     name: str

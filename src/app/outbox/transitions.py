@@ -181,13 +181,17 @@ def _settle(erased: tuple[str, ...]) -> Update:
 def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datetime) -> dict[str, Any]:
     """Return what to write to each column of the row, NULL to erase it; the others stay as they are."""
     is_done = settlement.state in DONE_STATES
+    due_at: Any = NULL
+    if settlement.wait is not None:  # mails that need not wait keep the order of their requests
+        wait = timedelta(seconds=settlement.wait)
+        due_at = now + wait if wait else min(claim.created_at, now)
     values: dict[str, Any] = {
         "state": settlement.state.value,
         "attempts": settlement.attempts,
         "in_doubt": settlement.in_doubt,
         "about": claim.about if claim.is_sending else None,
         "claim_id": NULL,
-        "due_at": _due_at(claim, settlement, now),
+        "due_at": due_at,
         "done_at": now if is_done else NULL,
     }
     if is_done or settlement.text is not None:
@@ -207,30 +211,29 @@ def _values_of(claim: Claim, settlement: Settlement, key: str | None, now: datet
     return values
 
 
-def _due_at(claim: Claim, settlement: Settlement, now: datetime) -> Any:
-    """Return when the next attempt is due; without a wait, mails are ordered by the time of the request."""
-    if settlement.wait is None:
-        return NULL
-    return now + timedelta(seconds=settlement.wait) if settlement.wait else min(claim.created_at, now)
-
-
 async def _restore_keys(
     connection: AsyncConnection, settled: Sequence[tuple[Claim, Settlement]]
 ) -> list[tuple[Claim, Settlement, str | None]]:
-    """Return each with the unique key it takes back, if any.
+    """Return each claim with its settlement and the unique key that it takes back, if any.
 
-    A row gives up its key in `sending`. If it waits again, it takes the key back, unless a newer request has
-    it: then the older row is skipped, or goes on without a key if the newer one does not replace it.
+    A row gives up its key in `sending`. When it is queued again, it takes the key back, unless a newer row
+    has it. Then the older row is skipped, or is queued without a key if the newer one does not replace it.
     """
-    keys = [claim.unique_key for claim, settlement in settled if _wants_key(claim, settlement)]
+    waiting = {
+        claim
+        for claim, settlement in settled
+        if claim.is_sending
+        and claim.unique_key is not None
+        and not (settlement.state in DONE_STATES or settlement.in_doubt)
+    }
     owners: dict[str | None, int] = {}
-    if keys:
-        rows = await connection.execute(KEY_OWNERS, {"keys": keys})
+    if waiting:
+        rows = await connection.execute(KEY_OWNERS, {"keys": [claim.unique_key for claim in waiting]})
         owners = {row.unique_key: row.id for row in rows}
     decided = []
     for claim, settlement in sorted(settled, key=lambda pair: -pair[0].id):
         key = None
-        if _wants_key(claim, settlement):
+        if claim in waiting:
             owner = owners.setdefault(claim.unique_key, claim.id)
             if owner > claim.id and claim.is_replaceable:
                 settlement = replace(settlement, state=State.SKIPPED, wait=None, text=REPLACED)
@@ -238,11 +241,6 @@ async def _restore_keys(
                 key = claim.unique_key
         decided.append((claim, settlement, key))
     return decided
-
-
-def _wants_key(claim: Claim, settlement: Settlement) -> bool:
-    waits = not (settlement.state in DONE_STATES or settlement.in_doubt)
-    return waits and claim.is_sending and claim.unique_key is not None
 
 
 async def expire(connection: AsyncConnection, *, now: datetime, transient: Collection[str] = ()) -> list[int]:

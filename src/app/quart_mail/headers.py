@@ -61,12 +61,6 @@ def is_bad_line(value: str) -> bool:
     return _BREAKS.search(value) is not None
 
 
-def is_bad_address(address: Address) -> bool:
-    """Return whether an address contains a line break or control character."""
-    parts = (address,) if isinstance(address, str) else address
-    return any(is_bad_line(str(part)) for part in parts if part)
-
-
 def is_bad_field(name: str, value: str) -> bool:
     """Return whether an extra header cannot be written as it is."""
     return _FIELD_NAME.match(name) is None or is_bad_text(value)

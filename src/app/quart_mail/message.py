@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from quart import current_app, has_app_context
 
 from .address import Address, as_text, domain_of
-from .headers import address_field, clean, is_bad_address, is_bad_field, is_bad_line, is_bad_text, text_field
+from .headers import address_field, clean, is_bad_field, is_bad_line, is_bad_text, text_field
 from .headers import charset as find_charset
 from .mime import Attachment, multipart, text_part
 from .settings import MailSettings
@@ -69,7 +69,7 @@ class Message:
         self.body = body
         self.alts: dict[str, str] = dict(alts or {})
         if html is not None:
-            self.html = html
+            self.alts["html"] = html
         self.sender: Address | None = as_text(sender) if sender else None
         self.cc: list[Address] = _as_list(cc)
         self.bcc: list[Address] = _as_list(bcc)
@@ -149,7 +149,7 @@ class Message:
         """Return whether a header has a control character or a line break, other than folding."""
         addresses = [self.sender, *self.reply_to_list, *self.recipients, *self.cc, *self.bcc]
         return (
-            any(is_bad_address(address) for address in addresses if address)
+            any(is_bad_line(as_text(address)) for address in addresses if address)
             or bool(self.subject and is_bad_text(str(self.subject)))
             or is_bad_line(self.msgId)
             or any(map(is_bad_line, (*self.alts, *self.mail_options, *self.rcpt_options)))

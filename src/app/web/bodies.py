@@ -10,9 +10,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from hypercorn.typing import ASGIReceiveCallable, HTTPScope
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPScope
 
 from app.web.security import peer_of
 
@@ -43,14 +44,22 @@ class ClientDisconnected(Exception):
     """The client disconnected before it had sent its whole request."""
 
 
+@dataclass(eq=False, slots=True)
 class Body:
     """The body of a request, and the timeout for reading it."""
 
-    def __init__(self, peer: str, reading: asyncio.Timeout) -> None:
-        self.peer = peer
-        self.reading = reading
-        self.data = bytearray()
-        self.gave_way = False
+    peer: str
+    reading: asyncio.Timeout
+    data: bytearray = field(default_factory=bytearray)
+    gave_way: bool = False
+    is_replayed: bool = False
+
+    async def replay(self, receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
+        """Return the whole body at first, and then whatever `receive` returns."""
+        if self.is_replayed:
+            return await receive()
+        self.is_replayed = True
+        return {"type": "http.request", "body": bytes(self.data), "more_body": False}
 
 
 class Bodies:

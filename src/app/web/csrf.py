@@ -13,11 +13,11 @@ OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadat
 import hmac
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from quart import Quart, abort, current_app, g, request, session
+from quart_auth import current_user
 from wtforms import HiddenField, PasswordField, StringField, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.form import BaseForm
@@ -66,17 +66,11 @@ def _message(form: BaseForm) -> str:
 def init_app(app: Quart) -> None:
     """Refuse unsafe requests of other sites, and let templates call `csrf_token()`."""
     app.jinja_env.globals["csrf_token"] = make_token
-    bind(app, lambda: "")
 
     @app.before_request
     async def refuse_other_sites() -> None:
         if request.method in UNSAFE_METHODS and is_from_another_site():
             abort(403)
-
-
-def bind(app: Quart, login: Callable[[], str]) -> None:
-    """Bind the tokens of `app` to what `login` returns for a request: its login session, "" for a guest."""
-    app.extensions["csrf_login"] = login
 
 
 def is_from_another_site() -> bool:
@@ -118,7 +112,7 @@ def make_token() -> str:
     nonce = session.get(SESSION_KEY)
     if not nonce:
         nonce = session[SESSION_KEY] = secrets.token_urlsafe(32)
-    made_for = (nonce, current_app.extensions["csrf_login"]())
+    made_for = (nonce, current_user.auth_id or "")
     if g.get("csrf_token", (None, ""))[0] != made_for:
         expires = str(time.time_ns() + TOKEN_SECONDS * 10**9)
         g.csrf_token = made_for, f"{expires}.{_sign(current_app.config['SECRET_KEY'], *made_for, expires)}"
@@ -128,7 +122,7 @@ def make_token() -> str:
 
 def is_valid(token: str | None) -> bool:
     """Return whether `token` was made for the session and login of this request and has not expired."""
-    nonce, login = session.get(SESSION_KEY), current_app.extensions["csrf_login"]()
+    nonce, login = session.get(SESSION_KEY), current_user.auth_id or ""
     expires, _, signature = (token or "").partition(".")
     if not nonce or not (expires.isascii() and expires.isdigit() and len(expires) < 20):
         return False

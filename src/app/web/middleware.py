@@ -9,17 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from hypercorn.typing import (
-    ASGIFramework,
-    ASGIReceiveCallable,
-    ASGIReceiveEvent,
-    ASGISendCallable,
-    HTTPScope,
-    Scope,
-)
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from quart import Quart
 
 from app.web.bodies import Bodies, Body, ClientDisconnected, RequestRefused, check_form, discarding, has_body
@@ -244,14 +238,14 @@ class RequestLimits:
         body: Body | None = None
         is_sending = has_body(scope)
         try:
-            self._check_url(scope)
+            _check_url(scope, self.max_url_length)
             _check_headers(scope)
             _check_target(scope)
             if is_sending:
                 body = await self.bodies.read(scope, receive)
                 is_sending = False
                 check_form(scope, body.data, max_fields=self.max_fields)
-                receive = _replay(body, receive)
+                receive = partial(body.replay, receive)
             await self.app(scope, receive, send)
         except RequestRefused as refused:
             await self.early_responses.send(refused.status, scope, receive, send, is_sending=is_sending)
@@ -261,12 +255,13 @@ class RequestLimits:
             if body is not None:
                 self.bodies.release(body)
 
-    def _check_url(self, scope: HTTPScope) -> None:
-        raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
-        if len(raw) + len(scope["query_string"]) > self.max_url_length:
-            raise RequestRefused(414)
-        if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
-            raise RequestRefused(400)
+
+def _check_url(scope: HTTPScope, max_length: int) -> None:
+    raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    if len(raw) + len(scope["query_string"]) > max_length:
+        raise RequestRefused(414)
+    if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
+        raise RequestRefused(400)
 
 
 def _check_headers(scope: HTTPScope) -> None:
@@ -309,15 +304,3 @@ def _check_target(scope: HTTPScope) -> None:
     scope["path"] = slash + path or "/"
     others = [(key, value) for key, value in scope["headers"] if key.lower() != b"host"]
     scope["headers"] = [*others, (b"host", name)]
-
-
-def _replay(body: Body, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    """Return a `receive` that delivers the whole body first, then whatever `receive` delivers."""
-    pending = [bytes(body.data)]
-
-    async def replay() -> ASGIReceiveEvent:
-        if pending:
-            return {"type": "http.request", "body": pending.pop(), "more_body": False}
-        return await receive()
-
-    return replay

@@ -73,10 +73,7 @@ def init_app(app: Quart) -> None:
     if app.debug:
         app.before_serving(warn_of_debug)
 
-    @app.before_request
-    async def check_host() -> None:
-        if request.path not in HEALTH_PATHS and not is_allowed_host(request.headers.get("Host", "")):
-            abort(400, gettext("This site does not serve that host name."))
+    app.before_request(check_host)
 
 
 def headers_for(base_url: str) -> dict[str, str]:
@@ -109,15 +106,18 @@ def _allowed_hosts(app: Quart) -> frozenset[str]:
     return frozenset({host, *(name.lower() for name in app.config["TRUSTED_HOSTS"])})
 
 
-def is_allowed_host(host: str) -> bool:
-    """Return whether the Host header `host` names this site; an allowed name without port fits any port."""
-    host = host.lower()
+async def check_host() -> None:
+    """Answer 400 unless the Host header names this site; an allowed name without port fits any port."""
+    if request.path in HEALTH_PATHS:
+        return
+    host = request.headers.get("Host", "").lower()
     allowed: frozenset[str] = current_app.config["ALLOWED_HOSTS"]
     name, colon, port = host.rpartition(":")
     if not (colon and port.isascii() and port.isdigit()):
         name = host
     scheme = current_app.config["BASE_URL"].partition(":")[0]
-    return host.removesuffix(DEFAULT_PORTS[scheme]) in allowed or name in allowed
+    if host.removesuffix(DEFAULT_PORTS[scheme]) not in allowed and name not in allowed:
+        abort(400, gettext("This site does not serve that host name."))
 
 
 def safe_path(target: str | None) -> str | None:

@@ -11,6 +11,7 @@ from quart import Quart
 from app.accounts import service
 from app.quart_mail import Message
 from tests.clients import Visitor
+from tests.factories import make_user
 from tests.inspection import bodies, sent_after, sent_by
 from tests.outbox.site import rows
 
@@ -48,6 +49,13 @@ async def test_many_new_users_make_one_mail_at_once_and_a_digest_later(app: Quar
         assert body.count("user") == 50 + body.count("new users")
         assert "and 8 more." in body
     assert await notices(app, 60) == []
+
+
+async def test_the_mail_is_in_the_language_of_the_administrators_account(app: Quart) -> None:
+    await make_user("boss", email="Admin@example.com", language="ru")
+    await register("susan")
+    [message] = [each for each in await sent_by(app) if each.recipients == ["admin@example.com"]]
+    assert message.subject == "[Microblog] Новый пользователь"
 
 
 async def test_a_short_digest_names_everybody(app: Quart) -> None:

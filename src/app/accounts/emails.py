@@ -337,7 +337,8 @@ class NewUser(Email):
             return None
         if until := await outbox.allowed_at(request, self.kind, NEW_USER_LIMITS):
             return Postponed(until)
-        languages.use(current_app.config["LANGUAGES"][0])
+        account = await queries.find_by_address(admin)
+        languages.use(languages.of(account and account.language).code)
         subject = gettext("New User") if self.count == 1 else gettext("New Users")
         template, more = "email/new_user", self.count - len(names)
         message = await render(

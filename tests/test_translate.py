@@ -143,8 +143,10 @@ def test_a_catalogue_is_begun_and_kept_up_to_date(locales: Path) -> None:
     catalog.delete("Search")
     with path.open("wb") as file:
         write_po(file, catalog)
+    path.write_text(path.read_text().replace("# reply:\n", "# reply:\n#   in the header: short\n"))
     assert "fr: " in run("update").output
     content = path.read_text()
+    assert "# reply:\n#   in the header: short\n# follow:\n" in content
     assert 'msgid "Log out"\nmsgstr "Quitter"' in content
     assert 'msgid "Search"\nmsgstr ""' in content
     assert '#~ msgid "Like"\n#~ msgstr "Aimer"' in content

@@ -10,7 +10,7 @@ from typing import Any
 
 from quart import Quart, redirect
 from quart.typing import ResponseReturnValue
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, String, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import mailer
@@ -138,4 +138,13 @@ async def _list(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]
 
 
 async def _rows(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
-    return [dict(row) for row in (await connection.execute(statement)).mappings()]
+    """Return the rows by the names of their columns.
+
+    Texts are cast, because sqlite3 passes the empty text of a column to its converter as None.
+    """
+    columns = [
+        cast(column, Text).label(column.key) if isinstance(column.type, String) else column
+        for column in statement.selected_columns
+    ]
+    rows = await connection.execute(statement.with_only_columns(*columns, maintain_column_froms=True))
+    return [dict(row) for row in rows.mappings()]

@@ -34,6 +34,8 @@ async def test_personal_data_is_mailed_as_an_attachment(app: Quart) -> None:
     await make_post(user_id, "first", minute=1)
     await make_post(user_id, "sécond", minute=2)
     await make_post(other_id, "not mine")
+    async with writing() as session:
+        session.add(Message(sender_id=other_id, recipient_id=user_id, body="", timestamp=datetime.now(UTC)))
     page = await visitor.submit("/download_data")
     assert page.location == "/account"
     [message] = await sent_by(app)
@@ -45,6 +47,8 @@ async def test_personal_data_is_mailed_as_an_attachment(app: Quart) -> None:
     assert [post["body"] for post in data["posts"]["listed"]] == ["sécond", "first"]
     assert data["following"] == {"total": 1, "listed": [{"username": "david"}]}
     assert data["followers"]["total"] == 0
+    [received] = data["messages_received"]["listed"]
+    assert (received["body"], received["from"]) == ("", "david")
     assert data["sessions"]["total"] == 1
     for secret in ("pbkdf2", "digest", "not mine"):
         assert secret not in str(data)

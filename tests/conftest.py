@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextvars import Context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from jinja2.bccache import Bucket, BytecodeCache
@@ -52,10 +52,14 @@ def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
 
 
 class SharedTemplates(BytecodeCache):
-    """Compile each template once per test process."""
+    """Compile each template once per test process and language."""
 
-    def __init__(self) -> None:
-        self.compiled: dict[str, bytes] = {}
+    compiled: ClassVar[dict[str, bytes]] = {}
+
+    def get_bucket(self, environment: Any, name: str, filename: str | None, source: str) -> Bucket:
+        """Return the place for the code of a template."""
+        code = environment.language.code if environment.language else ""
+        return super().get_bucket(environment, f"{name}:{code}", filename, source)
 
     def load_bytecode(self, bucket: Bucket) -> None:
         if (code := self.compiled.get(bucket.key)) is not None:

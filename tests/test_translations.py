@@ -27,6 +27,7 @@ from app.settings.parsing import known_languages
 from app.web import languages
 from tests.accounts.test_notices import CONTEXT, MAILS
 from tests.clients import Page, Visitor, ask
+from tests.conftest import SharedTemplates
 from tests.factories import logged_in, make_follow, make_post, make_user
 from tests.inspection import bodies
 
@@ -111,6 +112,7 @@ def disguises(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monkey
             write_po(file, catalogue(code))
     config["LANGUAGES"] = "en,ru,es"
     monkeypatch.setattr(languages, "LOCALES", tmp_path)
+    monkeypatch.setattr(SharedTemplates, "compiled", {})
     languages.find.cache_clear()
     yield
     languages.find.cache_clear()

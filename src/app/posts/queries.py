@@ -41,7 +41,7 @@ from app.accounts.names import avatar_url, person_path
 from app.database import Query, StoredTime, fetch
 from app.posts.models import Mention, Post
 from app.posts.text import linked
-from app.web.languages import written
+from app.web.languages import writer
 from app.web.paging import Page, PageCursor, build_page
 from app.web.templating import fold
 
@@ -131,6 +131,7 @@ class PostEntry(NamedTuple):
 def entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
     """Yield the entries for rows of `COLUMNS`."""
     authors: dict[int, tuple[int, str, str, str]] = {}
+    write = writer()
     for post_id, body, language, stamp, author_id, username, email, replies, is_reply, *parent, names in rows:
         author = authors.get(author_id)
         if author is None:
@@ -143,7 +144,7 @@ def entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[PostEntry]:
             post_id,
             stamp,
             time.isoformat(),
-            written(time),
+            write(time),
             linked(first, called),
             linked(rest, called) if rest else "",
             language,

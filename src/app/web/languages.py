@@ -10,7 +10,7 @@ command `microblog translate` keeps them in step with the source code.
 
 import gettext as wtforms_gettext
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -27,10 +27,6 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 from babel.support import LazyProxy, Translations
-from jinja2 import nodes, pass_eval_context
-from jinja2.ext import InternationalizationExtension
-from jinja2.nodes import EvalContext
-from jinja2.parser import Parser
 from markupsafe import Markup, escape
 from quart import Quart, current_app, has_app_context, has_request_context, request
 from wtforms.i18n import messages_path
@@ -53,48 +49,6 @@ ACCEPTED = re.compile(
 COOKIE_VALUE = re.compile(rb"(?:^|;)\s*language=([a-zA-Z-]{1,16})(?=;|$)")
 
 
-Message = str | tuple[str, str]
-"""An English text, perhaps after a context that tells it from others (see `lazy_pgettext`)."""
-
-
-class Constants(dict[Message, Markup]):
-    """The messages of templates into which nothing is put, translated when they are first shown."""
-
-    def __init__(self, texts: Translations) -> None:
-        super().__init__()
-        self.texts = texts
-
-    def __missing__(self, message: Message) -> Markup:
-        translate = self.texts.gettext if isinstance(message, str) else self.texts.pgettext
-        parts = (message,) if isinstance(message, str) else message
-        self[message] = Markup(translate(*parts)) % {}  # noqa: S704 -- a catalogue's
-        return self[message]
-
-
-class CurrentConstants:
-    """The constants of the current language."""
-
-    def __getitem__(self, message: Message) -> Markup:
-        return current().constants[message]
-
-
-class TransTag(InternationalizationExtension):
-    """Jinja's `{% trans %}`; one into which nothing is put is looked up, in a fifth of the time of a call."""
-
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        """Parse the tag."""
-        output = super().parse(parser)
-        if not isinstance(output, nodes.Output):
-            return output
-        [call] = output.nodes
-        if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and not call.kwargs:
-            values = tuple(argument.as_const() for argument in call.args)
-            if call.node.name in ("gettext", "pgettext"):
-                message = nodes.Const(values if len(values) > 1 else values[0])
-                output.nodes = [nodes.Getitem(nodes.Name("constants", "load"), message, "load")]
-        return output
-
-
 class Language:
     """A language of the site. `name`: its own name for itself, such as "Español"."""
 
@@ -106,7 +60,6 @@ class Language:
         self.name = name[0].upper() + name[1:]
         self.texts = Translations() if code == SOURCE_LANGUAGE else _read_catalogue(code)
         self.validators = wtforms_gettext.translation("wtforms", messages_path(), [code], fallback=True)
-        self.constants = Constants(self.texts)
 
     def number(self, value: int) -> str:
         """Return `value` as it is written in this language, such as "12,345"."""
@@ -152,23 +105,7 @@ def init_app(app: Quart) -> None:
     """Read the catalogues of LANGUAGES, and let templates use them."""
     languages = [(code, find(code).name) for code in app.config["LANGUAGES"]]
     time_zones()
-    app.jinja_env.add_extension(TransTag)
-    app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined] # of the extension
-    app.jinja_env.policies["ext.i18n.trimmed"] = True
-    functions = {"gettext": _gettext, "ngettext": _ngettext, "pgettext": _pgettext, "_": _gettext}
-    app.jinja_env.globals.update(functions, constants=CurrentConstants())
     app.jinja_env.globals.update(language=current, languages=languages, timezone=timezone)
-    rendered: dict[str, Markup] = {}
-
-    def language_buttons() -> Markup:
-        """Return the buttons of the footer, which are the same on each page in a language."""
-        code = current().code
-        if code not in rendered:
-            template: Any = app.jinja_env.get_template("macros/languages.html")
-            rendered[code] = template.module.buttons(languages, code)
-        return rendered[code]
-
-    app.jinja_env.globals["language_buttons"] = language_buttons
     app.jinja_env.filters.update(number=number, written=written)
 
 
@@ -308,10 +245,15 @@ def written(time: datetime, *, with_offset: bool = False) -> str:
 
     A reader whose zone is not known gets that of TIMEZONE, with its offset: "20 Nov 2026, 13:05 UTC+1".
     """
-    zone = timezone()
-    minute = time.replace(second=0, microsecond=0)
-    default: str = current_app.config["TIMEZONE"]
-    return _written(minute, current().code, zone or default, with_offset or not zone)
+    return writer(with_offset=with_offset)(time)
+
+
+def writer(*, with_offset: bool = False) -> Callable[[datetime], str]:
+    """Return a function that writes many times as `written` does."""
+    code, zone = current().code, timezone()
+    if not zone:
+        zone, with_offset = current_app.config["TIMEZONE"], True
+    return lambda time: _written(time.replace(second=0, microsecond=0), code, zone, with_offset)
 
 
 @lru_cache(CACHED_TIMES)  # 10 times as fast as to write it anew
@@ -324,27 +266,3 @@ def _written(minute: datetime, code: str, zone: str, with_offset: bool) -> str:
     if not hours and minutes == "00":
         return f"{text} UTC"
     return f"{text} UTC{sign}{hours}" + (f":{minutes}" if minutes != "00" else "")
-
-
-@pass_eval_context
-def _gettext(context: EvalContext, message: str, /, **variables: Any) -> str:
-    language = current()
-    if not context.autoescape:
-        return language.fill(language.texts.gettext(message), variables)
-    if variables:
-        return language.fill(Markup(language.texts.gettext(message)), variables)  # noqa: S704 -- a catalogue's
-    return language.constants[message]
-
-
-@pass_eval_context
-def _ngettext(context: EvalContext, singular: str, plural: str, num: int, /, **variables: Any) -> str:
-    language = current()
-    text = language.texts.ngettext(singular, plural, num)
-    return language.fill(Markup(text) if context.autoescape else text, {"num": num, **variables})  # noqa: S704
-
-
-@pass_eval_context
-def _pgettext(context: EvalContext, meaning: str, message: str, /, **variables: Any) -> str:
-    language = current()
-    text = str(language.texts.pgettext(meaning, message))
-    return language.fill(Markup(text) if context.autoescape else text, variables)  # noqa: S704

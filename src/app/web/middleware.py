@@ -93,8 +93,8 @@ class EarlyResponses:
     async def _page(self, status: int, language: str) -> bytes:
         if (status, language) not in self.pages:
             title, message = SENTENCES[status]
-            template = self.app.jinja_env.get_template("errors/error.html")
             with speaking(find(language)):
+                template = self.app.jinja_env.get_template("errors/error.html")
                 page = await template.render_async(
                     code=status,
                     title=title,

@@ -28,11 +28,11 @@ class StaticFile:
 
 
 def init_app(app: Quart) -> None:
-    """Read the files, serve them below `/static/`, and let templates call `static_url(name)`."""
+    """Read the files, serve them below `/static/`, and let templates write `"NAME"|static_url`."""
     files = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.is_file()}
     app.extensions["static"] = {file.fingerprinted: file for file in files.values()}
     app.extensions["static_urls"] = {name: f"/static/{file.fingerprinted}" for name, file in files.items()}
-    app.jinja_env.globals["static_url"] = app.extensions["static_urls"].__getitem__
+    app.jinja_env.filters["static_url"] = app.extensions["static_urls"].__getitem__
     app.register_blueprint(blueprint)
 
 

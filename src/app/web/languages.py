@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
@@ -39,6 +39,7 @@ MAX_HEADER_LENGTH = 1000  # characters of Accept-Language that are read; browser
 CACHED_HEADERS = 1000
 CACHED_TIMES = 10_000
 CACHED_ZONES = 1000
+LENGTH_TO_MINUTE = len("2026-11-20T12:05")
 WRITES_DATES = {SOURCE_LANGUAGE: "en_150"}  # English outside America: 20 Nov 2026, 13:05
 GROUPED_FROM = 1000  # smaller numbers are the same in all languages
 
@@ -245,20 +246,20 @@ def written(time: datetime, *, with_offset: bool = False) -> str:
 
     A reader whose zone is not known gets that of TIMEZONE, with its offset: "20 Nov 2026, 13:05 UTC+1".
     """
-    return writer(with_offset=with_offset)(time)
+    return writer(with_offset=with_offset)(time.astimezone(UTC).isoformat())
 
 
-def writer(*, with_offset: bool = False) -> Callable[[datetime], str]:
-    """Return a function that writes many times as `written` does."""
+def writer(*, with_offset: bool = False) -> Callable[[str], str]:
+    """Return a function that writes as `written` does, for many times given in ISO 8601 and UTC."""
     code, zone = current().code, timezone()
     if not zone:
         zone, with_offset = current_app.config["TIMEZONE"], True
-    return lambda time: _written(time.replace(second=0, microsecond=0), code, zone, with_offset)
+    return lambda stamp: _written(stamp[:LENGTH_TO_MINUTE], code, zone, with_offset)
 
 
 @lru_cache(CACHED_TIMES)  # 10 times as fast as to write it anew
-def _written(minute: datetime, code: str, zone: str, with_offset: bool) -> str:
-    local = minute.astimezone(find_zone(zone))
+def _written(stamp: str, code: str, zone: str, with_offset: bool) -> str:
+    local = datetime.fromisoformat(stamp).replace(tzinfo=UTC).astimezone(find_zone(zone))
     text = find(code).time(local)
     if not with_offset:
         return text

@@ -1,6 +1,7 @@
 """Pages per second of the site, compared with a one-line Quart app under the same hypercorn.
 
     python -m benchmarks.pages [--seconds 1.5] [--rounds 5] [--connections 16] [--database URL] [--base DIR]
+                               [--language ru]
 
 Each runs in its own process. Rounds alternate over all URLs, so that other load on the machine affects them
 alike. Compare the ratio to the one-line app; on a busy machine, compare the CPU time. The
@@ -52,9 +53,12 @@ class Result:
     seconds: list[float] = field(default_factory=list)
 
 
-async def load(server: Server, path: str, cookie: str, connections: int, seconds: float) -> Result:
+async def load(
+    server: Server, path: str, cookie: str, connections: int, seconds: float, language: str = "en"
+) -> Result:
     """Request `path` over `connections` kept-alive connections for `seconds`."""
-    request = f"GET {path} HTTP/1.1\r\nHost: {server.host}\r\nCookie: {cookie}\r\n\r\n".encode()
+    headers = f"Host: {server.host}\r\nCookie: {cookie}\r\nAccept-Language: {language}\r\n"
+    request = f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode()
     result = Result()
     end = time.perf_counter() + seconds
 
@@ -85,7 +89,7 @@ async def measure(arguments: argparse.Namespace) -> None:
         settings = await fill(arguments.database or f"sqlite:///{folder / 'microblog.db'}")
         one_line = await stack.enter_async_context(start(folder, "one_line:app", {}))
         turns = {"one line": (one_line, "/", "")}
-        checkouts = {"": None, "base ": arguments.base} if arguments.base else {"": None}
+        checkouts = {"": None, "base ": Path(arguments.base)} if arguments.base else {"": None}
         for label, checkout in checkouts.items():
             site = await stack.enter_async_context(start(folder, "app:create_app()", settings, checkout))
             cookie = await log_in(site)
@@ -93,9 +97,10 @@ async def measure(arguments: argparse.Namespace) -> None:
             for path in PAGES:
                 turns[label + path] = (site, path, "" if path == "/login" else cookie)
         results = {name: Result() for name in turns}
+        how = (arguments.connections, arguments.seconds, arguments.language)
         for number in range(arguments.rounds + 1):
             for name, (server, path, jar) in turns.items():
-                done = await load(server, path, jar, arguments.connections, arguments.seconds)
+                done = await load(server, path, jar, *how)
                 if number:  # the first round warms up
                     results[name].rates += done.rates
                     results[name].cpu += done.cpu
@@ -221,8 +226,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of each turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--language", default="en", help="of the reader")
     parser.add_argument("--database", help="an empty database to fill instead of an SQLite file")
-    parser.add_argument("--base", type=Path, metavar="DIR", help="another checkout to compare with")
+    parser.add_argument(
+        "--base", type=os.path.abspath, metavar="DIR", help="another checkout to compare with"
+    )
     os.environ.pop("DATABASE_URL", None)
     asyncio.run(measure(parser.parse_args()))
 

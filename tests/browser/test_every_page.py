@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import CDPSession, Page
 
-from tests.browser.tour import site_to_tour, tour
+from tests.browser.tour import PAGES, site_to_tour, tour
 
 pytestmark = pytest.mark.browser
 
@@ -27,6 +27,8 @@ WHOLE = ("front", "home")
 
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 WINDOWS = (320, 1280)
+CROWDED = ("home", "own_profile")
+"""Pages on which much stands side by side; they are made narrow in every language."""
 TEXT_SIZES = (16, 32)
 
 CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
@@ -89,5 +91,12 @@ async def test_every_page_is_accessible_and_narrow_and_used_by_keyboard(page: Pa
             faults += await unreached(page, devtools)
             faults += await overflows(page, devtools)
             found |= {name: faults} if faults else {}
+        for code in ("ru", "es", "zh"):
+            await page.context.add_cookies([{"name": "language", "value": code, "url": site.url}])
+            for name in CROWDED:
+                await page.goto(site.url + PAGES[name])
+                assert await page.get_attribute("html", "lang") == code
+                faults = await overflows(page, devtools)
+                found |= {f"{name} in {code}": faults} if faults else {}
     assert found == {}
     assert names > {*WHOLE, "lost_reply", "confirm_email"}

@@ -30,7 +30,7 @@ from app.web.forms import (
     storable,
     unify_newlines,
 )
-from app.web.languages import gettext, lazy_gettext, lazy_pgettext
+from app.web.languages import gettext, lazy_gettext
 from app.web.paging import Page, parse_cursor
 from app.web.security import safe_path
 from app.web.static import FOREVER
@@ -92,7 +92,7 @@ class EditProfileForm(Form):
     )
     language = SelectField(lazy_gettext("Language"), choices=[])
     timezone = StringField(lazy_gettext("Time zone"), [_is_time_zone], filters=[_time_zone])
-    submit = SubmitField(lazy_pgettext("save", "Submit"))
+    submit = SubmitField(lazy_gettext("Save"))
 
     def __init__(self, formdata: Any = None, *, own: str = "", **kwargs: Any) -> None:
         super().__init__(formdata, **kwargs)

@@ -56,7 +56,7 @@ def _collapse_spaces(value: str | None) -> str | None:
 
 
 def _is_name(form: object, field: StringField) -> None:
-    """Refuse what is no name, such as an address or a sentence with figures (a WTForms validator)."""
+    """Refuse anything but a name, such as an address or a sentence with figures (a WTForms validator)."""
     categories = ((character, unicodedata.category(character)[0]) for character in field.data)
     pattern = "".join(kind if kind in "LMN" else character for character, kind in categories)
     if not NAME.fullmatch(pattern):

@@ -36,9 +36,9 @@ class Email:
 
     `kind` names it in the outbox and must not change. A field added later needs a default, because rows of
     older versions may still be waiting. `secret`: the parameters are not shown to operators. `transient`:
-    they are erased when the mail is done, even if it failed. `is_digest`: a waiting mail with the same unique
-    key becomes one that says both (`merge`). `link_seconds`: how long its link is valid, or the setting that
-    says so; the mail is not sent in the last OUTBOX_EXPIRY_MARGIN of that time.
+    they are erased when the mail is done, even if it failed. `is_digest`: it is merged with a waiting mail
+    that has the same unique key (`merge`). `link_seconds`: how long its link is valid, in seconds or as the
+    name of a setting; the mail is not sent in the last OUTBOX_EXPIRY_MARGIN of that time.
     """
 
     kind: ClassVar[str]
@@ -67,7 +67,7 @@ class Email:
         return None
 
     def merge(self, newer: Self) -> Self:
-        """Return the mail that says what this one, which is waiting, and a newer one say."""
+        """Return one mail for this one, which is waiting, and a newer one."""
         raise NotImplementedError
 
     async def render(self, request: MailRequest) -> Message | Rendered | Postponed | None:

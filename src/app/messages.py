@@ -39,7 +39,7 @@ UNREAD_COUNT = "unread_message_count"  # Microblog's name of the notification
 
 
 def init_app(app: Quart) -> None:
-    """Let the deletion of an account correct what it leaves behind."""
+    """Correct other people's unread counts when an account is deleted."""
     before_deletion(app, uncount_messages)
 
 

@@ -141,7 +141,7 @@ async def delete_account() -> ResponseReturnValue:
 
 @blueprint.errorhandler(service.OutdatedCredentials)
 async def changed_meanwhile(error: service.OutdatedCredentials) -> ResponseReturnValue:
-    """Lead to the login: a reset, or the like, ended this session while a password was being hashed."""
+    """Redirect to the login page: while a password was being hashed, this session ended, as by a reset."""
     return redirect("/account")
 
 

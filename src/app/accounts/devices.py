@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import emails
 from app.accounts.browsers import describe
 from app.accounts.models import KnownDevice, User
+from app.accounts.names import canonical
 from app.database import reading
 
 MAX_DEVICES = 30
@@ -51,7 +52,7 @@ async def is_known(token: str, username: str) -> bool:
         .where(
             KnownDevice.digest == digest(token),
             KnownDevice.seen_at > datetime.now(UTC) - LIFETIME,
-            User.named(username),
+            User.named(username, canonical(username)),
         )
     )
     async with reading() as connection:

@@ -33,7 +33,7 @@ NEW_LOGIN_LIMITS = ((timedelta(hours=1), 1), (timedelta(days=1), 5))
 """Notices of new logins to one address."""
 
 ADDRESS_LIMITS = ((timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Mails of one kind to an address, which whoever entered it need not own."""
+"""Mails of one kind to an address, which may not belong to the person who entered it."""
 
 NEW_USER_LIMITS = ((timedelta(minutes=10), 1),)
 """Mails to FLASKY_ADMIN about new users."""
@@ -42,7 +42,7 @@ NAMES_IN_DIGEST = 50
 
 
 class Nobody(NamedTuple):
-    """The account for which a reset is rendered that is not sent."""
+    """Takes the place of the account in a reset mail for an unknown address, which is not sent."""
 
     id: int = 0
     username: str = "nobody"
@@ -62,8 +62,8 @@ class ResetPassword(Email):
     """The link that lets the owner of `address` choose a new password.
 
     The account is looked up when the mail is rendered, so that a request takes as long for every address.
-    That happens after a random delay and takes the same work for an address without an account, so that the
-    next request does not tell either.
+    Rendering begins after a random delay and does the same work for an address without an account, so that
+    the next request reveals nothing either.
     The link is valid for RESET_TOKEN_SECONDS from the request, however long the mail waited.
     """
 
@@ -100,7 +100,7 @@ class ResetPassword(Email):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmRegistration(Email):
-    """The link that confirms a registration, or the news that its address already has an account.
+    """The link that confirms a registration, or a notice that its address already has an account.
 
     `again`: the link was sent before, and is limited like a reset link.
     """
@@ -165,23 +165,6 @@ class ChangeEmail(Email):
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome(Email):
-    """The mail that tells a new account what to do first."""
-
-    kind = "welcome"
-    subject = lazy_gettext("Welcome to Microblog")
-    user_id: int
-
-    async def render(self, request: MailRequest) -> Rendered | None:
-        """Render the mail to the account's address, which nobody may have confirmed: hence the limits."""
-        account = await _find(self.user_id)
-        if account is None:
-            return None
-        message = await self.message(account.email, **_context(account.username))
-        return await _limited(request, message, ADDRESS_LIMITS)
-
-
-@dataclass(frozen=True, slots=True)
 class NewLogin(Email):
     """The notice of a login from a browser that the account has not used before, and of `more` after it.
 
@@ -225,7 +208,7 @@ class NewLogin(Email):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Email):
-    """A notice to the owner of an account that something about it was changed.
+    """A mail to the owner of an account about something that happened to it.
 
     `device`, in subclasses: the browser and system, such as "Firefox on Linux"; "" if unknown.
     """
@@ -233,7 +216,10 @@ class Notice(Email):
     user_id: int
 
     async def render(self, request: MailRequest) -> Rendered | None:
-        """Render the notice, unless the account is gone, or the address has got many of its kind."""
+        """Render the mail, unless the account was deleted or ADDRESS_LIMITS are reached.
+
+        There are limits because nobody may have confirmed the address.
+        """
         account = await _find(self.user_id)
         if account is None:
             return None
@@ -245,6 +231,14 @@ class Notice(Email):
     def recipient(self, email: str) -> str:
         """Return the address to send to; `email` is the account's."""
         return email
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Notice):
+    """The mail that tells the owner of a new account what to do first."""
+
+    kind = "welcome"
+    subject = lazy_gettext("Welcome to Microblog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +278,7 @@ class EmailChanged(Notice):
 
 @dataclass(frozen=True, slots=True)
 class AccountDeleted(Email):
-    """The last mail to `address`, whose account was deleted. Nothing of it is kept, even if it fails."""
+    """The last mail to `address`, whose account was deleted. Its parameters are erased even if it fails."""
 
     kind = "account_deleted"
     subject = lazy_gettext("Your account was deleted")
@@ -370,7 +364,7 @@ async def _address_taken(owner: queries.Account) -> Message:
 
 
 async def _limited(request: MailRequest, message: Message, limits: RateLimits) -> Rendered | None:
-    """Return `message`, which anybody can cause, unless `limits` for its recipient are reached."""
+    """Return `message` unless `limits` for its recipient are reached: anybody can cause such mails."""
     rate_key = _rate_key(str(message.recipients[0]))
     return None if await outbox.allowed_at(request, rate_key, limits) else Rendered(message, rate_key)
 
@@ -391,7 +385,7 @@ def _link(
 
 
 def _context(username: str) -> dict[str, Any]:
-    """Return what the templates of notices use: the name, links to pages, and whom to ask for help."""
+    """Return the variables of the templates of notices: the name, links to pages, and the contact address."""
     pages = {
         "reset": "/reset_password_request",
         "login": "/login",

@@ -85,18 +85,13 @@ class User(Base):
         return f"<User {self.username}>"
 
     @classmethod
-    def named(cls, name: Text, folded: Text = "") -> ColumnElement[bool]:
-        """Return the condition that an account is called `name`, or `folded` in canonical form.
-
-        `folded` is needed only for a `name` that is a parameter.
-        """
-        folded = canonical(name) if isinstance(name, str) else folded
+    def named(cls, name: Text, folded: Text) -> ColumnElement[bool]:
+        """Return the condition that an account is called `name`, or `folded` in canonical form."""
         return or_(cls.username == name, cls.username_canonical == folded)
 
     @classmethod
-    def addressed(cls, address: Text, folded: Text = "") -> ColumnElement[bool]:
-        """Return the condition that an account has `address`, or `folded` in canonical form; see `named`."""
-        folded = canonical(address) if isinstance(address, str) else folded
+    def addressed(cls, address: Text, folded: Text) -> ColumnElement[bool]:
+        """Return the condition that an account has `address`, or `folded` in canonical form."""
         return or_(cls.email == address, cls.email_canonical == folded)
 
     async def set_password(self, password: str) -> None:

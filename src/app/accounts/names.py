@@ -22,7 +22,7 @@ RESERVED = frozenset(
         *("none", "null", "undefined"),
     }
 )
-"""Names of whoever runs a site (see also RFC 2142), of everybody and nobody; compared without SEPARATORS."""
+"""Names of operators (see also RFC 2142), of everybody and of nobody; compared without SEPARATORS."""
 
 DOT_SEGMENTS = frozenset({"", ".", ".."})
 LISTS = ("followers", "following")
@@ -80,17 +80,13 @@ def _fits_into_path(username: str) -> bool:
 
 
 @lru_cache(maxsize=CACHED_PATHS)
-def initials(username: str) -> str:
-    """Return the first letters of the first and last word: "mary.okafor" -> "MO", "susan" -> "S"."""
-    words = WORD.findall(username)
-    return "".join(word[0].upper()[0] for word in words[:1] + words[1:][-1:])
-
-
-@lru_cache(maxsize=CACHED_PATHS)
 def _drawn_avatar(secret: str, user_id: int, username: str) -> str:
+    """Return the path of a drawn avatar: a digest and the initials, "MO" for "mary.okafor"."""
     key = secret.encode()[: blake2b.MAX_KEY_SIZE]
     digest = blake2b(b"avatar:%d" % user_id, key=key, digest_size=16).hexdigest()
-    return f"/avatar/{digest}-{quote(initials(username))}.svg"
+    words = WORD.findall(username)
+    initials = "".join(word[0].upper()[0] for word in words[:1] + words[1:][-1:])
+    return f"/avatar/{digest}-{quote(initials)}.svg"
 
 
 def avatar_url(user_id: int, username: str, email: str, size: int) -> str:

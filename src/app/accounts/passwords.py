@@ -3,8 +3,8 @@
 Everything in the site that hashes calls this module. The queue is bounded; when it is full, callers get Busy,
 which pages answer with 503. Each hash runs to its end in a task of its own, so that a client that disconnects
 neither frees its worker too early nor loses it (`tests/faults/test_leaving.py`). Each client address has at
-most as many hashes in the queue as there are workers; its others wait outside and delay nobody else. The site
-talks to its workers over socket pairs, which need neither a thread nor a child watcher.
+most as many hashes in the queue as there are workers; its other requests wait before they enter the queue.
+The site talks to its workers over socket pairs, which need neither a thread nor a child watcher.
 """
 
 import asyncio

@@ -34,7 +34,8 @@ async def find(user_id: int) -> Account | None:
 
 async def find_by_name(username: str) -> Account | None:
     """Return the account called `username`; an exact match is preferred to a folded one."""
-    return await _first(ACCOUNT, User.named(username), exact_first(User.username, username))
+    is_named = User.named(username, canonical(username))
+    return await _first(ACCOUNT, is_named, exact_first(User.username, username))
 
 
 async def find_by_address(address: str) -> Account | None:
@@ -47,7 +48,7 @@ async def find_by_address(address: str) -> Account | None:
 async def find_owners(address: str) -> Sequence[Account]:
     """Return every account with `address`, whatever its case."""
     async with reading() as connection:
-        statement = ACCOUNT.where(User.addressed(address)).order_by(User.id)
+        statement = ACCOUNT.where(User.addressed(address, canonical(address))).order_by(User.id)
         return (await connection.execute(statement)).all()
 
 
@@ -62,7 +63,8 @@ async def usernames(user_ids: Sequence[int]) -> Sequence[str]:
 
 async def taken_fields(username: str, email: str) -> frozenset[str]:
     """Return which of "username" and "email" belong to an account."""
-    same_name, same_address = User.named(username), User.addressed(email)
+    same_name = User.named(username, canonical(username))
+    same_address = User.addressed(email, canonical(email))
     statement = select(same_name.label("username"), same_address.label("email"))
     async with reading() as connection:
         rows = await connection.execute(statement.where(or_(same_name, same_address)))

@@ -47,7 +47,7 @@ NAME_TAKEN = lazy_gettext(
 )
 
 NEXT_KEY = "next"
-"""Of the session: where a newcomer wanted to go before registering, until the address is confirmed."""
+"""The session's key for the page that a newcomer wanted to open, until the address is confirmed."""
 
 REQUEST_PATH = "/reset_password_request"
 REQUEST_AGAIN_PATH = f"{REQUEST_PATH}?again=1"

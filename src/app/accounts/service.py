@@ -177,7 +177,7 @@ async def authenticate(username: str, password: str) -> VerifiedCredentials:
 
 
 async def login_name(typed: str) -> str:
-    """Return the username that `typed` stands for: for an address, that of its account or registration.
+    """Return the username to log in with: for an address, that of its account or registration.
 
     Runs the same statements for every address, so that the time reveals nothing.
     """

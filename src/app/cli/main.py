@@ -19,7 +19,7 @@ from app.dev import server
 from app.migrations import HEAD_REVISION, adoption
 from app.migrations import run as migrations
 from app.migrations.adoption import NotMicroblog
-from app.migrations.lineage import named
+from app.migrations.lineage import describe
 from app.outbox.cli import courier, outbox
 from app.posts.models import Post
 from app.quart_mail import Message
@@ -71,11 +71,11 @@ async def upgrade(app: Quart, revision: str) -> None:
     database = app.extensions["database"]
     before, after = await migrations.upgrade(database, revision, progress=click.progressbar)
     if before == after:
-        click.echo(f"The database schema is already at {named(after)}.")
+        click.echo(f"The database schema is already at {describe(after)}.")
     elif not before:
-        click.echo(f"Created the database schema ({named(after)}).")
+        click.echo(f"Created the database schema ({describe(after)}).")
     else:
-        click.echo(f"Upgraded the database schema from {named(before)} to {' and '.join(after)}.")
+        click.echo(f"Upgraded the database schema from {describe(before)} to {' and '.join(after)}.")
     if revision == "head":
         await _print_account_notes()
 
@@ -91,9 +91,9 @@ async def downgrade(app: Quart, revision: str, drop_newer: bool) -> None:
     """
     before, after = await migrations.downgrade(app.extensions["database"], revision, drop_newer=drop_newer)
     if before == after:
-        click.echo(f"The database schema is already at {named(after)}.")
+        click.echo(f"The database schema is already at {describe(after)}.")
     else:
-        click.echo(f"Downgraded the database schema from {named(before)} to {named(after)}.")
+        click.echo(f"Downgraded the database schema from {describe(before)} to {describe(after)}.")
 
 
 @db.command()
@@ -101,7 +101,7 @@ async def downgrade(app: Quart, revision: str, drop_newer: bool) -> None:
 async def current(app: Quart) -> None:
     """Show the revision of the database schema."""
     revisions = await migrations.current(app.extensions["database"])
-    state = f"The database schema is at {named(revisions)}"
+    state = f"The database schema is at {describe(revisions)}"
     if not revisions:
         click.echo(f"The database has no tables yet; run {UPGRADE_COMMAND}.")
     elif revisions == (HEAD_REVISION,):

@@ -55,7 +55,7 @@ def writing() -> AbstractAsyncContextManager[AsyncSession]:
 
 
 async def erase_deleted() -> None:
-    """Remove what was deleted from SQLite's file, whether or not the client waits for it."""
+    """Erase deleted data from SQLite's file, even if the client disconnects meanwhile."""
     await shielded(_database().erase_deleted())
 
 

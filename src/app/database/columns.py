@@ -62,7 +62,7 @@ class StoredTime(TypeDecorator[str]):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What is read instead of a JSON object that cannot be decoded; `reason` quotes nothing of it."""
+    """Stands for a JSON object that cannot be decoded; `reason` does not quote its content."""
 
     reason: str
 

@@ -18,6 +18,7 @@ from app.database import postgresql, sqlite
 from app.database.errors import WAIT_SECONDS, DatabaseUnavailable, translate_errors
 from app.database.reads import Query, RawReadPool
 
+POOL_SIZE = 5  # connections of each engine, and for raw reads
 COMMIT_SECONDS = WAIT_SECONDS + 0.5  # how long after its start a page's transaction may still commit
 RETRY_SECONDS = WAIT_SECONDS / 4  # a raw read that fails sooner is retried
 MERGED_PAGES = 500  # of 4 kB, by one statement
@@ -33,12 +34,12 @@ class Database:
     competing for the file's lock.
     """
 
-    def __init__(self, url: URL | str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: URL | str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {
             "pool_timeout": WAIT_SECONDS,
-            "pool_size": pool_size,
+            "pool_size": POOL_SIZE,
             "hide_parameters": True,  # errors are logged, and must not contain what people typed
             "connect_args": sqlite.CONNECT_ARGS if self.is_sqlite else postgresql.connect_args(self.url),
         }
@@ -52,7 +53,7 @@ class Database:
             sqlite.configure(self.reader, self.writer)
         else:
             postgresql.configure(self.reader, self.writer)
-        self.raw_reads = RawReadPool(self.reader, count=pool_size, wait=WAIT_SECONDS)
+        self.raw_reads = RawReadPool(self.reader, count=POOL_SIZE, wait=WAIT_SECONDS)
         self._open: ContextVar[tuple[asyncio.Task[Any] | None, AsyncSession] | None] = ContextVar(
             "open_writing", default=None
         )

@@ -1,4 +1,4 @@
-"""How the revisions descend from each other, and what Microblog's own ones hold.
+"""The order of the revisions, and the tables and columns that Microblog's own ones add.
 
 Microblog's revisions after v0.10 and this site's are two branches, which a later revision joins. Each step is
 a transaction of its own, so an upgrade or a downgrade that was stopped leaves a database at two revisions.
@@ -91,7 +91,7 @@ class Lineage:
         return QUART if TUTORIAL_BEGIN in applied else TUTORIAL
 
 
-def named(revisions: Revisions) -> str:
+def describe(revisions: Revisions) -> str:
     """Return `revisions` in words."""
     plural = "s" if len(revisions) > 1 else ""
     return f"revision{plural} {' and '.join(revisions)}" if revisions else f"{BASE} (no tables)"

@@ -44,20 +44,20 @@ class Claim:
     lease_end: datetime
     about: str | None = None
     is_replaceable: bool = True
-    """A newer mail with the same unique key says all that this one says."""
+    """Whether a newer mail with the same unique key replaces this one."""
     is_transient: bool = False
-    """The parameters are erased when the row is done."""
+    """Whether the parameters are erased when the row is done."""
     is_decoy: bool = False
-    """The mail is not sent (see `Rendered`)."""
+    """Whether the mail is rendered, but not sent (see `Rendered`)."""
     is_probe: bool = False
     is_sending: bool = False
-    """The row is in `sending`."""
+    """Whether the row is in `sending`."""
     is_at_data: bool = False
-    """DATA may have begun."""
+    """Whether DATA may have begun."""
     is_lost: bool = False
-    """The lease ended; the row may belong to another process."""
+    """Whether the lease has ended; the row may belong to another process."""
     is_stopping: bool = False
-    """Release the row unless DATA has begun: its owner is stopping."""
+    """Whether the courier is stopping, so that the row is released unless DATA has begun."""
 
     def may_send(self, now: datetime, margin: timedelta) -> bool:
         """Return whether DATA may begin: the lease runs for `margin` more, and the mail has not expired."""

@@ -20,7 +20,7 @@ _HANDLE = (Delivery.id, Delivery.message_id)
 LEAST_DELAY_SECONDS = 0.3
 """The shortest delay of a kind that has one."""
 
-_RANDOM = random.SystemRandom()  # one that nobody can predict
+_RANDOM = random.SystemRandom()  # not predictable
 _WORST_FIRST = (State.FAILED, State.EXPIRED, State.SKIPPED, State.SENT)
 
 
@@ -109,25 +109,19 @@ async def post(session: AsyncSession, kind: str, *, unique: str | None = None, *
     return Handle(outbox, [(posted.id, posted.message_id)])
 
 
-async def post_message(
-    session: AsyncSession,
-    message: Message,
-    *,
-    priority: Priority = Priority.NORMAL,
-    expiry: float | None = None,
-) -> Handle:
+async def post_message(session: AsyncSession, message: Message) -> Handle:
     """Add a ready-made message to the transaction of `session`: its content once, a delivery per recipient.
 
-    All copies carry the same headers and Message-ID. `expiry`: seconds. Raises MessageError.
+    All copies carry the same headers and Message-ID. Raises MessageError.
     """
     outbox = outbox_of()
     recipients, packed = messages.recipients(message), messages.pack(message)
     content = insert(Content).values(message=packed, created_at=outbox.clock())
-    row = _new_row(outbox, expiry) | {
+    row = _new_row(outbox) | {
         "kind": READY_MADE_KIND,
         "content_id": (await session.execute(content.returning(Content.id))).scalar_one(),
         "message_id": message.msgId,
-        "priority": priority,
+        "priority": Priority.NORMAL,
     }
     rows = [row | {"recipient": recipient} for recipient in recipients]
     ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
@@ -162,7 +156,7 @@ async def _insert_or_merge(
 
 
 def _renewed(new: Any) -> dict[str, Any]:
-    """Return what a waiting mail gets from a newer request, which never makes it wait longer.
+    """Return the new values of a waiting mail that is posted again; it never becomes due later than before.
 
     A courier that has claimed it loses the claim if the parameters have changed.
     """
@@ -176,7 +170,7 @@ def _renewed(new: Any) -> dict[str, Any]:
     }
 
 
-def _new_row(outbox: Outbox, expiry: float | None, delay: float = 0.0) -> dict[str, Any]:
+def _new_row(outbox: Outbox, expiry: float | None = None, delay: float = 0.0) -> dict[str, Any]:
     now: datetime = outbox.clock()
     wait = _RANDOM.uniform(min(LEAST_DELAY_SECONDS, delay), delay)
     seconds = outbox.default_expiry if expiry is None else expiry

@@ -62,7 +62,7 @@ Renderer = Callable[[MailRequest], Awaitable[Message | Rendered | Postponed | No
 """Turns a request into a message, or None to send nothing. Called again for each retry."""
 
 Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""Returns the parameters of one mail that says what a waiting mail and a newer one say."""
+"""Combines the parameters of a waiting mail and of a newer one."""
 
 
 @dataclass(frozen=True, slots=True)

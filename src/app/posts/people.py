@@ -1,4 +1,4 @@
-"""Lists of people: who follows somebody, whom somebody follows, and whom a reader might want to follow.
+"""Lists of people: a person's followers, the people they follow, and suggestions of people to follow.
 
 The lists are ordered by the age of the accounts, newest first, since follows have no time.
 
@@ -81,38 +81,28 @@ def _listed(condition: Any, join: Any) -> dict[str, Query]:
     }
 
 
-FOLLOWERS = _listed(followers.c.followed_id == PERSON, followers.c.follower_id == User.id)
-FOLLOWING = _listed(followers.c.follower_id == PERSON, followers.c.followed_id == User.id)
+LISTS = {
+    "followers": _listed(followers.c.followed_id == PERSON, followers.c.follower_id == User.id),
+    "following": _listed(followers.c.follower_id == PERSON, followers.c.followed_id == User.id),
+}
+"""The queries for the people who follow a person, and for those that the person follows."""
 
 
-async def followers_of(
-    person_id: int, reader_id: int, cursor: PageCursor | None, size: int
+async def read_list(
+    which: str, person_id: int, reader_id: int, cursor: PageCursor | None, size: int
 ) -> Page[PersonEntry]:
-    """Return a page of `size` people who follow a person."""
-    return await _read_page(FOLLOWERS, person_id, reader_id, cursor, size)
-
-
-async def followed_by(
-    person_id: int, reader_id: int, cursor: PageCursor | None, size: int
-) -> Page[PersonEntry]:
-    """Return a page of `size` people whom a person follows."""
-    return await _read_page(FOLLOWING, person_id, reader_id, cursor, size)
-
-
-async def _read_page(
-    queries: dict[str, Query], person_id: int, reader_id: int, cursor: PageCursor | None, size: int
-) -> Page[PersonEntry]:
-    parameters = {"person": person_id, "reader": reader_id, "rows": size + 1}
+    """Return a page of `size` people of one of a person's LISTS."""
+    queries, parameters = LISTS[which], {"person": person_id, "reader": reader_id, "rows": size + 1}
     if cursor is None:
         rows = await fetch(queries["first"], **parameters)
     else:
         rows = await fetch(queries["newer" if cursor.newer else "older"], id=cursor.id, **parameters)
     page = build_page(entries(rows), cursor, size)
-    return page or await _read_page(queries, person_id, reader_id, None, size)
+    return page or await read_list(which, person_id, reader_id, None, size)
 
 
 def _suggested() -> Select[*tuple[Any, ...]]:
-    """Return the SELECT for people whom the reader does not follow: the latest authors, then new accounts."""
+    """Return the SELECT for people that the reader does not follow: the latest authors, then new accounts."""
     latest = select(Post.user_id, Post.id).order_by(Post.timestamp.desc(), Post.id.desc()).limit(RECENT_POSTS)
     posts = latest.subquery()
     newest = select(User.id).order_by(User.id.desc()).limit(NEWEST_ACCOUNTS).subquery()
@@ -151,7 +141,7 @@ class Suggestions:
         self._kept: OrderedDict[int, tuple[float, str, Suggested]] = OrderedDict()
 
     async def get(self, reader_id: int) -> Suggested:
-        """Return up to SUGGESTED people, by one statement if none are kept."""
+        """Return up to SUGGESTED people, by one statement if none are cached."""
         suggested = self.kept(reader_id)
         if suggested is None:
             people = entries(await fetch(SUGGESTIONS, reader=reader_id))
@@ -163,7 +153,7 @@ class Suggestions:
         return suggested
 
     def kept(self, reader_id: int) -> Suggested | None:
-        """Return what is kept in the language of the reader, for a page without a statement to spare."""
+        """Return what is cached in the language of the reader, for pages that must not run a statement."""
         until, code, suggested = self._kept.get(reader_id, (0.0, "", None))
         if until <= time.monotonic() or code != languages.current().code:
             self._kept.pop(reader_id, None)
@@ -171,7 +161,7 @@ class Suggestions:
         return suggested
 
     def forget(self, reader_id: int) -> None:
-        """Let the next page look again: the reader has followed or unfollowed somebody."""
+        """Drop what is cached for a reader who has followed or unfollowed somebody."""
         self._kept.pop(reader_id, None)
 
 

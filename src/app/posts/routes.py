@@ -1,5 +1,6 @@
 """The pages of posts: timelines, a post with its replies, and the forms that write and delete posts."""
 
+import re
 from contextlib import suppress
 
 from quart import abort, current_app, redirect, render_template, request
@@ -39,6 +40,7 @@ POSTS_PER_ACCOUNT = "30 per 5 minutes"
 TOO_MANY_POSTS = lazy_gettext(
     "You are posting too fast. Please try again in %(time)s. Your text has not been posted yet."
 )
+POST_ID = re.compile("[1-9][0-9]{0,9}")
 MAX_POST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 blueprint = Blueprint("posts", __name__)
@@ -58,7 +60,7 @@ class PostForm(Form):
 
 @blueprint.route("/", methods=["GET", "POST"])
 async def front() -> ResponseReturnValue:
-    """Show strangers what the site is, and everybody else their timeline."""
+    """Show the front page to guests, and the timeline to everybody else."""
     if request.method == "POST" or (await visitor()).is_authenticated:
         return await index()
     return await render_template("posts/front.html", base_url=current_app.config["BASE_URL"])
@@ -70,7 +72,7 @@ async def index() -> ResponseReturnValue:
     """Show the posts of the visitor and of the people they follow, and accept a new post."""
     me = await visitor()
     form = await PostForm.from_request()
-    if await _posted(form, POSTED):
+    if await _store_post(form, POSTED):
         return redirect("/index")
     page = await queries.timeline(me.id, parse_cursor(request.args), current_app.config["POSTS_PER_PAGE"])
     suggested = await people.suggestions().get(me.id)
@@ -107,7 +109,7 @@ async def reply(number: str) -> ResponseReturnValue:
     post_id = _post_id(number)
     form = await PostForm.from_request()
     try:
-        if await _posted(form, REPLIED, reply_to=post_id):
+        if await _store_post(form, REPLIED, reply_to=post_id):
             return redirect(f"/post/{post_id}")
         entry = await queries.find(post_id)
     except PostDeletedError:
@@ -138,10 +140,10 @@ async def delete(number: str) -> ResponseReturnValue:
     return await form.render("posts/delete.html", title=lazy_gettext("Delete Post"), post=entry)
 
 
-async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) -> bool:
-    """Store what `form` submits and flash `message`; return False if it submits nothing that is valid.
+async def _store_post(form: PostForm, message: str, *, reply_to: int | None = None) -> bool:
+    """Store the post in `form` and flash `message`; return False if the form is not submitted or not valid.
 
-    Raises PostDeletedError for a reply.
+    Raises PostDeletedError if the post that it replies to was deleted.
     """
     me = await visitor()
     limit = (POSTS_PER_ACCOUNT, f"post:{me.id}")
@@ -152,17 +154,15 @@ async def _posted(form: PostForm, message: str, *, reply_to: int | None = None) 
         language = form.language.data if form.language.data in languages else None
         await service.create_post(me.id, form.post.data, language=language, reply_to=reply_to)
     except AuthorDeletedError:
-        pass  # the redirect leads to the login
+        pass  # the next page asks the visitor to log in
     else:
         await flash(message, f"success {POSTED_CLASS}")
     return True
 
 
 def _post_id(number: str) -> int:
-    """Return the id in an address; 404 for what is none, such as "007" or digits that are not ASCII's."""
-    if not (number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 11):
-        abort(404)
-    if int(number) > MAX_POST_ID:
+    """Return the id in a URL; answer 404 for anything else, such as "007" or digits other than ASCII's."""
+    if not POST_ID.fullmatch(number) or int(number) > MAX_POST_ID:
         abort(404)
     return int(number)
 

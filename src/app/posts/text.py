@@ -1,6 +1,6 @@
-"""Links in what people write: addresses, mentions and tags that can be found; everything else stays text.
+"""Make links of the addresses, mentions and tags in posts; everything else stays text.
 
-`linked` reads a text in one pass and in linear time: no part of TOKEN goes back over what another part read.
+`linked` reads a text in one pass and in linear time, because TOKEN does not backtrack.
 """
 
 import re
@@ -75,7 +75,7 @@ def mentioned_names(text: str) -> set[str]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """Return the names that `name` may stand for, the longest first."""
+    """Yield the usernames that `name` may mean, the longest first."""
     yield name
     yield name.rstrip(".-")
     if ascii_name := ASCII_NAME.match(name):

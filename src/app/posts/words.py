@@ -1,7 +1,7 @@
-"""The words of a text: what the search index holds of a post, and what a query looks for.
+"""Split a text into words, for the search index and for queries.
 
-The databases' own tokenizers differ from each other and between versions, lose the sign of `#tag`, and take a
-Chinese sentence for one word. Both databases get the words made here instead, and take them as they are.
+The databases' own tokenizers differ from each other and between versions, drop the sign of `#tag`, and treat
+a Chinese sentence as one word. So words are made here, and both databases store them unchanged.
 """
 
 import re
@@ -14,7 +14,7 @@ MAX_TEXT_LENGTH = 2000
 MAX_WORD_LENGTH = 100
 """Characters of a word that count. PostgreSQL refuses words of more than 2046 bytes."""
 
-MAX_FOLDED = 10_000  # characters whose folded form is kept
+MAX_FOLDED = 10_000  # characters whose folded form is cached
 
 # Combining accents of Latin, Greek and Cyrillic; Hebrew and Arabic vowel points; variation selectors.
 ACCENTS = re.compile(
@@ -60,7 +60,7 @@ def _words(folded: str) -> Iterator[str]:
 
 
 class _Folded(dict[int, str]):
-    """The folded form of each character, for `str.translate`; a space for what is no part of a word."""
+    """The folded form of each character, for `str.translate`: a space if it cannot be part of a word."""
 
     def __missing__(self, code: int) -> str:
         folded = _fold(chr(code))

@@ -54,6 +54,7 @@ PERSON = _named(
     )
 )
 IDENTITY = _named(select(User.id, User.username))
+ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=Integer)))
 
 
 async def find(username: str, *, reader_id: int) -> Person | None:
@@ -72,9 +73,6 @@ async def _fetch(query: Query, username: str, **parameters: int) -> Sequence[Any
     if not is_storable(username):
         return []
     return await fetch(query, name=username, folded=canonical(username), **parameters)
-
-
-ABOUT_ME = Query(select(User.about_me).where(User.id == bindparam("user", type_=Integer)))
 
 
 async def about_me(user_id: int) -> str:

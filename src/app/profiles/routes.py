@@ -31,7 +31,7 @@ from app.web.forms import (
     unify_newlines,
 )
 from app.web.languages import gettext, lazy_gettext
-from app.web.paging import Page, parse_cursor
+from app.web.paging import parse_cursor
 from app.web.security import safe_path
 from app.web.static import FOREVER
 from app.web.templating import Blueprint, flash
@@ -73,12 +73,12 @@ class OwnUsernameField(UsernameField):
 
 
 def _time_zone(value: str | None) -> str | None:
-    """Return the name of a time zone as it is written (a WTForms filter)."""
+    """Return the name of a time zone in its usual spelling (a WTForms filter)."""
     return value and languages.time_zones().get("_".join(value.split()).lower(), value)
 
 
 def _is_time_zone(form: object, field: StringField) -> None:
-    """Refuse what is not the name of a time zone (a WTForms validator)."""
+    """Refuse anything but the name of a time zone (a WTForms validator)."""
     if field.data and field.data not in languages.time_zones().values():
         raise ValidationError(UNKNOWN_TIME_ZONE)
 
@@ -102,7 +102,7 @@ class EditProfileForm(Form):
         self.language.choices = [("", gettext("Automatic"), {}), *choices]
 
     def settings(self) -> dict[str, str | None]:
-        """Return what is stored of language and time zone, None for automatic; nothing for missing fields."""
+        """Return the language and the time zone to store, None for automatic; only fields that were sent."""
         fields = (self.language, self.timezone)
         return {field.name: field.data or None for field in fields if field.raw_data}
 
@@ -126,23 +126,17 @@ def _profile_path(username: str) -> str:
 @login_required
 async def followers(username: str) -> ResponseReturnValue:
     """List the people who follow a person."""
-    return await _list_people(username, people.followers_of, "followers", FOLLOWERS, NO_FOLLOWERS)
+    return await _list_people(username, "followers", FOLLOWERS, NO_FOLLOWERS)
 
 
 @blueprint.get("/user/<path:username>/following")
 @login_required
 async def following(username: str) -> ResponseReturnValue:
     """List the people whom a person follows."""
-    return await _list_people(username, people.followed_by, "following", FOLLOWED, FOLLOWS_NOBODY)
+    return await _list_people(username, "following", FOLLOWED, FOLLOWS_NOBODY)
 
 
-async def _list_people(
-    username: str,
-    read: Callable[..., Awaitable[Page[people.PersonEntry]]],
-    which: str,
-    title: str,
-    empty: str,
-) -> ResponseReturnValue:
+async def _list_people(username: str, which: str, title: str, empty: str) -> ResponseReturnValue:
     """Show a page of one of the two lists of a person."""
     if username == "-":
         username = request.args.get("name", username)
@@ -156,7 +150,7 @@ async def _list_people(
         title=title % {"username": name},
         user_id=user_id,
         username=name,
-        page=await read(user_id, reader, parse_cursor(request.args), size),
+        page=await people.read_list(which, user_id, reader, parse_cursor(request.args), size),
         path=people_path(name, which),
         empty=empty % {"username": name},
         suggested=people.suggestions().kept(reader),
@@ -193,7 +187,7 @@ async def edit_profile() -> ResponseReturnValue:
     stored = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
     stored |= {"language": me.language or "", "timezone": me.timezone or ""}
     form = await EditProfileForm.from_request(own=me.username, username=me.username, **stored)
-    if form.validate_on_submit() and await _may_be_called(form.username.data, me, form):
+    if form.validate_on_submit() and await _check_new_name(form.username.data, me, form):
         name = form.username.data
         try:
             await service.update_profile(
@@ -217,7 +211,7 @@ async def edit_profile() -> ResponseReturnValue:
     )
 
 
-async def _may_be_called(name: str, me: Visitor, form: EditProfileForm) -> bool:
+async def _check_new_name(name: str, me: Visitor, form: EditProfileForm) -> bool:
     """Return whether the account may take `name`; if not, `form` shows why.
 
     A change of name is counted against a limit, unless the name is taken.

@@ -15,7 +15,7 @@ TokenSource = str | Callable[[], Awaitable[str]]
 
 
 class Parser(NamedTuple):
-    """How a value is parsed, and what is accepted: the end of "give ..." in the error message.
+    """How a value is parsed, and a description of accepted values, which follows "give" in error messages.
 
     ``parse`` takes text from the environment or a ready value, returns the typed value (None for the
     default) and raises ValueError or TypeError.

@@ -22,8 +22,6 @@ from app.reports.description import describe
 from app.reports.failures import ErrorReport, Failure
 from app.web.request_log import current_request, log_event
 
-__all__ = ["Reporter", "init_app", "post"]
-
 SWEEP_SECONDS = 60
 MAX_KINDS = 100  # kept in memory while the database is down; errors of further kinds are only logged
 MAX_ROUTE_LENGTH = 255

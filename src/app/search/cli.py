@@ -127,7 +127,7 @@ def _compare(bodies: dict[int, str], entries: dict[int, str]) -> Batch:
 
 
 async def _write(app: Quart, corrections: list[dict[str, Any]]) -> None:
-    """Correct entries in one transaction, then wait as long as that took, so that the site can write too."""
+    """Correct entries in one transaction, then sleep for as long as it took, so that the site can write."""
     started = time.monotonic()
     async with writing() as session:
         for statement in WRITE[_dialect(app)]:

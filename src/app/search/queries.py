@@ -1,4 +1,4 @@
-"""Find posts that hold all words of a query, newest first, and people whose names begin with it.
+"""Find posts that contain all words of a query, newest first, and people whose names begin with it.
 
 SQLite's FTS5 reads the posts of a word from the newest one on, and stops when the page is full. PostgreSQL's
 GIN index has no order: for a common word it returns all its posts. The planner's other way, from the newest
@@ -54,21 +54,21 @@ def query_words(text: str) -> list[str]:
     return [word for word in every if word not in implied][:MAX_WORDS]
 
 
-async def posts_with(sought: list[str], cursor: PageCursor | None, size: int) -> Page[PostEntry]:
-    """Return a page of `size` posts that hold all words `sought`, of which there is at least one."""
+async def posts_with(wanted: list[str], cursor: PageCursor | None, size: int) -> Page[PostEntry]:
+    """Return a page of `size` posts with all words in `wanted`, which must not be empty."""
     query = NEWER if cursor and cursor.newer else OLDER
     start = cursor.id if cursor else MAX_ID
-    rows = await fetch(query, match=_match(sought), id=start, rows=size + 1)
+    rows = await fetch(query, match=_match(wanted), id=start, rows=size + 1)
     page = build_page(list(entries(rows)), cursor, size)
-    return page or await posts_with(sought, None, size)
+    return page or await posts_with(wanted, None, size)
 
 
-def _match(sought: list[str]) -> str:
+def _match(wanted: list[str]) -> str:
     """Return FTS5's expression for posts with all words; a lone sign also matches the pairs it begins.
 
     Words contain no quotation marks.
     """
-    return " ".join(f'"{word}"*' if is_sign(word) else f'"{word}"' for word in sought)
+    return " ".join(f'"{word}"*' if is_sign(word) else f'"{word}"' for word in wanted)
 
 
 async def people_called(text: str, reader_id: int) -> list[PersonEntry]:

@@ -26,7 +26,7 @@ blueprint = Blueprint("search", __name__)
 @blueprint.get("/search")
 @login_required
 async def search() -> ResponseReturnValue:
-    """Show the posts that hold all words of the query, and on the first page people of that name."""
+    """Show the posts with all words of the query and, on the first page, people of that name."""
     me = await visitor()
     query = request.args.get("q", "").replace("\0", "\N{REPLACEMENT CHARACTER}")
     if not query.strip():
@@ -37,11 +37,11 @@ async def search() -> ResponseReturnValue:
     if len(query) > MAX_QUERY_LENGTH:
         message = too_long(len(query), MAX_QUERY_LENGTH)
         return await _render(query, message=message)
-    sought = queries.query_words(query)
-    if not sought:
+    wanted = queries.query_words(query)
+    if not wanted:
         return await _render(query, message=NO_WORD)
     cursor = parse_cursor(request.args)
-    page = await queries.posts_with(sought, cursor, current_app.config["POSTS_PER_PAGE"])
+    page = await queries.posts_with(wanted, cursor, current_app.config["POSTS_PER_PAGE"])
     found = [] if cursor else await queries.people_called(query, me.id)
     return await _render(query, page=page, named=found, path=f"/search?q={quote(query, safe='')}")
 

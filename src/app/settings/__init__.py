@@ -17,9 +17,8 @@ from dotenv import dotenv_values
 from app.quart_mail import ConfigurationError
 from app.quart_mail.settings import SETTINGS as MAIL_SETTINGS
 from app.quart_mail.settings import Setting, read_settings
-from app.settings.table import REPLACED, SETTINGS
-
-__all__ = ["SETTINGS", "VAR", "SettingsError", "from_environment", "load", "load_or_exit", "replaced"]
+from app.settings.table import REPLACED
+from app.settings.table import SETTINGS as SETTINGS
 
 SECRET_KEY_BYTES = 32
 MIN_DIFFERENT_CHARACTERS = 8

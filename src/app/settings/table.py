@@ -22,7 +22,7 @@ REPLACED = {
     "LOG_TO_STDOUT": "the log is written to standard error",
     "SERVER_NAME": "BASE_URL is used",
 }
-"""Settings of Microblog v0.14 to v0.23 that have no effect here, and what is done instead."""
+"""Settings of Microblog v0.14 to v0.23 that have no effect here, and what applies instead."""
 
 SETTINGS = (
     Setting("DEBUG", boolean, False),  # for development on this machine

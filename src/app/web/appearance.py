@@ -29,7 +29,7 @@ def init_app(app: Quart) -> None:
 
 
 class ThemeForm(Form):
-    """The three buttons in the footer; any other value stands for the system's theme."""
+    """The three buttons in the footer; any value that is not in THEMES means the system's theme."""
 
     theme = StringField()
     next = StringField()

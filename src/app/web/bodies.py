@@ -51,7 +51,7 @@ class Body:
     peer: str
     reading: asyncio.Timeout
     data: bytearray = field(default_factory=bytearray)
-    gave_way: bool = False
+    is_evicted: bool = False
     is_replayed: bool = False
 
     async def replay(self, receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
@@ -65,8 +65,9 @@ class Body:
 class Bodies:
     """Reads the bodies of all requests in progress, in a bounded memory that peers share fairly.
 
-    Where one more piece does not fit, the largest body that is still arriving gives way: of the same peer
-    if that one holds its share, otherwise of all. So a form of a few hundred bytes always gets in.
+    If another piece does not fit, the largest body that is still arriving is evicted: the largest of the same
+    peer if that peer has used up its share, otherwise the largest of all. So a form of a few hundred bytes is
+    always accepted.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -98,7 +99,7 @@ class Bodies:
                 raise RequestRefused(413)
         except TimeoutError:
             self.release(body)
-            raise RequestRefused(503 if body.gave_way else 408) from None
+            raise RequestRefused(503 if body.is_evicted else 408) from None
         except BaseException:
             self.release(body)
             raise
@@ -111,7 +112,7 @@ class Bodies:
         body.data = bytearray()
 
     def _append(self, data: bytes, body: Body) -> None:
-        if body.gave_way:
+        if body.is_evicted:
             raise RequestRefused(503)
         if len(body.data) + len(data) > self.max_length:
             raise RequestRefused(413)
@@ -125,11 +126,11 @@ class Bodies:
         self._count(body, len(data))
 
     def _make_room(self, body: Body, more: int, arriving: set[Body]) -> None:
-        """Let the largest of `arriving` give way, or refuse `body` if it would be the largest itself."""
+        """Evict the largest of `arriving`, or refuse `body` if it would be the largest itself."""
         largest = max(arriving, key=lambda other: len(other.data))
         if len(largest.data) <= len(body.data) + more:
             raise RequestRefused(503)
-        largest.gave_way = True
+        largest.is_evicted = True
         largest.reading.reschedule(asyncio.get_running_loop().time())
         self.release(largest)
 
@@ -144,7 +145,8 @@ class Bodies:
 async def discarding(receive: ASGIReceiveCallable) -> AsyncIterator[asyncio.Event]:
     """Discard what still arrives of a request while it is answered; yield an event for its end.
 
-    Hypercorn has a queue for that. If it is full, its reader and whoever closes the connection wait for ever.
+    Hypercorn queues it. If its queue is full, the task that reads from the connection waits forever, and so
+    does the one that closes it.
     """
     received = asyncio.Event()
 

@@ -34,7 +34,7 @@ REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-MAX_HEADERS = 100  # each costs the server about 4 microseconds, wanted or not
+MAX_HEADERS = 100  # each costs the server about 4 microseconds
 PIECE_LENGTH = (
     8192  # bytes parsed at once: Hypercorn bounds the head of a request only while it is incomplete
 )
@@ -45,7 +45,7 @@ SOCKET_BUFFER = (
 
 
 def init_app(app: Quart) -> None:
-    """Bound what the system holds for each connection, and ignore the errors of lost ones."""
+    """Limit the system's buffers of each connection, and do not log the errors of lost connections."""
     logging.getLogger("asyncio").addFilter(_is_error)
 
     @app.before_serving
@@ -55,9 +55,9 @@ def init_app(app: Quart) -> None:
 
 
 def _limit(listener: socket.socket, *, send_timeout: float) -> None:
-    """Bound what the system holds for each connection that `listener` accepts, and for how many seconds.
+    """Limit the system's buffers of each connection that `listener` accepts.
 
-    Only Linux can give up on a client that takes nothing: after `send_timeout`, the connection is lost.
+    On Linux, a connection is lost when its client has read nothing for `send_timeout` seconds.
     """
     for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         listener.setsockopt(socket.SOL_SOCKET, buffer, SOCKET_BUFFER)
@@ -125,7 +125,7 @@ class HTTP1(H11Protocol):
     no window for answers to its streams would hold a request in progress with each of them.
 
     Quart cancels a request whose client has disconnected, and so its response never ends. Hypercorn then
-    lets the task that reads from the connection wait for ever if the next request has arrived, and it does
+    lets the task that reads from the connection wait forever if the next request has arrived, and it does
     not handle a connection that is lost by a timeout.
     """
 

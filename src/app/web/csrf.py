@@ -4,8 +4,8 @@ The token is an HMAC-SHA-256 over a secret in the session cookie, the login sess
 Without the login session, an attacker who can set a session cookie in somebody's browser, for example from a
 subdomain, would know a token that is valid for that person's login. WTForms' own class uses SHA-1.
 
-The time is in nanoseconds, so that every page has a token of its own: it may be compressed although it shows
-what the request says, since nothing can be learned about a token from the sizes of several pages (BREACH).
+The time is in nanoseconds, so that every page has a different token. So pages may be compressed although they
+repeat parts of the request: the sizes of several pages reveal nothing about a token (BREACH).
 
 OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadata headers".
 """
@@ -52,7 +52,7 @@ class SessionCSRF(CSRF):
 
 
 def _message(form: BaseForm) -> str:
-    """Return the message above `form`, which shows again what was typed except passwords."""
+    """Return the message above `form`, which keeps what was typed, except passwords."""
     are_passwords = [
         isinstance(field, PasswordField)
         for field in form

@@ -57,7 +57,7 @@ class Form(WTForm):
     async def count(self, *counted: limits.Limit, message: str = TOO_MANY_ATTEMPTS) -> bool:
         """Count a valid submission against limits; return False if one is exceeded.
 
-        Then `message`, with the time to wait in place of its `%(time)s`, stands above the form, and the page
+        Then the page shows `message` above the form, with the time to wait in place of its `%(time)s`, and
         has status 429 and a Retry-After header.
         """
         for rule, key in counted:

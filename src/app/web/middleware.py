@@ -1,6 +1,6 @@
 """ASGI middleware around the app: trusted proxies, request limits, load shedding, error pages.
 
-A client that is slow to send its request or to read the answer takes no place among the requests in progress.
+A client that sends its request or reads the response slowly does not count as a request in progress.
 """
 
 import asyncio

@@ -77,7 +77,7 @@ def init_app(app: Quart) -> None:
 
 
 def headers_for(base_url: str) -> dict[str, str]:
-    """Return the headers that every answer of the site at `base_url` carries unless its view sets its own."""
+    """Return the headers of every response of the site at `base_url`; a view may set its own."""
     return HEADERS | ({"Strict-Transport-Security": HSTS} if base_url.startswith("https://") else {})
 
 
@@ -159,7 +159,7 @@ def parse_address(text: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def peer(address: str) -> str:
-    """Return whom `address` is counted as: itself, or for IPv6 the /64 network of one subscriber."""
+    """Return the key by which a client is counted: its address, for IPv6 the /64 network of a subscriber."""
     parsed = parse_address(address)
     if parsed is None or ":" not in parsed:
         return parsed or "unknown"
@@ -179,8 +179,8 @@ def client_address() -> str:
 def is_local_client() -> bool:
     """Return whether the request comes directly from this machine, not through a proxy on it.
 
-    A proxy gives itself away by the headers it adds, by HTTP/1.0, which nginx speaks unless told otherwise,
-    or by passing on the host name that its visitors use.
+    A proxy is recognized by the headers it adds, by HTTP/1.0, which nginx uses unless configured otherwise,
+    or by the host name that its visitors use, which it passes on.
     """
     if any(header in request.headers for header in PROXY_HEADERS) or request.http_version == "1.0":
         return False

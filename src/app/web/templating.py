@@ -61,9 +61,13 @@ class SyncEnvironment(Environment):
 
     def get_template(self, name: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
         """Return the template called `name` in the current language."""
-        if self.language is None:
-            return self._in(languages.current()).get_template(name, *args, **kwargs)
-        return super().get_template(name, *args, **kwargs)
+        if self.language is not None:
+            return super().get_template(name, *args, **kwargs)
+        language = languages.current()
+        if language.code not in self.translated:
+            self.translated[language.code] = self.overlay()
+            self.translated[language.code].language = language
+        return self.translated[language.code].get_template(name, *args, **kwargs)
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
         """Return the global names of a template: the environment's own, if it has no others.
@@ -71,13 +75,6 @@ class SyncEnvironment(Environment):
         Jinja puts a ChainMap around them, whose keys take a tenth of a template's time.
         """
         return super().make_globals(d) if d else self.globals
-
-    def _in(self, language: Language) -> "SyncEnvironment":
-        environment = self.translated.get(language.code)
-        if environment is None:
-            environment = self.translated[language.code] = self.overlay()
-            environment.language = language
-        return environment
 
 
 class TranslatingCodeGenerator(CodeGenerator):

@@ -90,7 +90,8 @@ async def test_deleting_an_account_deletes_everything_it_owns(app: Quart) -> Non
     await make_post(other_id, "still here")
     await visitor.submit("/download_data")
     await Visitor(app).submit("/reset_password_request", email="SUSAN@example.com")
-    await send_email("Hello", None, ["susan@example.com"], "text", None)
+    for address in ("susan@example.com", "Susan@EXAMPLE.com"):
+        await send_email("Hello", None, [address], "text", None)
     await send_email("Hello", None, ["susan@example.com", "david@example.com"], "text", None)
     async with writing() as session:
         for one, to in ((user_id, other_id), (other_id, user_id), (other_id, other_id)):
@@ -278,3 +279,12 @@ async def test_no_trace_of_a_deleted_account_is_stored(app: Quart, database_url:
 async def test_sqlite_overwrites_deleted_data(app: Quart) -> None:
     async with writing() as session:
         assert (await session.execute(text("PRAGMA secure_delete"))).scalar() == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_the_write_ahead_log_is_empty_after_a_deletion(app: Quart) -> None:
+    visitor, _ = await logged_in(app, "susan")
+    log = Path(f"{database_of(app).url.database}-wal")
+    assert log.stat().st_size > 0
+    await leave(visitor)
+    assert log.stat().st_size == 0

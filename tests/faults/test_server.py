@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import trustme
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart
 
 from app.web.connections import MAX_CONNECTIONS_PER_PEER
 from app.web.middleware import MAX_LINGERING
@@ -366,3 +371,32 @@ async def test_without_debug_nothing_is_announced(database_url: str, tmp_path: P
     async with served_site(tmp_path, database_url) as served:
         pass
     assert not any(" WARNING " in line or " ERROR " in line for line in served.lines)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_server_stops_while_clients_go_on_sending(tls: bool, app: Quart, tmp_path: Path) -> None:
+    """The rest of what they have pipelined is dropped; over TLS, it comes after the end of the connection."""
+    authority = trustme.CA()
+    key = tmp_path / "key.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(key)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    stop = asyncio.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    config = Config.from_mapping(bind=f"fd://{listener.detach()}", graceful_timeout=LONG_SECONDS)
+    if tls:
+        config.certfile = config.keyfile = str(key)
+    serving = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+    reader, writer = await asyncio.open_connection(
+        *address, ssl=trust if tls else None, server_hostname="localhost" if tls else None
+    )
+    writer.write(PIPELINED.replace(b"127.0.0.1", b"localhost") * 50)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await reader.readline() == b"HTTP/1.1 200 \r\n"
+        stop.set()
+        with suppress(ConnectionError, ssl.SSLError):
+            while await reader.read(2**16):
+                pass
+        await serving
+    writer.transport.abort()

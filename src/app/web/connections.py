@@ -9,6 +9,7 @@ import math
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType
 from typing import Any, ClassVar, cast
 
@@ -95,6 +96,11 @@ class Connection(TCPServer):
             if not Connection.opened_by[address]:
                 del Connection.opened_by[address]
 
+    async def _close(self) -> None:
+        """Close the connection. A loss of it meanwhile, or more input over TLS, is no error."""
+        with suppress(OSError):
+            await super()._close()
+
     def _address(self) -> str:
         """Return the peer, or "" for a Unix socket, which only a proxy on this machine uses."""
         name = self.writer.get_extra_info("peername")
@@ -163,6 +169,15 @@ class HTTP1(H11Protocol):
                 http_version=request.http_version,
             )
         await super()._create_stream(request)
+
+    async def _maybe_recycle(self) -> None:
+        """Go on with the next request. When the server stops, drop those that are pipelined.
+
+        Hypercorn would wait for ever until it may read them.
+        """
+        if self.context.terminated.is_set():
+            cast("h11.Connection", self.connection).send_failed()
+        await super()._maybe_recycle()
 
     async def _answer(
         self,

@@ -100,6 +100,16 @@ def test_every_fault_of_a_catalogue_is_found(locales: Path, fault: str) -> None:
     assert line in found
 
 
+@pytest.mark.parametrize("rule", ["nplurals=2; plural=(n != 1);", "nplurals=3; plural=(n != ;"])
+def test_the_plural_rule_is_that_of_the_language(locales: Path, rule: str) -> None:
+    path = stored(copied("es"), locales, "ru")
+    path.write_text(path.read_text().replace("nplurals=2; plural=(n != 1);", rule))
+    assert [*catalogue_faults(path)] == [
+        "ru: its header must say Plural-Forms: nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && "
+        "n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);"
+    ]
+
+
 def test_check_lists_the_faults_and_has_the_status_1(locales: Path) -> None:
     catalog = copied("ru")
     for id_ in ("Log out", "Search"):

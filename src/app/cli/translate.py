@@ -160,6 +160,10 @@ def _quoted(message: Message) -> str:
 def catalogue_faults(path: Path) -> Iterator[str]:
     """Yield a line for each fault of the catalogue at `path`."""
     code, catalog, sources = path.parts[-3], _read(path), messages_in_sources()
+    expected = Catalog(code).plural_forms
+    if catalog.plural_forms != expected:
+        yield f"{code}: its header must say Plural-Forms: {expected}"
+        return
     for message in sources:
         if message.id and catalog.get(message.id, message.context) is None:
             yield f"{code}: {_quoted(message)} is missing; run {UPDATE}."

@@ -16,7 +16,7 @@ from app.accounts.auth import visitor
 from app.database import Base, UtcDateTime, insert_into, writing
 from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
 from app.web.languages import lazy_gettext
-from app.web.security import client_address
+from app.web.security import current_peer
 from app.web.templating import Blueprint
 
 NAME_LENGTH = 64
@@ -79,7 +79,7 @@ async def hello() -> ResponseReturnValue:
     """Ask for a name, and greet the visitor by the name given in this session."""
     await visitor()  # for the language of messages
     form = await NameForm.from_request()
-    if form.validate_on_submit() and await form.count((NAMES_PER_PEER, f"hello:{client_address()}")):
+    if form.validate_on_submit() and await form.count((NAMES_PER_PEER, f"hello:{current_peer()}")):
         session["known"] = not await add_name(form.name.data)
         session["name"] = form.name.data
         return redirect("/hello")

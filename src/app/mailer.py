@@ -38,7 +38,8 @@ class Email:
     older versions may still be waiting. `secret`: the parameters are not shown to operators. `transient`:
     they are erased when the mail is done, even if it failed. `is_digest`: it is merged with a waiting mail
     that has the same unique key (`merge`). `link_seconds`: how long its link is valid, in seconds or as the
-    name of a setting; the mail is not sent in the last OUTBOX_EXPIRY_MARGIN of that time.
+    name of a setting; the mail is not sent in the last OUTBOX_EXPIRY_MARGIN of that time. `delay`: the
+    setting with the longest random time in seconds before the mail becomes due.
     """
 
     kind: ClassVar[str]
@@ -48,6 +49,7 @@ class Email:
     transient: ClassVar[bool] = False
     is_digest: ClassVar[bool] = False
     link_seconds: ClassVar[float | str | None] = None
+    delay: ClassVar[str | None] = None
 
     @classmethod
     def expiry(cls, config: Mapping[str, Any]) -> float | None:
@@ -56,11 +58,6 @@ class Email:
             return None
         seconds = config[cls.link_seconds] if isinstance(cls.link_seconds, str) else cls.link_seconds
         return max(float(seconds) - float(config["OUTBOX_EXPIRY_MARGIN"]), 1.0)
-
-    @classmethod
-    def delay(cls, config: Mapping[str, Any]) -> float:
-        """Return the longest random time in seconds before the mail becomes due."""
-        return 0.0
 
     def unique_key(self) -> str | None:
         """Return a key that only one waiting mail may have; posting again renews or merges that mail."""
@@ -115,7 +112,7 @@ def register(app: Quart, *emails: type[Email]) -> None:
             secret=email.secret,
             transient=email.transient,
             merge=email.merge_stored if email.is_digest else None,
-            delay=email.delay(app.config),
+            delay=app.config[email.delay] if email.delay else 0.0,
         )
         outbox.register(app, kind)
 

@@ -85,7 +85,7 @@ class YourData(Email):
 
 
 async def collect(user_id: int) -> dict[str, Any] | None:
-    """Return the person's data, None without account.
+    """Return the person's data, or None if the account was deleted.
 
     Secrets that protect the account are left out: hashes of the password, of sessions and of browsers.
     """

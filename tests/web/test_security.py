@@ -11,7 +11,7 @@ import pytest
 from quart import Quart, request
 
 from app import create_app
-from app.web.security import HEADERS, client_address
+from app.web.security import HEADERS, current_peer
 from tests.clients import Page, Visitor, ask
 from tests.conftest import use_fresh_contexts
 from tests.factories import PASSWORD, make_user
@@ -99,7 +99,7 @@ class TestBehindOne:
     ) -> None:
         @app.get("/peer")
         async def page() -> str:
-            return client_address()
+            return current_peer()
 
         answer = await ask(app, "GET", "/peer", headers=[(b"x-forwarded-for", claim)])
         assert answer.body.decode() == peer

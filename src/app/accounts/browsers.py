@@ -1,4 +1,4 @@
-"""What browsers are called, on pages and in mails."""
+"""The names of browsers and systems, for pages and mails."""
 
 from app.web.languages import gettext, lazy_gettext
 
@@ -37,7 +37,7 @@ WITH_ARTICLE = {
 def describe(user_agent: str) -> str:
     """Return the browser and system that a User-Agent header names, such as "Firefox on Linux".
 
-    Mails store these English words, and show them as `localized` returns them.
+    Mails store these English words, and show them translated by `localized`.
     """
     browser = next((name for part, name in BROWSERS if part in user_agent), "")
     system = next((name for part, name in SYSTEMS if part in user_agent), "")
@@ -49,7 +49,7 @@ def describe(user_agent: str) -> str:
 
 
 def localized(description: str) -> str:
-    """Return what `describe` returns in the language of the reader."""
+    """Translate a description that `describe` has returned into the current language."""
     browser, _, system = description.partition(" on ")
     system = str(WITH_ARTICLE.get(system, system))
     if browser == ANY_BROWSER:

@@ -4,7 +4,7 @@ Links are created, and addresses looked up, when the mail is rendered.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
@@ -72,12 +72,8 @@ class ResetPassword(Email):
     priority = Priority.RESET
     secret = True
     link_seconds = "RESET_TOKEN_SECONDS"
+    delay = "OUTBOX_RESET_DELAY"
     address: str
-
-    @classmethod
-    def delay(cls, config: Mapping[str, Any]) -> float:
-        """Return OUTBOX_RESET_DELAY."""
-        return float(config["OUTBOX_RESET_DELAY"])
 
     def unique_key(self) -> str:
         """Allow one waiting mail per address, ignoring case."""

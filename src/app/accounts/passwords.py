@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 from quart import Quart, current_app, has_request_context
 
 from app.accounts import password_worker
-from app.web.security import client_address
+from app.web.security import current_peer
 
 MAX_PASSWORD_LENGTH = 256
 
@@ -86,7 +86,7 @@ class Worker:
         return reply
 
     def end(self) -> None:
-        """Kill the process, which takes it at most milliseconds to notice, and reap it."""
+        """Kill the process and wait for its end, which takes a few milliseconds."""
         self.writer.transport.abort()
         self.process.kill()
         self.process.wait()
@@ -240,4 +240,4 @@ def _hasher() -> Hasher:
 
 
 def _peer() -> str:
-    return client_address() if has_request_context() else ""
+    return current_peer() if has_request_context() else ""

@@ -23,7 +23,7 @@ from app.web import languages, limits
 from app.web.forms import EmptyForm, add_error
 from app.web.languages import lazy_gettext
 from app.web.request_log import log_event
-from app.web.security import client_address, safe_path
+from app.web.security import current_peer, safe_path
 from app.web.templating import Blueprint, flash
 
 REGISTRATIONS_PER_PEER = "60 per hour"
@@ -104,7 +104,7 @@ async def logout() -> ResponseReturnValue:
 async def register() -> ResponseReturnValue:
     """Create an account, or with CONFIRM_EMAIL a registration that waits for its link."""
     form, target = await RegistrationForm.from_request(), safe_path(request.args.get("next"))
-    limit = (REGISTRATIONS_PER_PEER, f"register:{client_address()}")
+    limit = (REGISTRATIONS_PER_PEER, f"register:{current_peer()}")
     if form.validate_on_submit() and await form.count(limit):
         confirm = current_app.config["CONFIRM_EMAIL"]
         language = languages.current().code
@@ -158,7 +158,7 @@ async def reset_password_request() -> ResponseReturnValue:
     if me.is_authenticated and not again:
         return redirect("/index")
     form = await ResetPasswordRequestForm.from_request()
-    if form.validate_on_submit() and await form.count((RESETS_PER_PEER, f"reset:{client_address()}")):
+    if form.validate_on_submit() and await form.count((RESETS_PER_PEER, f"reset:{current_peer()}")):
         await service.request_reset(form.email.data)
         log_event("reset_requested")
         await flash(CHECK_EMAIL)
@@ -224,7 +224,7 @@ async def choose_language() -> ResponseReturnValue:
 
 
 def _link_limit() -> limits.Limit:
-    return LINKS_PER_PEER, f"link:{client_address()}"
+    return LINKS_PER_PEER, f"link:{current_peer()}"
 
 
 async def _refuse_link(event: str, path: str, message: str = LINK_NOT_VALID) -> ResponseReturnValue:

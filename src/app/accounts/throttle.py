@@ -16,7 +16,7 @@ from app.accounts.auth import known_device
 from app.accounts.names import canonical
 from app.web import limits
 from app.web.forms import Form
-from app.web.security import client_address
+from app.web.security import current_peer
 
 ATTEMPTS = "10 per 5 minutes"
 ATTEMPTS_PER_PEER = "100 per 5 minutes"
@@ -30,7 +30,7 @@ async def count_password(form: Form, username: str) -> list[limits.Limit]:
     Returns the counts to be cleared when the password is right (`limits.clear`). If a limit is exceeded, the
     list is empty and `form` shows how long to wait.
     """
-    peer, device = client_address(), known_device()
+    peer, device = current_peer(), known_device()
     name = sha256(canonical(username).encode("utf-8", "replace")).hexdigest()
     if device is not None and await devices.is_known(device, username):
         own = (ATTEMPTS, f"login-device:{devices.digest(device)}:{name}")

@@ -17,7 +17,7 @@ Queued mail is sent by a running site, or by `await outbox.drain()`. Exit with e
 
 
 class AsyncConsole(code.InteractiveConsole):
-    """A console that runs each statement on the event loop of `runner`, which stands still between them."""
+    """A console that runs each statement on the event loop of `runner`; the loop is paused between them."""
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)

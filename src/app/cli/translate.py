@@ -42,7 +42,7 @@ HEADER = """\
 
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*\}|%(?!\()|</?\w[^>]*>|&\w+;|[\"<>&]")
 """What a translation must hold as often as its message: places for values, and what has a meaning in HTML."""
-NUMBERS = range(1000)  # are tried to find out how many of them use each plural form
+NUMBERS = range(1000)  # tried to find out how many numbers use each plural form
 
 PAGES = ("accounts", "posts", "profiles", "search", "web", "greeting.py", "personal_data.py", "mailer.py")
 """The Python code in which there are texts for readers."""

@@ -70,7 +70,11 @@ class Courier:
             except Exception:
                 _log.exception("Unexpected error in the mail courier; continuing")
                 rest = self.outbox.poll
-            await self._wait_until_woken(rest)
+            if self.breaker.is_open:
+                rest = min(rest, self.breaker.remaining() or rest)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self.outbox.wake_event.wait()
         await claimer.close()
 
     async def drain(self, *, seconds: float | None = None, is_periodic: bool = False) -> None:
@@ -108,14 +112,6 @@ class Courier:
     @staticmethod
     def _count(claimers: "list[Claimer]") -> int:
         return sum(len(claimer.claims) for claimer in claimers)
-
-    async def _wait_until_woken(self, seconds: float) -> None:
-        """Wait until woken, for `seconds` at most; while the breaker is open, until the next probe."""
-        if self.breaker.is_open:
-            seconds = min(seconds, self.breaker.remaining() or seconds)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.outbox.wake_event.wait()
 
 
 class Claimer:

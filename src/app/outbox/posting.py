@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,34 +29,35 @@ class NotPosted(LookupError):
     """The mail is not in the outbox: its transaction is open or was rolled back, or it was purged."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class Handle:
-    """A posted mail. `await handle` waits until all its deliveries are done, whichever process makes them.
+    """A posted mail: the Message-IDs of its deliveries by their ids.
 
-    Returns the state: sent, or the worst one of several recipients. Raises NotPosted.
+    `await handle` waits until all deliveries are done, whichever process makes them, and returns the state:
+    sent, or the worst one of several recipients. Raises NotPosted.
     """
 
-    def __init__(self, outbox: Outbox, rows: Sequence[tuple[int, str]]) -> None:
-        self._outbox = outbox
-        self._message_ids = dict(rows)
+    outbox: Outbox
+    message_ids: dict[int, str]
 
     @property
     def ids(self) -> list[int]:
         """The ids of the deliveries."""
-        return list(self._message_ids)
+        return list(self.message_ids)
 
     def __await__(self) -> Generator[Any, None, State]:
         return self.wait().__await__()
 
     async def wait(self) -> State:
         """Return the final state, checking when this process settles a delivery and at every poll."""
-        with self._outbox.waiting_for(self._message_ids) as done:
+        with self.outbox.waiting_for(self.message_ids) as done:
             while True:
                 done.clear()
                 states = await self.states()
                 if all(state in DONE_STATES for state in states.values()):
                     return min(states.values(), key=_WORST_FIRST.index)
                 try:
-                    async with asyncio.timeout(self._outbox.poll):
+                    async with asyncio.timeout(self.outbox.poll):
                         await done.wait()
                 except TimeoutError:
                     continue
@@ -63,18 +65,18 @@ class Handle:
     async def states(self) -> dict[int, State]:
         """Return the committed state of each delivery by its id, including copies for further recipients."""
         columns = select(table.c.id, table.c.message_id, table.c.state, table.c.kind, table.c.recipient)
-        posted = columns.where(table.c.id.in_(self._message_ids))
+        posted = columns.where(table.c.id.in_(self.message_ids))
         copies = columns.where(
-            table.c.id > min(self._message_ids),  # a range of the primary key
-            table.c.message_id.in_(self._message_ids.values()),
+            table.c.id > min(self.message_ids),  # a range of the primary key
+            table.c.message_id.in_(self.message_ids.values()),
         )
-        async with self._outbox.database.reading() as connection:
+        async with self.outbox.database.reading() as connection:
             rows = list(await connection.execute(posted))
             if any(row.recipient is not None and row.kind != READY_MADE_KIND for row in rows):
                 rows += await connection.execute(copies)
-        message_ids = set(self._message_ids.values())
+        message_ids = set(self.message_ids.values())
         states = {row.id: State(row.state) for row in rows if row.message_id in message_ids}
-        if len(states) < len(self._message_ids):
+        if len(states) < len(self.message_ids):
             raise NotPosted("Await the handle after the block that posts the mail has committed.")
         return states
 
@@ -106,7 +108,7 @@ async def post(session: AsyncSession, kind: str, *, unique: str | None = None, *
             )
         posted = (await session.execute(statement.returning(*_HANDLE))).one()
     wake_after_commit(outbox, session)
-    return Handle(outbox, [(posted.id, posted.message_id)])
+    return Handle(outbox, {posted.id: posted.message_id})
 
 
 async def post_message(session: AsyncSession, message: Message) -> Handle:
@@ -126,7 +128,7 @@ async def post_message(session: AsyncSession, message: Message) -> Handle:
     rows = [row | {"recipient": recipient} for recipient in recipients]
     ids = await session.execute(insert(Delivery).values(rows).returning(Delivery.id))
     wake_after_commit(outbox, session)
-    return Handle(outbox, [(id_, message.msgId) for id_ in ids.scalars()])
+    return Handle(outbox, dict.fromkeys(ids.scalars(), message.msgId))
 
 
 async def _insert_or_merge(

@@ -166,14 +166,14 @@ async def settle(
         written = {name: value for name, value in values.items() if value is not NULL}
         groups[tuple(written), erased].append(written | {"row_id": claim.id})
     for (_, erased), rows in groups.items():
-        await connection.execute(_settle(erased), rows)
+        await connection.execute(_update_erasing(erased), rows)
     ids = {claim.content_id for claim, settlement in settled if settlement.state in DONE_STATES}
     if ids := ids - {None}:
         await connection.execute(DELETE_CONTENTS, {"ids": list(ids)})
 
 
 @cache
-def _settle(erased: tuple[str, ...]) -> Update:
+def _update_erasing(erased: tuple[str, ...]) -> Update:
     """Return an UPDATE of one row that sets the columns `erased` to NULL, and others to its parameters."""
     return update(table).where(table.c.id == bindparam("row_id")).values(dict.fromkeys(erased, NULL))
 

@@ -105,7 +105,7 @@ class Parent(NamedTuple):
 
 
 class PostEntry(NamedTuple):
-    """A post as a page shows it, ready for the template: each call there costs as much as a column.
+    """A post with everything that a page shows of it: a call in a template costs as much as a column here.
 
     `body` and `rest`, the lines of a long post that do not fit into `body`, may be markup. `language` is a
     code or None, `moment` the time in ISO 8601, `stamp` the time as stored, `replies` their number. `parent`

@@ -1,7 +1,6 @@
 """Write and delete posts, with what depends on them: mentions, numbers of replies and the search index.
 
-On PostgreSQL, transactions lock accounts before posts, and a post before its replies, so that none waits for
-another that waits for it.
+On PostgreSQL, transactions lock accounts before posts, and a post before its replies, to avoid deadlocks.
 """
 
 from collections.abc import Iterable
@@ -122,8 +121,9 @@ async def delete_post(author_id: int, post_id: int) -> None:
 async def uncount_replies(session: AsyncSession, author_id: int) -> None:
     """Subtract the replies of an account that is about to be deleted from the numbers of replies.
 
-    Posts that reply to the account's, too, lose that in the same UPDATE: if ON DELETE SET NULL changed them
-    once more, PostgreSQL would wait for their author's account, which may be about to be deleted, too.
+    The same UPDATE clears `reply_to` in those of these posts that reply to the account's. If ON DELETE SET
+    NULL did so in an update of its own, PostgreSQL would wait for their authors' accounts, which may be about
+    to be deleted too.
     """
     answered = select(Post.reply_to).where(Post.user_id == author_id, Post.reply_to.is_not(None))
     affected = select(Post.id).where(or_(Post.user_id == author_id, Post.id.in_(answered)))

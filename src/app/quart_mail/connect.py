@@ -45,7 +45,7 @@ async def connect(dialogue: Dialogue, timeout: float) -> None:
             await _start_tls(dialogue, timeout)
         dialogue.mechanism = await _log_in(dialogue, timeout)
     except BaseException:
-        dialogue.abort()
+        dialogue.client.close()
         raise
 
 

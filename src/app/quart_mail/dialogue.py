@@ -45,7 +45,7 @@ class Client(SMTP):
     was_connected = False  # tells an error at the greeting from one while connecting
 
     def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once, without QUIT."""
         self.was_connected = self.was_connected or self.protocol is not None
         if self.transport is not None:
             cast(asyncio.WriteTransport, self.transport).abort()
@@ -95,7 +95,7 @@ class Dialogue:
         reply = Reply(code, self.redact(text))
         in_sync = not self._is_out_of_sync()
         if not in_sync or not 200 <= code < 600:
-            self.abort()
+            self.client.close()
         # The reply to the final dot counts even if, say, a "421 closing" follows it at once.
         if not 200 <= code < 600 or not (in_sync or stage == "dot"):
             raise unexpected_reply(stage, reply)
@@ -126,7 +126,7 @@ class Dialogue:
             async with asyncio.timeout(timeout):
                 result = await step
         except (OSError, SMTPException, ssl.SSLError, UnicodeError) as error:
-            self.abort()
+            self.client.close()
             if stage == "connect" and self.client.was_connected:
                 stage = self.progress.stage = "greeting"
             server = f"{self.settings.server}:{self.settings.port}"
@@ -140,10 +140,6 @@ class Dialogue:
             _log.info("<- [%s] %s", stage, self.redact(text))
         return result
 
-    def abort(self) -> None:
-        """Close at once, without QUIT."""
-        self.client.close()
-
     def quit(self) -> None:
         """Send QUIT and close without waiting for the reply, on which nothing depends."""
         if self.client.is_connected and self.client.protocol is not None:
@@ -153,4 +149,4 @@ class Dialogue:
                 pass
             else:
                 cast(asyncio.Transport, self.client.transport).close()
-        self.abort()
+        self.client.close()

@@ -130,11 +130,14 @@ def _transaction(
         raise NoSenderError("The message does not specify a sender and MAIL_DEFAULT_SENDER is not set.")
     if message.has_bad_headers():
         raise BadHeaderError
-    null = envelope_from == NULL_SENDER
+    sender = "" if envelope_from == NULL_SENDER else mailbox(envelope_from or message.sender).spec
+    recipients = envelope(message.send_to)
+    data = message.render(ascii_attachments=settings.ascii_attachments)
     return Transaction(
-        sender="" if null else mailbox(envelope_from or message.sender).spec,
-        recipients=envelope(message.send_to),
-        data=message.render(ascii_attachments=settings.ascii_attachments),
+        sender=sender,
+        recipients=recipients,
+        data=data,
+        needs_utf8=not (sender.isascii() and all(map(str.isascii, recipients)) and data.isascii()),
         mail_options=message.mail_options,
         rcpt_options=message.rcpt_options,
         timeout=settings.timeout,

@@ -42,12 +42,14 @@ class SendResult:
 class Transaction:
     """A mail transaction (RFC 5321 3.3): envelope, message and options; timeouts are seconds per reply.
 
+    ``needs_utf8``: an address needs SMTPUTF8; nothing else puts bytes over 127 into ``data``.
     ``after_data`` is called when the message has been written, its final dot included.
     """
 
     sender: str
     recipients: list[str]
     data: bytes
+    needs_utf8: bool
     mail_options: list[str]
     rcpt_options: list[str]
     timeout: float
@@ -55,11 +57,6 @@ class Transaction:
     before_data: BeforeData | None = None
     after_data: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
-
-    @property
-    def needs_utf8(self) -> bool:
-        """Whether an address needs SMTPUTF8; nothing else puts bytes over 127 into ``data``."""
-        return not (self.sender.isascii() and all(map(str.isascii, self.recipients)) and self.data.isascii())
 
 
 class Session(Dialogue):
@@ -91,7 +88,7 @@ class Session(Dialogue):
             except MailError as error:
                 if not _closed_while_idle(error, transaction.progress.stage):
                     raise
-                self.abort()
+                self.client.close()
         await self.open(transaction.progress, transaction.timeout)
         return await self._transact(transaction)
 
@@ -115,7 +112,7 @@ class Session(Dialogue):
             raise
         except BaseException as error:
             if self.progress.stage != "before_data" or not isinstance(error, Exception):
-                self.abort()
+                self.client.close()
             raise
         finally:
             if self._messages == self.settings.max_emails:

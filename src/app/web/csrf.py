@@ -66,25 +66,22 @@ def _message(form: BaseForm) -> str:
 def init_app(app: Quart) -> None:
     """Refuse unsafe requests of other sites, and let templates call `csrf_token()`."""
     app.jinja_env.globals["csrf_token"] = make_token
-
-    @app.before_request
-    async def refuse_other_sites() -> None:
-        if request.method in UNSAFE_METHODS and is_from_another_site():
-            abort(403)
+    app.before_request(refuse_other_sites)
 
 
-def is_from_another_site() -> bool:
-    """Return whether the browser says that a page of another site sent this request.
+async def refuse_other_sites() -> None:
+    """Answer 403 to an unsafe request if its browser says that a page of another site has sent it.
 
     Older browsers and programs send neither header. Pages of this site send `Origin: null` because of their
-    Referrer-Policy; so may a page of a sibling domain, which Sec-Fetch-Site tells apart.
+    Referrer-Policy. So may a page of a sibling domain, but its Sec-Fetch-Site is `same-site`.
     """
+    if request.method not in UNSAFE_METHODS:
+        return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site == "cross-site":
-        return True
-    if origin is None or origin == "null":
-        return site == "same-site"
-    return not _is_own_origin(origin)
+    is_sibling = origin in (None, "null") and site == "same-site"
+    is_foreign = origin not in (None, "null") and not _is_own_origin(origin)
+    if site == "cross-site" or is_sibling or is_foreign:
+        abort(403)
 
 
 def _is_own_origin(origin: str) -> bool:

@@ -238,8 +238,7 @@ class RequestLimits:
         body: Body | None = None
         is_sending = has_body(scope)
         try:
-            _check_url(scope, self.max_url_length)
-            _check_headers(scope)
+            _check_head(scope, self.max_url_length)
             _check_target(scope)
             if is_sending:
                 body = await self.bodies.read(scope, receive)
@@ -256,20 +255,17 @@ class RequestLimits:
                 self.bodies.release(body)
 
 
-def _check_url(scope: HTTPScope, max_length: int) -> None:
-    raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
-    if len(raw) + len(scope["query_string"]) > max_length:
-        raise RequestRefused(414)
-    if not scope["query_string"].isascii():  # RFC 3986; Quart fails before its error handlers
-        raise RequestRefused(400)
-
-
-def _check_headers(scope: HTTPScope) -> None:
-    """Refuse headers that are too many, ambiguous, or make Quart fail before its error handlers.
+def _check_head(scope: HTTPScope, max_url_length: int) -> None:
+    """Refuse a URL or headers that are too long, ambiguous, or make Quart fail before its error handlers.
 
     A body with two lengths is how a request is smuggled past a proxy that believes the other one; neither
     it nor what follows on the connection may be answered (RFC 9112 6.1, 6.3).
     """
+    raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    if len(raw_path) + len(scope["query_string"]) > max_url_length:
+        raise RequestRefused(414)
+    if not scope["query_string"].isascii():  # RFC 3986
+        raise RequestRefused(400)
     headers = list(scope["headers"])
     if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers) > MAX_HEADERS_LENGTH:
         raise RequestRefused(431)

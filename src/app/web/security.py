@@ -171,7 +171,7 @@ def peer_of(scope: HTTPScope) -> str:
     return peer((scope.get("client") or ("",))[0])
 
 
-def client_address() -> str:
+def current_peer() -> str:
     """Return the peer that sends the current request, for rate limits."""
     return peer(request.remote_addr or "")
 

@@ -141,7 +141,7 @@ def init_app(app: Quart) -> None:
     app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined] # of the extension
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.jinja_env.globals.update(gettext=_gettext, ngettext=_ngettext, pgettext=_pgettext, _=_gettext)
-    app.jinja_env.filters.update(fold=fold, counted=counted, wrap=wrap, facts=facts)
+    app.jinja_env.filters.update(fold=fold, wrap=wrap, facts=facts)
 
     @app.before_request
     async def keep_flashes_on_head() -> None:
@@ -169,11 +169,6 @@ def _pgettext(context: nodes.EvalContext, meaning: str, message: str, /, **varia
 def _fill(context: nodes.EvalContext, text: str, variables: dict[str, Any]) -> str:
     """Return a text of a catalogue, which is markup in a template for HTML, with `variables` in it."""
     return languages.current().fill(Markup(text) if context.autoescape else text, variables)  # noqa: S704
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 follower", "2 followers"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def wrap(text: str) -> str:

@@ -107,7 +107,7 @@ class NewPasswordField(PasswordField):
 
 
 def repeated_password_field(label: str = lazy_gettext("Repeat Password")) -> PasswordField:
-    """Return the field for the new password once more."""
+    """Return the field in which the new password is repeated."""
     return PasswordField(label, [InputRequired(REQUIRED), EqualTo("password", PASSWORDS_DIFFER)])
 
 

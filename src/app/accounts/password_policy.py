@@ -25,7 +25,7 @@ OWN_NAME = lazy_gettext("Your password cannot be your username or email address,
 LIST = Path(__file__).with_name("common_passwords.txt.gz")
 SITE = "microblog"
 LONGEST_REPEATED = 4
-"""Characters. The repetition of a longer text is judged as that text."""
+"""Characters. A password that repeats a longer text is judged by that text."""
 SHORTEST_RUN = 3
 
 KEYBOARD = (

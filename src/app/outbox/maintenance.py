@@ -85,8 +85,8 @@ class Maintenance:
         """Make rows due whose times show that the clock was set back; return whether there were any.
 
         These are rows that were created in the future and never tried, and rows that are due later than any
-        setting allows. No setting of this process counts: another one may use longer waits. A process that
-        still owns a row renews its lease in time.
+        setting allows, in whatever process: this one may use shorter waits than others. A process that still
+        owns a row renews its lease in time.
         """
         if last_due_at is None or last_due_at <= now + CLOCK_SKEW:
             return False

@@ -84,7 +84,7 @@ class Handle:
 async def post(session: AsyncSession, kind: str, *, unique: str | None = None, **params: Any) -> Handle:
     """Add a mail of `kind` with JSON `params` to the transaction of `session`, by one INSERT.
 
-    If a mail with the same `unique` key is still waiting, no second one is stored: it gets the new parameters
+    If a mail with the same `unique` key is still waiting, it is updated instead. It gets the new parameters
     and times or, if its kind has a `merge` function, the merged parameters, and keeps its time. Raises
     LookupError for a kind that is not registered.
     """

@@ -265,7 +265,7 @@ async def withdraw(
     Joins the transaction of `session`. These are the mails with the parameter `user_id` or `username`, and
     those to `address`, in any case, or to one with other characters than ASCII for which `is_same_address` is
     true. A courier that has claimed such a row loses it. Mail that is being sent may still arrive
-    (`in_doubt`), but is not retried. `about` stays, by which mails to an address are counted.
+    (`in_doubt`), but is not retried. `about` stays, because mails to an address are counted by it.
     """
     outbox = outbox_of()
     others = [id_ for id_, other in await _other_addresses(session) if is_same_address(other)]

@@ -47,7 +47,7 @@ class Post(Base):
 
 
 class Mention(Base):
-    """An account that a post mentions, and the name by which the post calls it: the account may change it."""
+    """An account that a post mentions, and the name that the post uses: the account may be renamed."""
 
     __tablename__ = "mention"
 

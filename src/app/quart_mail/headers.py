@@ -155,7 +155,7 @@ def formatted(address: Address, codec: Charset) -> str:
 def sanitize_address(addr: Address, encoding: str = "utf-8") -> str:
     """Return an address for a header, as Flask-Mail's function does; raises BadAddressError.
 
-    Unlike there, a comma in the name is kept, line breaks are removed, domains follow IDNA 2008, and a
+    Unlike Flask-Mail's, a comma in the name is kept, line breaks are removed, domains follow IDNA 2008, and a
     non-ASCII local part stays as it is (SMTPUTF8).
     """
     name, spec = mailbox(split(addr))

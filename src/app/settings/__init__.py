@@ -27,7 +27,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EXPIRY_MARGIN_SECONDS = 60
 RESET_DELAY_SECONDS = 2.0
 WELL_KNOWN_KEYS = frozenset({"you-will-never-guess", "hard to guess string", "secret", "dev"})
-MAY_BE_EMPTY = "MAIL_SUBJECT_PREFIX"  # an empty variable is a value instead of meaning the default
+MAY_BE_EMPTY = "MAIL_SUBJECT_PREFIX"  # empty, any other variable means the default
 
 
 class SettingsError(ValueError):

@@ -34,7 +34,7 @@ SETTINGS = (
     Setting("TRUSTED_HOSTS", parsing.hosts, ()),  # names the site answers to, besides that of BASE_URL
     Setting("TRUSTED_PROXIES", whole(0, 10), 0),  # how many proxies' X-Forwarded-* headers are believed
     Setting("ADMINS", parsing.addresses, ()),  # get the error reports
-    Setting("FLASKY_ADMIN", parsing.address),  # is told of new users
+    Setting("FLASKY_ADMIN", parsing.address),  # gets a mail about new users
     Setting("MAX_CONTENT_LENGTH", whole(10_000, 2**40), 2**20),  # bytes of a request's body
     Setting("MAX_FORM_PARTS", whole(20, 1_000_000), 1000),  # fields of a form
     Setting("MAX_URL_LENGTH", whole(500, 1_000_000), 8000),  # characters of path and query

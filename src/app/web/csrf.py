@@ -104,7 +104,7 @@ def _is_own_origin(origin: str) -> bool:
 def make_token() -> str:
     """Return a token that is valid for TOKEN_SECONDS in the session and login of this request.
 
-    All forms of a page get the same one: to sign four takes a fiftieth of the page's time.
+    All forms of a page share one, because signing four would take 2 % of the page's time.
     """
     nonce = session.get(SESSION_KEY)
     if not nonce:

@@ -134,7 +134,10 @@ class TestGravatar:
         digest = md5(b"susan@example.com", usedforsecurity=False).hexdigest()
         for path, size in (("/explore", 48), ("/user/susan", 128)):
             url = f"https://www.gravatar.com/avatar/{digest}?d=identicon&amp;s={size}"
-            assert f'<img src="{url}"' in (await susan.get(path)).text
+            page = await susan.get(path)
+            assert f'<img src="{url}"' in page.text
+            policy = page.response.headers["Content-Security-Policy"]
+            assert "img-src 'self' https://www.gravatar.com;" in policy
 
 
 class TestLocalAvatars:
@@ -170,8 +173,10 @@ class TestLocalAvatars:
         await make_post(me, "Hello too")
         pictures = set()
         for path in (*PAGES, "/user/david"):
-            text = (await susan.get(path)).text
+            page = await susan.get(path)
+            text = page.text
             assert "gravatar" not in text
+            assert "img-src 'self';" in page.response.headers["Content-Security-Policy"]
             pictures |= set(re.findall(r'<img src="(/avatar/[^"]+)"', text))
         assert len(pictures) == 2
         drawings = set()

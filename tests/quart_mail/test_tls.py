@@ -88,6 +88,18 @@ async def test_starttls_that_is_not_offered_is_an_error_and_nothing_is_sent(
     assert server.commands == ["EHLO example.com"]
 
 
+async def test_what_was_injected_before_tls_is_ignored(
+    make_mail: MakeMail, message: Message, authority: Authority
+) -> None:
+    """Somebody between us and the server offers an unsafe mechanism in front of the handshake."""
+    injecting = {"starttls": "220 go ahead\r\n250-test\r\n250 AUTH CRAM-MD5"}
+    async with SmtpServer(injecting, tls=authority.server(), auth="PLAIN") as server:
+        login = {"MAIL_USERNAME": "me", "MAIL_PASSWORD": "s3cret"}
+        await make_mail(server.port, **settings("starttls", authority), **login).send(message)
+    assert [command.split()[0] for command in server.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
+    assert server.commands[3].startswith("AUTH PLAIN ")
+
+
 @pytest.mark.parametrize("answer", ["454 not now", "hang", "drop", "garbage", "220 but no handshake"])
 async def test_a_failed_starttls_is_a_server_error(
     make_mail: MakeMail, message: Message, authority: Authority, answer: str

@@ -52,7 +52,7 @@ def init_app(app: Quart) -> None:
     wrapped = RequestLog(wrapped, enabled=config["ACCESS_LOG"])
     if config["TRUSTED_PROXIES"]:
         wrapped = TrustedProxies(wrapped, hops=config["TRUSTED_PROXIES"])
-    app.asgi_app = SecurityHeaders(wrapped, headers_for(config["BASE_URL"]))  # type: ignore[method-assign]
+    app.asgi_app = SecurityHeaders(wrapped, headers_for(config))  # type: ignore[method-assign]
 
 
 class EarlyResponses:

@@ -9,8 +9,9 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from hypercorn.typing import HTTPScope
@@ -19,7 +20,7 @@ from quart import Quart, abort, current_app, request
 from app.web.languages import gettext
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https://www.gravatar.com; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -33,6 +34,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+GRAVATAR = "https://www.gravatar.com"
 HSTS = "max-age=31536000; includeSubDomains"
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
@@ -76,9 +78,15 @@ def init_app(app: Quart) -> None:
     app.before_request(check_host)
 
 
-def headers_for(base_url: str) -> dict[str, str]:
-    """Return the headers of every response of the site at `base_url`; a view may set its own."""
-    return HEADERS | ({"Strict-Transport-Security": HSTS} if base_url.startswith("https://") else {})
+def headers_for(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of every response; a view may set its own."""
+    headers = dict(HEADERS)
+    if config["AVATARS"] == "gravatar":
+        policy = headers["Content-Security-Policy"]
+        headers["Content-Security-Policy"] = policy.replace("img-src 'self'", f"img-src 'self' {GRAVATAR}")
+    if config["BASE_URL"].startswith("https://"):
+        headers["Strict-Transport-Security"] = HSTS
+    return headers
 
 
 def _configure_cookies(app: Quart) -> None:

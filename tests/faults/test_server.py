@@ -17,7 +17,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
 
-from app.web.connections import MAX_CONNECTIONS_PER_PEER
+from app.web.connections import MAX_CONNECTIONS_PER_PEER, abort_connections
 from app.web.middleware import MAX_LINGERING
 from tests.clients import talk
 from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, PATIENCE_SECONDS, TOML, Site, program, served_site
@@ -373,9 +373,15 @@ async def test_without_debug_nothing_is_announced(database_url: str, tmp_path: P
     assert not any(" WARNING " in line or " ERROR " in line for line in served.lines)
 
 
-@pytest.mark.parametrize("tls", [False, True])
-async def test_the_server_stops_while_clients_go_on_sending(tls: bool, app: Quart, tmp_path: Path) -> None:
-    """The rest of what they have pipelined is dropped; over TLS, it comes after the end of the connection."""
+@pytest.mark.parametrize(("tls", "reads"), [(False, True), (True, True), (True, False)])
+async def test_the_server_stops_while_clients_go_on_sending(
+    tls: bool, reads: bool, app: Quart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of what they have pipelined is dropped; over TLS, it comes after the end of the connection.
+
+    A client that reads nothing ends with `abort_connections`, which is called after OUTBOX_GRACE.
+    """
+    monkeypatch.setattr("asyncio.constants.SSL_SHUTDOWN_TIMEOUT", LONG_SECONDS)
     authority = trustme.CA()
     key = tmp_path / "key.pem"
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(key)
@@ -391,12 +397,17 @@ async def test_the_server_stops_while_clients_go_on_sending(tls: bool, app: Quar
     reader, writer = await asyncio.open_connection(
         *address, ssl=trust if tls else None, server_hostname="localhost" if tls else None
     )
-    writer.write(PIPELINED.replace(b"127.0.0.1", b"localhost") * 50)
+    writer.write(PIPELINED.replace(b"127.0.0.1", b"localhost") * (50 if reads else 1))
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert await reader.readline() == b"HTTP/1.1 200 \r\n"
+        if not reads:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
         stop.set()
         with suppress(ConnectionError, ssl.SSLError):
-            while await reader.read(2**16):
+            while reads and await reader.read(2**16):
                 pass
+        while not reads and not serving.done():
+            await asyncio.wait([serving], timeout=0.5)
+            abort_connections()
         await serving
     writer.transport.abort()

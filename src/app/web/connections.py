@@ -86,6 +86,7 @@ class Connection(TCPServer):
         if Connection.opened_by[address] >= MAX_CONNECTIONS_PER_PEER and not self._is_proxy(address):
             self._refuse(address)
             return
+        self.socket: socket.socket = self.writer.get_extra_info("socket")
         Connection.opened.add(self)
         Connection.opened_by[address] += 1
         try:
@@ -122,6 +123,8 @@ def abort_connections() -> None:
     """Abort all connections, as if their clients had disconnected."""
     for connection in Connection.opened:
         connection.writer.transport.abort()
+        with suppress(OSError):  # over TLS, Python 3.11 ignores abort() after a second close()
+            connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 class HTTP1(H11Protocol):

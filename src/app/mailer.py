@@ -5,7 +5,8 @@ it is delivered, and `render` makes the message:
 
     @dataclass(frozen=True, slots=True)
     class PasswordChanged(Email):
-        kind = "password_changed"
+        kind = "password_changed"                    # its texts: templates/email/password_changed.*
+        subject = lazy_gettext("Your password was changed")
         user_id: int
 
         async def render(self, request): ...

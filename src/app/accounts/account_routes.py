@@ -86,7 +86,7 @@ async def end_other_sessions() -> ResponseReturnValue:
     """End all of the account's sessions except this browser's."""
     form, me = await EmptyForm.from_request(), await visitor()
     if form.validate_on_submit():
-        await sessions.end_all(me.id, keep=me.session_id, device=known_device())
+        await sessions.end_all(me.id, keep_session=me.session_id, keep_device=known_device())
         await flash(OTHERS_ENDED, "success")
     else:
         await flash(BUTTON_EXPIRED_TRY_AGAIN, "warning")

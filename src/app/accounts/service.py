@@ -120,11 +120,11 @@ async def confirm_registration(token: str, *, language: str | None = None) -> in
     Raises tokens.InvalidToken, and Taken when the name or address was taken in the meantime.
     """
     registration_id = tokens.read(tokens.CONFIRM_REGISTRATION, token).subject
-    is_waiting = (Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
+    conditions = (Registration.id == registration_id, Registration.expires_at > datetime.now(UTC))
     columns = (Registration.username, Registration.email, Registration.password_hash)
     try:
         async with writing() as session:
-            rows = await session.execute(delete(Registration).where(*is_waiting).returning(*columns))
+            rows = await session.execute(delete(Registration).where(*conditions).returning(*columns))
             if (registration := rows.mappings().first()) is None:
                 raise tokens.InvalidToken(REGISTRATION_OVER)
             user = User(**registration, email_confirmed=True, language=language)
@@ -152,10 +152,11 @@ async def set_language(user_id: int, language: str) -> None:
 
 
 async def authenticate(username: str, password: str) -> VerifiedCredentials:
-    """Return the account with this name and password, or raise WrongPassword, in the same time.
+    """Return the credentials of the account with this name and password, or raise WrongPassword.
 
-    A hash made by an older method is replaced. Raises NotConfirmed for the password of a registration that
-    waits for its confirmation.
+    A wrong password takes as long whether or not the account exists: hence both lookups. A hash made by an
+    older method is replaced. Raises NotConfirmed for the password of a registration that waits for its
+    confirmation.
     """
     account = await queries.find_by_name(username)
     registration = await queries.find_registration_by_name(username)
@@ -170,9 +171,9 @@ async def authenticate(username: str, password: str) -> VerifiedCredentials:
         raise NotConfirmed
     if not passwords.is_current(stored):
         new = await passwords.generate(password)
-        is_unchanged = (User.id == account.id, User.password_hash == stored)
+        conditions = (User.id == account.id, User.password_hash == stored)
         async with writing() as session:
-            await session.execute(update(User).where(*is_unchanged).values(password_hash=new))
+            await session.execute(update(User).where(*conditions).values(password_hash=new))
     return VerifiedCredentials(account.id, account.credentials_version)
 
 
@@ -262,7 +263,7 @@ async def _set_password(
     """Set the account's password, end its sessions, forget its browsers and notify its owner."""
     user.password_hash = password_hash
     user.credentials_version += 1
-    await sessions.end_all(user.id, device=keep_device)
+    await sessions.end_all(user.id, keep_device=keep_device)
     await emails.PasswordChanged(user.id, device).post(session)
 
 
@@ -304,7 +305,7 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
             await session.flush()
             if user.email_canonical != old_canonical:
                 await release(session, "email", old_canonical)
-            await sessions.end_all(user.id, keep=keep_session)
+            await sessions.end_all(user.id, keep_session=keep_session)
             await emails.EmailChanged(user.id, old, device).post(session)
     except OutdatedCredentials as error:
         raise tokens.InvalidToken(LINK_OUTDATED) from error
@@ -317,7 +318,7 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
 
 
 def before_deletion(app: Quart, step: Callable[[AsyncSession, int], Awaitable[None]]) -> None:
-    """Let `step` prepare the deletion of the account with an id, in the same transaction."""
+    """Call `step(session, user_id)` before an account is deleted, in the same transaction."""
     app.extensions.setdefault(BEFORE_DELETION, []).append(step)
 
 
@@ -378,7 +379,7 @@ def account_references() -> list[Column[int]]:
 
 
 async def release(session: AsyncSession, field: Literal["username", "email"], folded: str | None) -> None:
-    """Pass on the canonical name or address `folded` that an account has released, if it had one.
+    """Give the canonical name or address `folded`, which is free now, to the oldest account that lacks it.
 
     If names or addresses in an old database differ only by case, only the oldest account has the canonical
     form. The next oldest gets it, so that nobody can register a name that differs from an existing
@@ -391,8 +392,8 @@ async def release(session: AsyncSession, field: Literal["username", "email"], fo
         select(User.id, text).where(canonical_text.is_(None)).order_by(User.id)
     )
     for user_id, value in candidates.all():
-        is_unchanged = (User.id == user_id, text == value, canonical_text.is_(None))
+        conditions = (User.id == user_id, text == value, canonical_text.is_(None))
         if canonical(value) == folded and await session.scalar(
-            update(User).where(*is_unchanged).values({canonical_text: folded}).returning(User.id)
+            update(User).where(*conditions).values({canonical_text: folded}).returning(User.id)
         ):
             return

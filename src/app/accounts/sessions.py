@@ -151,15 +151,16 @@ async def end_one(user_id: int, session_id: int) -> None:
         await session.execute(delete(LoginSession).where(*is_ended))
 
 
-async def end_all(user_id: int, *, keep: int = 0, device: str | None = None) -> None:
+async def end_all(user_id: int, *, keep_session: int = 0, keep_device: str | None = None) -> None:
     """Log the account out everywhere, and forget the browsers it has logged in from.
 
-    `keep` and `device`: the id of a session and the token of a browser to which this does not apply.
+    `keep_session` and `keep_device`: the id of a session and the token of a browser to which this does not
+    apply.
     """
     async with writing() as session:
-        is_ended = (LoginSession.user_id == user_id, LoginSession.id != keep)
-        await session.execute(delete(LoginSession).where(*is_ended))
-        await devices.forget(session, user_id, keep=device)
+        conditions = (LoginSession.user_id == user_id, LoginSession.id != keep_session)
+        await session.execute(delete(LoginSession).where(*conditions))
+        await devices.forget(session, user_id, keep=keep_device)
 
 
 def _idle_time(*, remember: bool) -> timedelta:

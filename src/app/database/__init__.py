@@ -27,6 +27,7 @@ from app.database.errors import UPGRADE_COMMAND as UPGRADE_COMMAND
 from app.database.errors import DatabaseUnavailable as DatabaseUnavailable
 from app.database.errors import is_schema_outdated as is_schema_outdated
 from app.database.reads import Query as Query
+from app.database.reads import Statement as Statement
 
 
 def init_app(app: Quart) -> None:

@@ -26,11 +26,11 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from app.accounts.models import User
 from app.accounts.names import canonical
-from app.database import Query, fetch
+from app.database import Query, Statement, fetch
 from app.posts import people
 from app.posts.models import Post
 from app.posts.people import PersonEntry
-from app.posts.queries import ID, ROWS, PostEntry, Statement, entries, select_posts
+from app.posts.queries import ID, ROWS, PostEntry, entries, select_posts
 from app.posts.words import is_sign, words
 from app.web.paging import MAX_ID, Page, PageCursor, build_page
 

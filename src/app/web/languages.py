@@ -1,14 +1,15 @@
 """The reader's language: which one it is, its texts, numbers and times.
 
-The texts in the source code are English and are passed to `gettext` and its relatives. Templates call the
-same functions or use `{% trans %}`; there a message is markup, and what is put into it is escaped. Texts of
-modules and classes are made with `lazy_gettext`, which looks its text up each time it is shown.
+The texts in the source code are English and are passed to `gettext` and its relatives. Templates use
+`{% trans %}` or functions of the same names (see `app.web.templating`), for which a message is markup and
+what is put into it is escaped. Texts of modules and classes are made with `lazy_gettext`, which looks its
+text up each time it is shown.
 
 The catalogues of the other languages are read when a process starts, so there is nothing to compile. The
 command `microblog translate` keeps them in step with the source code.
 """
 
-import gettext as wtforms_gettext
+import gettext as standard_gettext
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,14 +41,14 @@ CACHED_HEADERS = 1000
 CACHED_TIMES = 10_000
 CACHED_ZONES = 1000
 LENGTH_TO_MINUTE = len("2026-11-20T12:05")
-WRITES_DATES = {SOURCE_LANGUAGE: "en_150"}  # English outside America: 20 Nov 2026, 13:05
+DATE_LOCALES = {SOURCE_LANGUAGE: "en_150"}  # English outside America: 20 Nov 2026, 13:05
 GROUPED_FROM = 1000  # smaller numbers are the same in all languages
 
 ACCEPTED = re.compile(
     r"\s*([a-z]{1,8}|\*)(?:-[a-z0-9-]*)?\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?", re.I
 )
 """A part of Accept-Language: the language, without script and country, and its weight (RFC 9110 12.5.4)."""
-COOKIE_VALUE = re.compile(rb"(?:^|;)\s*language=([a-zA-Z-]{1,16})(?=;|$)")
+COOKIE_VALUE = re.compile(rf"(?:^|;)\s*{COOKIE}=([a-zA-Z-]{{1,16}})(?=;|$)".encode())
 
 
 class Language:
@@ -56,11 +57,11 @@ class Language:
     def __init__(self, code: str) -> None:
         self.code = code
         self.locale = Locale.parse(code)
-        self.dates = Locale.parse(WRITES_DATES.get(code, code))
+        self.dates = Locale.parse(DATE_LOCALES.get(code, code))
         name = self.locale.get_language_name(code) or code
         self.name = name[0].upper() + name[1:]
         self.texts = Translations() if code == SOURCE_LANGUAGE else _read_catalogue(code)
-        self.validators = wtforms_gettext.translation("wtforms", messages_path(), [code], fallback=True)
+        self.validators = standard_gettext.translation("wtforms", messages_path(), [code], fallback=True)
 
     def number(self, value: int) -> str:
         """Return `value` as it is written in this language, such as "12,345"."""
@@ -105,7 +106,7 @@ _timezone: ContextVar[str | None] = ContextVar("timezone", default=None)  # the 
 def init_app(app: Quart) -> None:
     """Read the catalogues of LANGUAGES, and let templates use them."""
     languages = [(code, find(code).name) for code in app.config["LANGUAGES"]]
-    time_zones()
+    time_zones()  # reads a file, which no request should wait for
     app.jinja_env.globals.update(language=current, languages=languages, timezone=timezone)
     app.jinja_env.filters.update(number=number, written=written)
 
@@ -132,7 +133,7 @@ def of(code: str | None) -> Language:
 
 
 def use(code: str | None, timezone: str | None = None) -> None:
-    """Continue in the language with `code` and with times in `timezone`, if there are such."""
+    """Switch to the language with `code` if the site has it, and to `timezone`; to no zone if it is none."""
     if code in current_app.config["LANGUAGES"]:
         _current.set(find(code))
     _timezone.set(timezone if timezone and find_zone(timezone) else None)
@@ -263,7 +264,8 @@ def _written(stamp: str, code: str, zone: str, with_offset: bool) -> str:
     text = find(code).time(local)
     if not with_offset:
         return text
-    sign, hours, minutes = (offset := f"{local:%z}")[0], int(offset[1:3]), offset[3:5]
+    offset = f"{local:%z}"
+    sign, hours, minutes = offset[0], int(offset[1:3]), offset[3:5]
     if not hours and minutes == "00":
         return f"{text} UTC"
     return f"{text} UTC{sign}{hours}" + (f":{minutes}" if minutes != "00" else "")

@@ -46,8 +46,8 @@ class SyncTemplate(jinja2.Template):
 class SyncEnvironment(Environment):
     """Quart's environment with Jinja's async mode switched off and the templates of each language.
 
-    `language`: the one into which its templates are translated when they are compiled; None in the
-    app's own environment, which leaves its templates to one environment for each language.
+    `language`: that of its templates, into which they are translated when they are compiled. It is None in
+    the app's own environment, whose `get_template` goes to the environment of the current language.
     """
 
     template_class = SyncTemplate
@@ -110,7 +110,7 @@ class Translator(NodeTransformer):
         arguments = [argument.value for argument in node.args if isinstance(argument, nodes.Const)]
         if function is None or node.kwargs or len(arguments) < len(node.args):
             return node
-        text = nodes.Const(function(*arguments) % {}, lineno=node.lineno)
+        text = nodes.Const(function(*arguments) % {}, lineno=node.lineno)  # messages write "%" as "%%"
         return nodes.MarkSafeIfAutoescape(text, lineno=node.lineno)
 
 
@@ -172,7 +172,7 @@ def _fill(context: nodes.EvalContext, text: str, variables: dict[str, Any]) -> s
 
 
 def wrap(text: str) -> str:
-    """Return a paragraph of a mail in lines of MAIL_COLUMNS; one without spaces between words as it is."""
+    """Return a paragraph of a mail in lines of MAIL_COLUMNS; one in Chinese or Japanese is not wrapped."""
     if any(character >= FIRST_CJK for character in text):
         return text
     return textwrap.fill(text, MAIL_COLUMNS, break_long_words=False, break_on_hyphens=False)

@@ -36,13 +36,10 @@ REFUSAL = (
 )
 
 MAX_HEADERS = 100  # each costs the server about 4 microseconds
-PIECE_LENGTH = (
-    8192  # bytes parsed at once: Hypercorn bounds the head of a request only while it is incomplete
-)
-
-SOCKET_BUFFER = (
-    65_536  # bytes; Linux doubles it. By itself it would grow to 4 MB for a client that reads nothing
-)
+PIECE_LENGTH = 8192
+"""Bytes parsed at once: Hypercorn limits the head of a request only while it is incomplete."""
+SOCKET_BUFFER = 65_536
+"""Bytes; Linux doubles it. By itself it would grow to 4 MB for a client that reads nothing."""
 
 
 def init_app(app: Quart) -> None:
@@ -176,7 +173,7 @@ class HTTP1(H11Protocol):
     async def _maybe_recycle(self) -> None:
         """Go on with the next request. When the server stops, drop those that are pipelined.
 
-        Hypercorn would wait for ever until it may read them.
+        Hypercorn would wait forever for permission to read them.
         """
         if self.context.terminated.is_set():
             cast("h11.Connection", self.connection).send_failed()
@@ -216,7 +213,9 @@ def _install() -> None:
         (names, {"TCPServer"}),
         (_names(ProtocolWrapper.__init__), {"H11Protocol"}),
         (_names(TCPServer.__init__), {"app", "writer"}),
-        (_names(H11Protocol.__init__), {"app", "send", "connection", "can_read"}),
+        (_names(TCPServer.run), {"_close"}),
+        (_names(H11Protocol.__init__), {"app", "context", "send", "connection", "can_read"}),
+        (_names(H11Protocol.stream_send), {"_maybe_recycle"}),
         (_names(H11Protocol._handle_events), {"_check_protocol", "_create_stream", "_send_error_response"}),
         (_names(HTTPStream.__init__), {"app", "closed", "state"}),
     ):

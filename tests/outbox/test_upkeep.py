@@ -8,14 +8,18 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from quart import Quart
-from sqlalchemy import func, select, update
+from sqlalchemy import String, func, literal_column, select, update
 
-from app import outbox
+from app import create_app, outbox
 from app.database import reading, writing
+from app.outbox import cli as outbox_cli
 from app.outbox import maintenance, queries
 from app.outbox.models import Content, Delivery
 from app.outbox.state import Outbox
@@ -176,6 +180,41 @@ async def test_the_next_try_has_a_date_unless_it_is_today(app: Quart, database_u
     done = await asyncio.to_thread(processes.microblog, "outbox", "list", **settings)
     _, mail = done.stdout.splitlines()
     assert mail.split("\t")[5] == f"{due_at:%Y-%m-%d %H:%M:%S}"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_times_that_cannot_be_read_are_shown_as_stored(app: Quart, config: dict[str, Any]) -> None:
+    for _ in range(2):
+        await post()
+    times = {
+        "created_at": "'soon\x1b'",
+        "due_at": "'0'",
+        "expires_at": "'2026-02-31 00:00:00'",
+        "done_at": "7",
+    }
+    async with writing() as session:
+        edited = {name: literal_column(value, String) for name, value in times.items()}
+        await session.execute(update(Delivery).where(Delivery.id == 1).values(**edited))
+
+    async def microblog(*arguments: str) -> str:
+        run = partial(CliRunner().invoke, outbox_cli.outbox, arguments, obj=lambda: create_app(config))
+        result = await asyncio.to_thread(run)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    for order in ([], ["--oldest"]):
+        lines = (await microblog("list", *order)).splitlines()
+        [bad] = [line.split("\t") for line in lines if line.startswith("1\t")]
+        assert (bad[1], bad[3], bad[5], len(lines)) == ("soon\\x1b", "queued", "0", 3)
+    shown = (await microblog("show", "1")).splitlines()
+    assert {
+        "created_at  soon\\x1b",
+        "due_at      0",
+        "expires_at  2026-02-31 00:00:00",
+        "done_at     7",
+    } <= set(shown)
+    [_, listed] = json.loads(await microblog("list", "--json"))
+    assert (listed["created_at"], listed["due_at"]) == ("soon\x1b", "0")
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,12 @@ async def list_(app: Quart, states: tuple[str, ...], limit: int, oldest: bool, a
     for mail in mails:
         doubt = " in doubt" if mail.in_doubt else ""
         reply = [f"{mail.last_code or ''} {mail.last_text}"] if mail.last_text else []
-        posted = f"{mail.created_at:%Y-%m-%d %H:%M:%S}"
+        posted = _in_full(mail.created_at)
         to = f" to {mail.recipient}" if mail.recipient else ""
         due = ""
         if mail.due_at:
-            is_today = mail.due_at.date() == today
-            due = f"{mail.due_at:%H:%M:%S}" if is_today else f"{mail.due_at:%Y-%m-%d %H:%M:%S}"
+            is_today = isinstance(mail.due_at, datetime) and mail.due_at.date() == today
+            due = f"{mail.due_at:%H:%M:%S}" if is_today else _in_full(mail.due_at)
         state = f"{mail.state}{doubt}"
         columns = (mail.id, posted, f"{mail.kind}{to}", state, mail.attempts, due, *reply)
         click.echo("\t".join(escaped(str(column)) for column in columns))
@@ -164,6 +164,11 @@ async def courier(app: Quart) -> None:
     waiting.cancel()
     await courier.stop(box.grace)
     await running
+
+
+def _in_full(time: datetime | str) -> str:
+    """Return a time with its date; text that is not a time (see `queries.list_`) as it is."""
+    return time if isinstance(time, str) else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def _readable(mail: dict[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _wait(outcome: Outcome, attempts: int, priority: int, times: RetryTimes, jit
     if outcome.event is Event.DEFERRED:
         return retry_wait(attempts, priority, times, jitter)
     if outcome.event is Event.SERVER_DOWN_MID_MESSAGE:
-        return 2 * times.probe_max
+        return 2 * times.probe_max  # probes are at most probe_max apart, so another mail is tried meanwhile
     return outcome.wait
 
 

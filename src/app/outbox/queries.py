@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Dialect, Row, func, select, type_coerce
+from sqlalchemy.types import TypeDecorator
 
-from app.database import Database
+from app.database import Database, StoredTime, UtcDateTime
 from app.outbox.models import Priority, State, contents, table
 from app.outbox.state import MailRequest, Outbox, outbox_of
 
@@ -47,9 +48,27 @@ NEXT_TIMES = select(
 )
 """Each column is the first or last entry of an index range, however many rows there are."""
 
+
+class _ShownTime(TypeDecorator["datetime | str"]):
+    """An aware UTC datetime; text that is none, as in a SQLite file edited by hand, as it is stored."""
+
+    impl = StoredTime
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | str | None:
+        """Return the time for the stored text, or the text."""
+        try:
+            return value and datetime.fromisoformat(value).replace(tzinfo=UTC)
+        except ValueError:
+            return value
+
+
 _SHOWN = """id kind state priority recipient about message_id attempts in_doubt
 created_at due_at expires_at handed_at done_at last_code last_text"""
-_LISTED = [table.c[name] for name in _SHOWN.split()]
+_LISTED = [
+    type_coerce(column, _ShownTime).label(column.name) if isinstance(column.type, UtcDateTime) else column
+    for column in (table.c[name] for name in _SHOWN.split())
+]
 
 
 async def next_times(database: Database) -> NextTimes:

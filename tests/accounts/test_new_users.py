@@ -51,10 +51,12 @@ async def test_many_new_users_make_one_mail_at_once_and_a_digest_later(app: Quar
     assert await notices(app, 60) == []
 
 
-async def test_the_mail_is_in_the_language_of_the_administrators_account(app: Quart) -> None:
+@pytest.mark.parametrize("admin", ["admin@example.com", "Ann Lee <admin@example.com>"])
+async def test_the_mail_is_in_the_language_of_the_administrators_account(app: Quart, admin: str) -> None:
+    app.config["FLASKY_ADMIN"] = admin
     await make_user("boss", email="Admin@example.com", language="ru")
     await register("susan")
-    [message] = [each for each in await sent_by(app) if each.recipients == ["admin@example.com"]]
+    [message] = [each for each in await sent_by(app) if each.recipients == [admin]]
     assert message.subject == "[Microblog] Новый пользователь"
 
 

@@ -19,6 +19,7 @@ from app.accounts.names import canonical
 from app.mailer import Email, render, site_url
 from app.outbox import MailRequest, Postponed, Priority, RateLimits, Rendered
 from app.quart_mail import Message
+from app.quart_mail.address import split
 from app.web import languages
 from app.web.languages import gettext, lazy_gettext
 
@@ -327,7 +328,7 @@ class NewUser(Email):
             return None
         if until := await outbox.allowed_at(request, self.kind, NEW_USER_LIMITS):
             return Postponed(until)
-        account = await queries.find_by_address(admin)
+        account = await queries.find_by_address(split(admin)[1])
         languages.use(languages.of(account and account.language).code)
         subject = gettext("New User") if self.count == 1 else gettext("New Users")
         template, more = "email/new_user", self.count - len(names)

@@ -10,7 +10,7 @@ import pytest
 from quart import Quart
 
 from app.accounts import tokens
-from app.accounts.names import MAX_FOLDED_LENGTH
+from app.accounts.names import MAX_NORMALIZED_LENGTH
 from tests.clients import Visitor
 from tests.factories import logged_in, make_user
 
@@ -42,7 +42,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def note(form: str, text: str) -> str:
         lengths.append(len(text))
-        assert len(text) <= MAX_FOLDED_LENGTH, "this takes seconds"
+        assert len(text) <= MAX_NORMALIZED_LENGTH, "this takes seconds"
         return normalize(form, text)  # type: ignore[arg-type]
 
     monkeypatch.setattr(unicodedata, "normalize", note)
@@ -86,7 +86,7 @@ async def check_every_field(visitor: Visitor, path: str, folded: list[int]) -> N
         assert page.status == 200, name
         assert len(page.errors(name)) == 1, name
         assert name in {"password", "password2", "current"} or MARKS in page.text
-    assert max(folded, default=0) <= MAX_FOLDED_LENGTH
+    assert max(folded, default=0) <= MAX_NORMALIZED_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_a_long_address_is_not_folded(app: Quart, folded: list[int], metho
     more = {"page": "/index"} if method == "submit" else {}
     page = await getattr(visitor, method)(path, **more)
     assert page.status in {200, 302, 404}
-    assert max(folded, default=0) <= MAX_FOLDED_LENGTH
+    assert max(folded, default=0) <= MAX_NORMALIZED_LENGTH
 
 
 async def test_a_wrong_length_is_explained_in_one_sentence(app: Quart) -> None:

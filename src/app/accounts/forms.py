@@ -9,7 +9,7 @@ from wtforms.form import BaseForm
 from wtforms.validators import DataRequired, Email, EqualTo, InputRequired, Regexp, StopValidation
 
 from app.accounts.models import EMAIL_LENGTH, USERNAME_LENGTH
-from app.accounts.names import MAX_FOLDED_LENGTH, canonical, is_reserved, normalize
+from app.accounts.names import MAX_NORMALIZED_LENGTH, canonical, is_reserved, normalize
 from app.accounts.password_policy import weakness
 from app.accounts.passwords import MAX_PASSWORD_LENGTH
 from app.web.forms import REQUIRED, Bounded, EmailField, Form, PasswordField, StringField, storable
@@ -49,7 +49,7 @@ def _validate_strength(form: BaseForm, field: "NewPasswordField") -> None:
 
 
 def _validate_canonical_length(form: BaseForm, field: EmailField) -> None:
-    """Refuse addresses that become too long when folded: one Arabic ligature becomes 18 letters."""
+    """Refuse addresses whose canonical form is too long: one Arabic ligature becomes 18 letters."""
     if len(canonical(field.data)) > MAX_CANONICAL_EMAIL_LENGTH:
         raise StopValidation(INVALID_ADDRESS)
 
@@ -120,7 +120,7 @@ class LoginForm(Form):
     """Sign In. The name is not normalized: in old databases names may differ only by their form."""
 
     username = StringField(
-        lazy_gettext("Username"), [InputRequired(REQUIRED), Bounded(max=MAX_FOLDED_LENGTH), storable]
+        lazy_gettext("Username"), [InputRequired(REQUIRED), Bounded(max=MAX_NORMALIZED_LENGTH), storable]
     )
     password = known_password_field(lazy_gettext("Password"))
     remember_me = BooleanField(lazy_gettext("Remember Me"))

@@ -85,14 +85,14 @@ class User(Base):
         return f"<User {self.username}>"
 
     @classmethod
-    def named(cls, name: Text, folded: Text) -> ColumnElement[bool]:
-        """Return the condition that an account is called `name`, or `folded` in canonical form."""
-        return or_(cls.username == name, cls.username_canonical == folded)
+    def named(cls, name: Text, canonical_name: Text) -> ColumnElement[bool]:
+        """Return the condition that an account is called `name`, or by a name with this canonical form."""
+        return or_(cls.username == name, cls.username_canonical == canonical_name)
 
     @classmethod
-    def addressed(cls, address: Text, folded: Text) -> ColumnElement[bool]:
-        """Return the condition that an account has `address`, or `folded` in canonical form."""
-        return or_(cls.email == address, cls.email_canonical == folded)
+    def addressed(cls, address: Text, canonical_address: Text) -> ColumnElement[bool]:
+        """Return the condition that an account has `address`, or one with this canonical form."""
+        return or_(cls.email == address, cls.email_canonical == canonical_address)
 
     async def set_password(self, password: str) -> None:
         """Set the password of this object, and end links and sessions made for the old one.
@@ -183,12 +183,12 @@ def exact_first(column: InstrumentedAttribute[str], text: Text) -> ColumnElement
 
 
 @event.listens_for(User.username, "set")
-def _fold_username(user: User, value: str, old: Any, initiator: object) -> None:
+def _set_canonical_username(user: User, value: str, old: Any, initiator: object) -> None:
     user.username_canonical = canonical(value)
 
 
 @event.listens_for(User.email, "set", active_history=True)
-def _fold_email(user: User, value: str, old: Any, initiator: object) -> None:
+def _set_canonical_email(user: User, value: str, old: Any, initiator: object) -> None:
     user.email_canonical = canonical(value)
     if isinstance(old, str) and old != value and user.credentials_version is not None:
         user.credentials_version += 1  # ends links that were mailed to the old address

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from quart import current_app
 
-MAX_FOLDED_LENGTH = 256
+MAX_NORMALIZED_LENGTH = 256
 """Characters. CPython normalizes a run of combining characters in quadratic time: minutes for a megabyte."""
 
 SEPARATORS = re.compile(r"[._-]")
@@ -33,17 +33,17 @@ WORD = re.compile(r"[^\W_]+")
 def normalize(text: str) -> str:
     """Return `text` stripped and in NFKC; text that is too long for a name is only stripped."""
     text = text.strip()
-    return text if len(text) > MAX_FOLDED_LENGTH else unicodedata.normalize("NFKC", text).strip()
+    return text if len(text) > MAX_NORMALIZED_LENGTH else unicodedata.normalize("NFKC", text).strip()
 
 
 def canonical(text: str) -> str:
     """Return the form in which two names or addresses are compared: NFKC, then casefolded.
 
     Text that is too long for any name or address is only casefolded. Use the result for comparisons and keys
-    only: mail goes to the address as stored, never to a typed or folded one (CVE-2019-19844).
+    only: mail goes to the address as stored, never to a typed or canonical one (CVE-2019-19844).
     """
     text = text.strip()
-    if len(text) > MAX_FOLDED_LENGTH:
+    if len(text) > MAX_NORMALIZED_LENGTH:
         return text.casefold()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 

@@ -72,8 +72,8 @@ def weakness(password: str, *names: str) -> str | None:
         return DATE
     if core == SITE:
         return SITE_NAME
-    folded = {canonical(part) for name in names for part in (name, name.partition("@")[0]) if part}
-    if text in folded or (core and core in map(_without_digits, folded)):
+    own = {canonical(part) for name in names for part in (name, name.partition("@")[0]) if part}
+    if text in own or (core and core in map(_without_digits, own)):
         return OWN_NAME
     return COMMON if _is_common(word) or _is_common(text) else None
 

@@ -21,7 +21,7 @@ ACCOUNT = select(
 )
 _ADDRESS = bindparam("address", type_=String)
 BY_ADDRESS = (
-    ACCOUNT.where(User.addressed(_ADDRESS, bindparam("folded", type_=String)))
+    ACCOUNT.where(User.addressed(_ADDRESS, bindparam("canonical", type_=String)))
     .order_by(exact_first(User.email, _ADDRESS))
     .limit(1)
 )
@@ -33,15 +33,15 @@ async def find(user_id: int) -> Account | None:
 
 
 async def find_by_name(username: str) -> Account | None:
-    """Return the account called `username`; an exact match is preferred to a folded one."""
+    """Return the account called `username`; an exact match is preferred to one in canonical form."""
     is_named = User.named(username, canonical(username))
     return await _first(ACCOUNT, is_named, exact_first(User.username, username))
 
 
 async def find_by_address(address: str) -> Account | None:
-    """Return the account with `address`; an exact match is preferred to a folded one."""
+    """Return the account with `address`; an exact match is preferred to one in canonical form."""
     async with reading() as connection:
-        result = await connection.execute(BY_ADDRESS, {"address": address, "folded": canonical(address)})
+        result = await connection.execute(BY_ADDRESS, {"address": address, "canonical": canonical(address)})
         return result.first()
 
 

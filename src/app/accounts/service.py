@@ -142,12 +142,6 @@ async def _add(session: AsyncSession, user: User) -> None:
     await emails.announce(session, emails.NewUser(user_ids=(user.id,)))
 
 
-async def set_language(user_id: int, language: str) -> None:
-    """Store the language that the owner of the account has chosen."""
-    async with writing() as session:
-        await session.execute(update(User).where(User.id == user_id).values(language=language))
-
-
 # Checking passwords
 
 
@@ -219,11 +213,17 @@ async def request_reset(address: str) -> None:
         await emails.ResetPassword(address).post(session)
 
 
-async def check_reset(token: str) -> User:
+async def check_reset(token: str) -> queries.Account:
     """Return the account whose password `token` can reset; raises tokens.InvalidToken."""
-    if (user := await User.verify_reset_password_token(token)) is None:
-        raise tokens.InvalidToken("the token is invalid, was used or has expired")
-    return user
+    return await _find_current(tokens.read(tokens.RESET, token))
+
+
+async def _find_current(claim: tokens.TokenContent) -> queries.Account:
+    """Return the account of a token; raises tokens.InvalidToken if its credentials have changed since."""
+    account = await queries.find(claim.subject)
+    if account is None or account.credentials_version != claim.version:
+        raise tokens.InvalidToken(LINK_OUTDATED)
+    return account
 
 
 async def reset_password(token: str, password: str, *, device: str = "") -> int:
@@ -283,9 +283,7 @@ async def request_email_change(credentials: VerifiedCredentials, address: str, *
 async def check_email_change(token: str) -> str:
     """Return the address that `token` can set for its account; raises tokens.InvalidToken."""
     claim = tokens.read(tokens.CHANGE_EMAIL, token)
-    account = await queries.find(claim.subject)
-    if account is None or account.credentials_version != claim.version:
-        raise tokens.InvalidToken(LINK_OUTDATED)
+    await _find_current(claim)
     return claim.address
 
 
@@ -314,6 +312,15 @@ async def change_email(token: str, *, keep_session: int, device: str = "") -> in
     return claim.subject
 
 
+# Choosing a language
+
+
+async def set_language(user_id: int, language: str) -> None:
+    """Store the language that the owner of the account has chosen."""
+    async with writing() as session:
+        await session.execute(update(User).where(User.id == user_id).values(language=language))
+
+
 # Deleting
 
 
@@ -333,16 +340,16 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
         for step in current_app.extensions.get(BEFORE_DELETION, ()):
             await step(session, user_id)
         await _delete_references(session, user_id)
-        folded = canonical(account.email)
+        address = canonical(account.email)
         rows = await session.execute(select(Registration.id, Registration.email))
-        waiting = [row.id for row in rows if canonical(row.email) == folded]
+        waiting = [row.id for row in rows if canonical(row.email) == address]
         await session.execute(delete(Registration).where(Registration.id.in_(waiting)))
         await outbox.withdraw(
             session,
             user_id=user_id,
             username=account.username,
-            address=folded,
-            is_same_address=lambda address: canonical(address) == folded,
+            address=address,
+            is_same_address=lambda other: canonical(other) == address,
         )
         await session.execute(delete(User).where(User.id == user_id))
         await release(session, "username", account.username_canonical)
@@ -378,14 +385,14 @@ def account_references() -> list[Column[int]]:
     ]
 
 
-async def release(session: AsyncSession, field: Literal["username", "email"], folded: str | None) -> None:
-    """Give the canonical name or address `folded`, which is free now, to the oldest account that lacks it.
+async def release(session: AsyncSession, field: Literal["username", "email"], form: str | None) -> None:
+    """Give `form`, a canonical name or address that is free now, to the oldest account that lacks it.
 
     If names or addresses in an old database differ only by case, only the oldest account has the canonical
     form. The next oldest gets it, so that nobody can register a name that differs from an existing
     one only by case.
     """
-    if folded is None:
+    if form is None:
         return
     text, canonical_text = getattr(User, field), getattr(User, f"{field}_canonical")
     candidates = await session.execute(
@@ -393,7 +400,7 @@ async def release(session: AsyncSession, field: Literal["username", "email"], fo
     )
     for user_id, value in candidates.all():
         conditions = (User.id == user_id, text == value, canonical_text.is_(None))
-        if canonical(value) == folded and await session.scalar(
-            update(User).where(*conditions).values({canonical_text: folded}).returning(User.id)
+        if canonical(value) == form and await session.scalar(
+            update(User).where(*conditions).values({canonical_text: form}).returning(User.id)
         ):
             return

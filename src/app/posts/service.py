@@ -90,14 +90,14 @@ async def _lock_accounts(session: AsyncSession, author_id: int, names: Iterable[
 
     On PostgreSQL, neither they nor the author can be deleted until the transaction ends.
     """
-    folded = {name: canonical(name) for name in names}
-    called = or_(User.username.in_(folded), User.username_canonical.in_(folded.values()))
+    forms = {name: canonical(name) for name in names}
+    called = or_(User.username.in_(forms), User.username_canonical.in_(forms.values()))
     query = select(User.id, User.username, User.username_canonical).where(or_(User.id == author_id, called))
     query = query.order_by(User.id).with_for_update(read=True, key_share=True)
     rows = (await session.execute(query)).all()
     exact = {row.username: row.id for row in rows}
     ids = {row.username_canonical: row.id for row in rows}
-    found = {name: exact.get(name, ids.get(form)) for name, form in folded.items()}
+    found = {name: exact.get(name, ids.get(form)) for name, form in forms.items()}
     return {name: user_id for name, user_id in found.items() if user_id is not None}
 
 

@@ -25,13 +25,13 @@ class Person(NamedTuple):
 
 
 NAME = bindparam("name", type_=String)
-FOLDED = bindparam("folded", type_=String)
+CANONICAL_NAME = bindparam("canonical_name", type_=String)
 READER = bindparam("reader", type_=Integer)
 
 
 def _named(people: Select[*tuple[Any, ...]]) -> Query:
     """Return the query for the one of `people` called NAME: exactly, or else ignoring case."""
-    condition = User.named(NAME, FOLDED)
+    condition = User.named(NAME, CANONICAL_NAME)
     return Query(people.where(condition).order_by(exact_first(User.username, NAME)).limit(1))
 
 
@@ -72,7 +72,7 @@ async def identify(username: str) -> tuple[int, str] | None:
 async def _fetch(query: Query, username: str, **parameters: int) -> Sequence[Any]:
     if not is_storable(username):
         return []
-    return await fetch(query, name=username, folded=canonical(username), **parameters)
+    return await fetch(query, name=username, canonical_name=canonical(username), **parameters)
 
 
 async def about_me(user_id: int) -> str:

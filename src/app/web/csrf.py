@@ -13,7 +13,7 @@ OWASP CSRF Prevention Cheat Sheet, "HMAC-based token pattern" and "Fetch Metadat
 import hmac
 import secrets
 import time
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from quart import Quart, abort, current_app, g, request, session
@@ -104,17 +104,19 @@ def _is_own_origin(origin: str) -> bool:
 def make_token() -> str:
     """Return a token that is valid for TOKEN_SECONDS in the session and login of this request.
 
-    All forms of a page share one, because signing four would take 2 % of the page's time.
+    All forms of a page share one, because signing four would take 2 % of the page's time. A login or logout
+    within the request makes a new nonce (`renew`), and so a new token.
     """
     nonce = session.get(SESSION_KEY)
     if not nonce:
         nonce = session[SESSION_KEY] = secrets.token_urlsafe(32)
-    made_for = (nonce, current_user.auth_id or "")
-    if g.get("csrf_token", (None, ""))[0] != made_for:
+    made_for, token = g.get("csrf_token", ("", ""))
+    if made_for != nonce:
+        key, login = current_app.config["SECRET_KEY"], current_user.auth_id or ""
         expires = str(time.time_ns() + TOKEN_SECONDS * 10**9)
-        g.csrf_token = made_for, f"{expires}.{_sign(current_app.config['SECRET_KEY'], *made_for, expires)}"
-    token: str = g.csrf_token[1]
-    return token
+        token = f"{expires}.{_sign(key, nonce, login, expires)}"
+        g.csrf_token = nonce, token
+    return cast(str, token)
 
 
 def is_valid(token: str | None) -> bool:

@@ -72,26 +72,30 @@ class Deliverer:
             if not self._may_send(claim):
                 return _RELEASED
             is_ready = claim.kind == READY_MADE_KIND
-            message = None if is_ready else await compose(self.outbox, claim)
+            if is_ready and (obstacle := await self._mark(claim)):
+                return obstacle
+            message = await compose(self.outbox, claim)
             if isinstance(message, Outcome):
                 return message
-            try:
-                if message is not None and not await self._split(claim, message):
-                    return _RELEASED
-                if not await self.writer.mark_sending(claim):
-                    return _RELEASED
-            except MailError as error:
-                return of_error(error)
-            except DatabaseUnavailable:
-                return _RELEASED
-            except DBAPIError as error:
-                text = f"The database refused the write: {type(error).__name__}."
-                return Outcome(Event.DEFERRED, text=text)
-            if claim.is_decoy and message is not None:
+            if not is_ready and (obstacle := await self._mark(claim, message)):
+                return obstacle
+            if claim.is_decoy:
                 message.as_bytes()
                 return Outcome(Event.NOT_NEEDED)
-            message = message or await compose(self.outbox, claim)
-            return message if isinstance(message, Outcome) else await self._send(claim, message)
+            return await self._send(claim, message)
+
+    async def _mark(self, claim: Claim, message: Message | None = None) -> Outcome | None:
+        """Mark the row as sending, or return why it cannot be; a rendered `message` is split first."""
+        try:
+            is_owned = message is None or await self._split(claim, message)
+            return None if is_owned and await self.writer.mark_sending(claim) else _RELEASED
+        except MailError as error:
+            return of_error(error)
+        except DatabaseUnavailable:
+            return _RELEASED
+        except DBAPIError as error:
+            text = f"The database refused the write: {type(error).__name__}."
+            return Outcome(Event.DEFERRED, text=text)
 
     async def _split(self, claim: Claim, message: Message) -> bool:
         """Give each recipient of a rendered message a row of its own; return False if the claim was lost.

@@ -26,6 +26,11 @@ __version__ = "0.1.0"
 __all__ = ["create_app", "mail"]
 
 mail = Mail()
+"""Sends at once, past the outbox: for programs that need the server's reply, or try again by themselves.
+
+Use `app.mailer` or `app.email` for all other mail: it is stored first, and delivered even if the server is
+down or this process ends.
+"""
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Quart:
@@ -37,9 +42,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     app.config.from_mapping(settings.load_or_exit() if config is None else settings.load(config))
 
     database.init_app(app)
-    web.init_app(app)
+    web.init_app(app)  # before the features, whose pages need its templates and hooks
     mail.init_app(app)
-    outbox.init_app(app)
+    outbox.init_app(app)  # after the database, and before the features, which register their mails
 
     accounts.init_app(app)
     posts.init_app(app)

@@ -12,7 +12,6 @@ from wtforms import SubmitField, ValidationError
 from wtforms.validators import DataRequired
 
 from app.accounts import emails
-from app.accounts.auth import visitor
 from app.database import Base, UtcDateTime, insert_into, writing
 from app.web.forms import REQUIRED, Bounded, Form, StringField, storable, visible
 from app.web.languages import lazy_gettext
@@ -77,7 +76,6 @@ class NameForm(Form):
 @blueprint.route("/hello", methods=["GET", "POST"])
 async def hello() -> ResponseReturnValue:
     """Ask for a name, and greet the visitor by the name given in this session."""
-    await visitor()  # for the language of messages
     form = await NameForm.from_request()
     if form.validate_on_submit() and await form.count((NAMES_PER_PEER, f"hello:{current_peer()}")):
         session["known"] = not await add_name(form.name.data)

@@ -13,7 +13,11 @@ from quart import Quart
 from app import create_app
 from app.web import languages
 from app.web.languages import choose, choose_by_headers, find
+from app.web.static import static_url
+from app.web.templating import Blueprint
 from tests.clients import Visitor, ask
+from tests.factories import logged_in
+from tests.inspection import statements_of
 
 
 @pytest.fixture
@@ -79,6 +83,29 @@ async def test_a_language_is_chosen_in_the_footer_and_kept_in_a_cookie(app: Quar
     cookie = page.response.headers["Set-Cookie"]
     assert all(word in cookie for word in ("language=ru", "HttpOnly", "SameSite=Lax", "Max-Age=31536000"))
     assert RUSSIAN in (await visitor.get("/login", headers={"Accept-Language": "es"})).text
+
+
+async def test_a_view_that_does_not_ask_for_the_visitor_speaks_their_language(app: Quart) -> None:
+    blueprint = Blueprint("new", __name__)
+
+    @blueprint.get("/new")
+    async def new() -> str:
+        return languages.gettext("Home")
+
+    app.register_blueprint(blueprint)
+    susan, _ = await logged_in(app, "susan", language="ru")
+    for visitor, text, count in ((susan, "Главная", 1), (Visitor(app), "Home", 0)):
+        page, statements = await statements_of(visitor, "/new")
+        assert (page.text, len(statements)) == (text, count)
+
+
+async def test_files_and_checks_do_not_read_who_the_visitor_is(app: Quart) -> None:
+    susan, _ = await logged_in(app, "susan")
+    async with app.app_context():
+        style = static_url("site.css")
+    for path in (style, "/site.webmanifest", "/healthz"):
+        page, statements = await statements_of(susan, path)
+        assert (page.status, statements) == (200, [])
 
 
 @pytest.mark.parametrize(

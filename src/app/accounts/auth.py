@@ -30,6 +30,9 @@ PLEASE_LOG_IN = lazy_gettext("Please log in to access this page.")
 NOT_SAVED = lazy_gettext("You had been logged out, so what you sent was not saved.")
 ALREADY_LOGGED_IN = lazy_gettext("You are already logged in as %(username)s.")
 
+WITHOUT_VISITOR = (None, "static", "health", "appearance", "avatars")
+"""Blueprints whose views need neither visitor nor database; None: an address without a view."""
+
 
 class Authentication(QuartAuth):
     """Quart-Auth with an async template context: Quart would run a sync one in a thread."""
@@ -42,8 +45,15 @@ class Authentication(QuartAuth):
 
 
 def init_app(app: Quart) -> None:
-    """Give `app` its auth cookie."""
+    """Give `app` its auth cookie, and read the visitor before each view."""
     Authentication().init_app(app)
+    app.before_request(identify)
+
+
+async def identify() -> None:
+    """Read the visitor before the view, so that its messages are in the language of their account."""
+    if request.blueprint not in WITHOUT_VISITOR:
+        await visitor()
 
 
 async def visitor() -> Visitor:

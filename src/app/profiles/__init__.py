@@ -8,3 +8,4 @@ from app.profiles import routes
 def init_app(app: Quart) -> None:
     """Give `app` the pages of profiles."""
     app.register_blueprint(routes.blueprint)
+    app.register_blueprint(routes.avatars)

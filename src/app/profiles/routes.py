@@ -57,6 +57,7 @@ DRAWING = re.compile(r"([0-9a-f]{32})(?:-([^\W_]{0,2}))?")
 AVATAR_PIXELS = 128
 
 blueprint = Blueprint("profiles", __name__)
+avatars = Blueprint("avatars", __name__)
 
 
 class OwnUsernameField(UsernameField):
@@ -269,7 +270,7 @@ def _printable(username: str) -> str:
     return text if len(text) <= USERNAME_LENGTH else f"{text[:USERNAME_LENGTH]}…"
 
 
-@blueprint.get("/avatar/<name>.svg")
+@avatars.get("/avatar/<name>.svg")
 async def avatar(name: str) -> Response:
     """Draw an avatar: initials on a gradient whose colours come from the digest.
 

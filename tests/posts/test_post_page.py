@@ -222,7 +222,7 @@ async def test_a_reply_to_a_deleted_post_says_so(app: Quart) -> None:
     original = await make_post(me, "original")
     answer = await create_post(me, "answer", reply_to=original)
     await delete_post(me, original)
-    for path in ("/index", f"/post/{answer}"):
+    for path in ("/index", "/explore", "/user/susan", f"/post/{answer}"):
         assert "In reply to a deleted post" in (await susan.get(path)).text
 
 

@@ -160,3 +160,23 @@ async def test_an_account_may_change_its_name_five_times_a_day(app: Quart) -> No
     assert (await susan.get("/user/sixth")).status == 404
     page = await susan.submit("/edit_profile", username="susan4", about_me="still possible")
     assert page.status == 302
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_following_and_profiles_have_limits_per_account(app: Quart) -> None:
+    await make_user("david")
+    susan, _ = await logged_in(app, "susan", language="es")
+    app.config["RATELIMIT_ENABLED"] = True
+    token = (await susan.get("/user/david")).token
+    statuses = []
+    for verb in ("follow", "unfollow"):
+        pages = await asyncio.gather(*(susan.post(f"/{verb}/david", csrf_token=token) for _ in range(51)))
+        statuses += [page.status for page in pages]
+    assert sorted(statuses) == [302] * 100 + [429] * 2
+    page = await susan.post("/follow/david", csrf_token=token)
+    assert 0 < int(page.response.headers["Retry-After"]) <= 300
+    assert "Demasiados intentos. Vuelve a intentarlo dentro de " in page.text
+    profile = {"username": "susan", "about_me": "hi", "csrf_token": token}
+    pages = await asyncio.gather(*(susan.post("/edit_profile", **profile) for _ in range(31)))
+    assert sorted(page.status for page in pages) == [302] * 30 + [429]
+    assert "hi</textarea>" in next(page.text for page in pages if page.status == 429)

@@ -6,6 +6,7 @@ from typing import Any
 
 from quart import Response, abort, current_app, redirect, render_template, request
 from quart.typing import ResponseReturnValue
+from werkzeug.exceptions import TooManyRequests
 from wtforms import HiddenField, SelectField, SubmitField
 from wtforms.validators import StopValidation, ValidationError
 
@@ -41,6 +42,8 @@ FOLLOWING = lazy_gettext("You are following %(username)s!")
 NOT_FOLLOWING = lazy_gettext("You are not following %(username)s.")
 CANNOT_FOLLOW_SELF = lazy_gettext("You cannot follow yourself!")
 CANNOT_UNFOLLOW_SELF = lazy_gettext("You cannot unfollow yourself!")
+CHANGES_PER_ACCOUNT = "30 per 5 minutes"
+FOLLOWS_PER_ACCOUNT = "100 per 5 minutes"  # and unfollows
 NAMES_PER_ACCOUNT = "5 per day"
 TOO_MANY_NAMES = lazy_gettext(
     "You have changed your name too often. Please try again in %(time)s. Nothing was saved."
@@ -188,7 +191,9 @@ async def edit_profile() -> ResponseReturnValue:
     stored = {} if request.method == "POST" else {"about_me": await queries.about_me(me.id)}
     stored |= {"language": me.language or "", "timezone": me.timezone or ""}
     form = await EditProfileForm.from_request(own=me.username, username=me.username, **stored)
-    if form.validate_on_submit() and await _check_new_name(form.username.data, me, form):
+    limit = (CHANGES_PER_ACCOUNT, f"profile:{me.id}")
+    is_allowed = form.validate_on_submit() and await form.count(limit)
+    if is_allowed and await _check_new_name(form.username.data, me, form):
         name = form.username.data
         try:
             await service.update_profile(
@@ -246,12 +251,13 @@ async def _change_follow(
     change: Callable[[int, str], Awaitable[str]], username: str, done: str, oneself: str
 ) -> ResponseReturnValue:
     """Follow or unfollow by `change`, flash the result, and go back to the page with the button."""
-    form = await FollowForm.from_request()
+    form, me = await FollowForm.from_request(), await visitor()
     if not form.validate_on_submit():
         abort(400, BUTTON_EXPIRED)
+    if not await form.count((FOLLOWS_PER_ACCOUNT, f"follow:{me.id}")):
+        raise TooManyRequests(form.form_errors[0], retry_after=form.retry_after)
     username = _username(username)
     try:
-        me = await visitor()
         name = await change(me.id, username)
     except service.UserNotFoundError:
         await flash(NOT_FOUND % {"username": _printable(username)}, "danger")

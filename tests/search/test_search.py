@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from html import unescape
 from typing import Any
@@ -14,6 +15,9 @@ from sqlalchemy import delete, text
 from app.database import writing
 from app.posts.models import Post
 from app.posts.service import create_post
+from app.posts.words import is_sign, words
+from app.search import queries
+from app.web.paging import MAX_ID, PageCursor
 from tests.clients import Page, Visitor, bodies
 from tests.factories import logged_in, make_post, make_user
 from tests.inspection import READS, statements_of
@@ -208,6 +212,74 @@ class TestPaging:
     ) -> None:
         await post(*(f"word {number}" for number in range(5)))
         assert bodies(await search(susan, "word", position)) == ["word 4", "word 3", "word 2"]
+
+
+class TestPages:
+    """Pages equal those that a plain search in Python finds."""
+
+    SIZE = 3
+    QUERIES = (
+        "often",
+        "often half",
+        "half #old",
+        "old",
+        "new",
+        "once",
+        "never",
+        "odd even",
+        "春",
+        "旧 often",
+    )
+
+    def text(self, number: int, chance: random.Random) -> str:
+        parts = ["odd" if number % 2 else "even"]
+        parts += ["often"] * (chance.random() < 0.8) + ["half"] * (chance.random() < 0.5)
+        parts += ["#old", chance.choice(("旧", "旧年"))] if 10 < number < 20 else []
+        parts += ["new"] * (number > 35) + ["once"] * (number == 15) + ["春天"] * (number % 9 == 0)
+        return " ".join(parts)
+
+    async def fill(self, chance: random.Random) -> dict[int, set[str]]:
+        """Store posts, delete some, and return the indexed words of the others by their ids, newest first."""
+        texts = [self.text(number, chance) for number in range(40)]
+        stored = dict(zip(await post(*texts), texts, strict=True))
+        gone = chance.sample(sorted(stored), 4)
+        async with writing() as session:
+            await session.execute(delete(Post).where(Post.id.in_(gone)))
+        return {id_: set(words(stored[id_])) for id_ in sorted(stored, reverse=True) if id_ not in gone}
+
+    def expected(self, ids: list[int], cursor: PageCursor | None) -> tuple[list[int], bool, bool]:
+        """Return the ids on a page, and whether there are newer and older posts; `ids`: of all matches."""
+        if cursor and cursor.newer:
+            newer = [id_ for id_ in ids if id_ > cursor.id]
+            if len(newer) >= self.SIZE:
+                return newer[-self.SIZE :], len(newer) > self.SIZE, True
+        elif cursor:
+            older = [id_ for id_ in ids if id_ < cursor.id]
+            if older:
+                return older[: self.SIZE], True, len(older) > self.SIZE
+        return ids[: self.SIZE], False, len(ids) > self.SIZE
+
+    @pytest.mark.parametrize("scanned", [2, 5000])
+    async def test_every_page_equals_that_of_a_plain_search(
+        self, app: Quart, scanned: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(queries, "POSTS", queries.post_queries(scanned))
+        indexed = await self.fill(random.Random(scanned))
+        positions = [0, *range(min(indexed) - 1, max(indexed) + 2, 3), MAX_ID]
+        cursors = [None, *(PageCursor("", id_, newer) for id_ in positions for newer in (False, True))]
+        for query in self.QUERIES:
+            wanted = queries.query_words(query)
+            ids = [
+                id_
+                for id_, its in indexed.items()
+                if all(
+                    any(w == word or (is_sign(word) and w.startswith(word)) for w in its) for word in wanted
+                )
+            ]
+            for cursor in cursors:
+                page = await queries.posts_with(wanted, cursor, self.SIZE)
+                shown = [row.id for row in page.rows], bool(page.newer), bool(page.older)
+                assert shown == self.expected(ids, cursor), (query, cursor)
 
 
 class TestPeople:

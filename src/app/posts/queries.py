@@ -13,7 +13,7 @@ of each author, down to the cutoff, are sorted. That takes 3 to 6 ms for the sam
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import (
     CTE,
@@ -165,8 +165,9 @@ async def find(post_id: int) -> PostEntry | None:
 async def replies_to(post_id: int, cursor: PageCursor | None, size: int) -> Page[PostEntry]:
     """Return a page of `size` replies to a post, the oldest first."""
     start = cursor or OLDEST
-    query = REPLIES[Direction.NEWER if start.newer else Direction.OLDER]
-    rows = await fetch(query, rows=size + 1, stamp=start.stamp, id=start.id, post=post_id)
+    rows = await fetch(
+        REPLIES[Direction.of(start)], rows=size + 1, stamp=start.stamp, id=start.id, post=post_id
+    )
     page = build_page(list(entries(rows)), cursor, size, oldest_first=True)
     return page or await replies_to(post_id, None, size)
 
@@ -193,6 +194,11 @@ class Direction(Enum):
     OLDER = "older"
     NEWER = "newer"
 
+    @classmethod
+    def of(cls, cursor: PageCursor | None) -> Self:
+        """Return where the page next to `cursor` is read."""
+        return cls("first" if cursor is None else "newer" if cursor.newer else "older")
+
 
 Queries = dict[Direction, Query]
 
@@ -201,12 +207,8 @@ async def _read_page(
     queries: Queries, cursor: PageCursor | None, size: int, **parameters: int
 ) -> Page[PostEntry]:
     """Read the page next to `cursor`, or the first page if there is none."""
-    if cursor is None:
-        rows = await fetch(queries[Direction.FIRST], rows=size + 1, **parameters)
-    else:
-        query = queries[Direction.NEWER if cursor.newer else Direction.OLDER]
-        position = {"stamp": cursor.stamp, "id": cursor.id}
-        rows = await fetch(query, rows=size + 1, **position, **parameters)
+    position = {} if cursor is None else {"stamp": cursor.stamp, "id": cursor.id}
+    rows = await fetch(queries[Direction.of(cursor)], rows=size + 1, **position, **parameters)
     page = build_page(list(entries(rows)), cursor, size)
     return page or await _read_page(queries, None, size, **parameters)
 
@@ -218,12 +220,11 @@ def _from_cursor(statement: Statement, direction: Direction, post: type[Post] = 
         statement = statement.where(keyset < tuple_(STAMP, ID))
     elif direction is Direction.NEWER:
         statement = statement.where(keyset > tuple_(STAMP, ID))
-    return _nearest_first(statement, direction, post.timestamp, post.id)
+    return nearest_first(statement, direction, post.timestamp, post.id)
 
 
-def _nearest_first(
-    statement: Statement, direction: Direction, *keyset: SQLColumnExpression[Any]
-) -> Statement:
+def nearest_first(statement: Statement, direction: Direction, *keyset: SQLColumnExpression[Any]) -> Statement:
+    """Return `statement` in the order in which a page is read."""
     ascending = direction is Direction.NEWER
     return statement.order_by(*(part.asc() if ascending else part.desc() for part in keyset))
 
@@ -238,9 +239,9 @@ def _timeline(direction: Direction, *, is_postgresql: bool) -> Statement:
     """Return the SELECT of a timeline page (see the module's docstring)."""
     candidates = _candidates(direction, is_postgresql=is_postgresql).cte("candidates")
     keyset = (candidates.c.timestamp, candidates.c.id)
-    nearest = _nearest_first(select(candidates), direction, *keyset).limit(ROWS).cte("nearest")
+    nearest = nearest_first(select(candidates), direction, *keyset).limit(ROWS).cte("nearest")
     posts = select_posts(nearest, nearest.c.id)
-    return _nearest_first(posts, direction, nearest.c.timestamp, nearest.c.id).limit(ROWS)
+    return nearest_first(posts, direction, nearest.c.timestamp, nearest.c.id).limit(ROWS)
 
 
 def _candidates(direction: Direction, *, is_postgresql: bool) -> Statement:
@@ -272,7 +273,7 @@ def _cutoff(direction: Direction, firsts: CTE) -> ColumnElement[Any]:
     With fewer authors there is no cutoff, and every post qualifies.
     """
     times = select(firsts.c.time).where(firsts.c.time.is_not(None))
-    last = _nearest_first(times, direction, firsts.c.time).limit(1).offset(ROWS - 1)
+    last = nearest_first(times, direction, firsts.c.time).limit(1).offset(ROWS - 1)
     everything = literal(MAX_TIME if direction is Direction.NEWER else MIN_TIME, StoredTime)
     return func.coalesce(last.scalar_subquery(), everything)
 

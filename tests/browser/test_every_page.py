@@ -26,9 +26,16 @@ SHARED = (".top", ".side", "footer")
 WHOLE = ("front", "home")
 
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+BROKEN_WORDS = """[...document.querySelectorAll("h1")].flatMap(heading => [...heading.childNodes].flatMap(node =>
+    [...(node.data ?? "").matchAll(/[\\p{sc=Latin}\\p{sc=Cyrillic}]+/gu)].filter(({0: word, index}) => {
+        const range = document.createRange();
+        range.setStart(node, index);
+        range.setEnd(node, index + word.length);
+        return range.getClientRects().length > 1;
+    }).map(([word]) => word)))"""
 WINDOWS = (320, 1280)
-CROWDED = ("home", "own_profile")
-"""Pages on which much stands side by side; they are made narrow in every language."""
+CROWDED = ("home", "own_profile", "edit_profile")
+"""Pages on which much stands side by side, or long words in the heading; they are made narrow in every language."""
 TEXT_SIZES = (16, 32)
 
 CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
@@ -67,7 +74,7 @@ async def unreached(page: Page, devtools: CDPSession) -> list[str]:
 
 
 async def overflows(page: Page, devtools: CDPSession) -> list[str]:
-    """Return where the page is wider than its window."""
+    """Return where the page is wider than its window, or a word of its heading than a line."""
     found = []
     for width in WINDOWS:
         await page.set_viewport_size({"width": width, "height": 800})
@@ -75,6 +82,8 @@ async def overflows(page: Page, devtools: CDPSession) -> list[str]:
             await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size}})
             if await page.evaluate(TOO_WIDE):
                 found.append(f"wider than {width} px with text of {size} px")
+            broken = await page.evaluate(BROKEN_WORDS)
+            found += [f"{word} is broken at {width} px with text of {size} px" for word in broken]
     await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": 16}})
     return found
 

@@ -86,6 +86,14 @@ async def test_the_right_password_before_confirming_sends_the_link_again(app: Qu
     assert (await visitor.log_in("susan")).location == "/index"
 
 
+@pytest.mark.parametrize("typed", ["susan@пример.рф", "SUSAN@ПРИМЕР.РФ"])
+async def test_a_registration_is_found_by_its_address_in_any_case_and_script(app: Quart, typed: str) -> None:
+    await register(Visitor(app), "susan", "Susan@Пример.рф")
+    await register(Visitor(app), "david", "david@straße.example")
+    assert (await Visitor(app).log_in(typed)).flashes == [CONFIRM_FIRST]
+    assert (await Visitor(app).log_in("david@straße.example")).flashes == [CONFIRM_FIRST]
+
+
 async def test_a_wrong_password_says_nothing_about_a_waiting_registration(app: Quart) -> None:
     visitor = Visitor(app)
     await register(visitor, "susan", "susan@example.com")

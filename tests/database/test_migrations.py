@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 from quart import Quart
+from sqlalchemy import select, text
 
-from app.accounts.models import User
-from app.database import Database, DatabaseUnavailable, writing
+from app.accounts.models import Registration, User
+from app.database import Database, DatabaseUnavailable, reading, writing
 from app.migrations import HEAD_REVISION, run
 from app.migrations import run as migrations
 from tests.database_servers import PostgresServer
@@ -43,6 +44,20 @@ async def test_down_to_nothing_and_up_again(app: Quart) -> None:
     await migrations.downgrade(database, "base")
     await migrations.upgrade(database)
     await migrations.check(database)
+
+
+async def test_a_waiting_registration_gets_its_canonical_address(app: Quart) -> None:
+    database = database_of(app)
+    await migrations.downgrade(database, "e3b90d5a7c16")
+    async with writing() as session:
+        columns, values = (
+            "username, email, password_hash, expires_at",
+            "'', 'Ann@ПРИМЕР.рф', '', '2099-01-01'",
+        )
+        await session.execute(text(f"INSERT INTO registration ({columns}) VALUES ({values})"))
+    await migrations.upgrade(database)
+    async with reading() as connection:
+        assert await connection.scalar(select(Registration.email_canonical)) == "ann@пример.рф"
 
 
 @pytest.mark.parametrize(("own", "wrong"), [("postgres@", "nobody@"), ("/microblog?", "/nothing?")])

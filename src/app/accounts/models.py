@@ -161,7 +161,8 @@ class KnownDevice(Base):
 class Registration(Base):
     """A registration that becomes an account when its address is confirmed (CONFIRM_EMAIL).
 
-    Ids are never reused, so that a link is for one registration only.
+    Ids are never reused, so that a link is for one registration only. `email_canonical` is None in rows of a
+    version that did not have it; they end within a day.
     """
 
     __tablename__ = "registration"
@@ -170,6 +171,7 @@ class Registration(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH))
+    email_canonical: Mapped[str | None] = mapped_column(String(CANONICAL_LENGTH))
     password_hash: Mapped[str] = mapped_column(String(256))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
@@ -193,3 +195,8 @@ def _set_canonical_email(user: User, value: str, old: Any, initiator: object) ->
     if isinstance(old, str) and old != value and user.credentials_version is not None:
         user.credentials_version += 1  # ends links that were mailed to the old address
         user.email_confirmed = False
+
+
+@event.listens_for(Registration.email, "set")
+def _set_canonical_address(registration: Registration, value: str, old: Any, initiator: object) -> None:
+    registration.email_canonical = canonical(value)

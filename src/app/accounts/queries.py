@@ -84,7 +84,7 @@ async def find_registration_by_name(username: str) -> Row[int, str, str, str] | 
 
 async def find_registration_by_address(address: str) -> Row[int, str, str, str] | None:
     """Return the same columns of the latest registration with `address`."""
-    has_address = func.lower(Registration.email) == canonical(address)
+    has_address = Registration.email_canonical == canonical(address)
     return await _first(_waiting(), has_address, Registration.id.desc())
 
 

@@ -341,9 +341,7 @@ async def delete_account(credentials: VerifiedCredentials) -> None:
             await step(session, user_id)
         await _delete_references(session, user_id)
         address = canonical(account.email)
-        rows = await session.execute(select(Registration.id, Registration.email))
-        waiting = [row.id for row in rows if canonical(row.email) == address]
-        await session.execute(delete(Registration).where(Registration.id.in_(waiting)))
+        await session.execute(delete(Registration).where(Registration.email_canonical == address))
         await outbox.withdraw(
             session,
             user_id=user_id,

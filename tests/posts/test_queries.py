@@ -18,27 +18,34 @@ from app.web.paging import PageCursor
 from tests.factories import NOON, logged_in, make_follow, make_post, make_user
 from tests.inspection import READS, recorded, statements_of
 
-PEOPLE, POSTS, SIZE = 30, 400, 7
+PEOPLE, SILENT, POSTS, SIZE = 100, 80, 400, 7
 
 
 async def fill(chance: random.Random) -> None:
-    """Store people of whom the first follow nobody, few, many and everybody, and posts with many ties."""
+    """Store people of whom the first follow nobody, few, many, the silent and everybody, and their posts.
+
+    Many posts have the same time; those of silent people are old.
+    """
     async with writing() as session:
         people = [{"username": f"p{n}", "email": f"p{n}@example.com"} for n in range(PEOPLE)]
         await session.execute(insert(User), people)
         ids = list((await session.execute(select(User.id).order_by(User.id))).scalars())
+        authors = [int(chance.paretovariate(0.6)) % PEOPLE for _ in range(POSTS)]
         posts = [
             {
-                "body": str(number),
-                "timestamp": NOON + timedelta(seconds=chance.randrange(POSTS // 3)),
-                "user_id": ids[int(chance.paretovariate(0.6)) % PEOPLE],
+                "body": str(author),
+                "timestamp": NOON
+                + timedelta(seconds=chance.randrange(120 if author < PEOPLE - SILENT else 40)),
+                "user_id": ids[author],
             }
-            for number in range(POSTS)
+            for author in authors
         ]
         await session.execute(insert(Post), posts)
-        for reader, count in enumerate((0, 1, 3, 8, 20, PEOPLE)):
-            for other in chance.sample(ids, count):
-                await session.execute(insert(followers).values(follower_id=ids[reader], followed_id=other))
+        some = [chance.sample(ids, count) for count in (0, 1, 3, 8, 20)]
+        for reader, followed in zip(ids, [*some, ids[-SILENT:], ids], strict=False):
+            pairs = [{"follower_id": reader, "followed_id": other} for other in followed]
+            if pairs:
+                await session.execute(insert(followers), pairs)
 
 
 async def expected_ids(reader: int) -> list[int]:
@@ -61,7 +68,7 @@ def cursor(entry: queries.PostEntry, *, newer: bool = False) -> PageCursor:
 async def test_the_timeline_equals_the_plain_query(app: Quart, seed: int) -> None:
     await fill(random.Random(seed))
     async with reading() as connection:
-        ids = (await connection.execute(select(User.id).order_by(User.id).limit(7))).scalars()
+        ids = (await connection.execute(select(User.id).order_by(User.id).limit(8))).scalars()
     for reader in ids:
         expected = await expected_ids(reader)
         down: list[int] = []

@@ -78,8 +78,8 @@ COLUMNS = (
     .correlate(Post)
     .scalar_subquery(),
 )
-SCANNED_PER_AUTHOR = 2  # posts of everybody that a timeline's query looks through first
-SAMPLED = 8  # one in so many authors
+SCANNED_PER_AUTHOR = 2  # how many of everybody's posts a timeline's query looks through first
+SAMPLED = 8  # one author in this many is asked for a first bound on the cutoff
 MIN_TIME, MAX_TIME = "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"
 NO_MENTIONS: dict[str, str] = {}
 OLDEST = PageCursor(MIN_TIME, 0, newer=True)
@@ -254,7 +254,8 @@ def _timeline(direction: Direction, *, is_postgresql: bool) -> Statement:
     keyset = (candidates.c.timestamp, candidates.c.id)
     nearest = nearest_first(select(candidates), direction, *keyset).limit(ROWS).cte("nearest")
     posts = select_posts(nearest, nearest.c.id)
-    # This LIMIT removes no rows; for its use see `_posts` in app.search.queries.
+    # This LIMIT removes no rows. By estimated costs PostgreSQL chooses between one plan for all values and a
+    # plan for each call's own: with this LIMIT it makes a plan only once, which saves 1 ms.
     return nearest_first(posts, direction, nearest.c.timestamp, nearest.c.id).limit(ROWS)
 
 

@@ -20,6 +20,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,8 @@ from app.cli.main import main
 
 MICROBLOG = str(Path(sys.executable).with_name("microblog"))
 HYPERCORN = str(Path(sys.executable).with_name("hypercorn"))
-TOML = Path(app.__file__).parents[2] / "hypercorn.toml"
+ROOT = Path(app.__file__).parents[2]
+TOML = ROOT / "hypercorn.toml"
 PATIENCE_SECONDS = 60
 KEEP_ALIVE_SECONDS = 2
 GRACEFUL_SECONDS = 12
@@ -47,21 +49,7 @@ PRODUCTION = {
 
 FORKING = multiprocessing.get_context("forkserver")
 """Forks processes from one that has imported the site, which saves each of them a second."""
-FORKING.set_forkserver_preload(
-    [
-        "app.cli.main",
-        "aiosqlite",
-        "asyncpg",
-        "hypercorn.__main__",
-        "hypercorn.asyncio.run",
-        "celery.bin.celery",  # not app.worker: it reads the settings
-        "celery.apps.beat",
-        "celery.apps.worker",
-        "celery.concurrency.prefork",
-        "celery.worker.consumer",
-        "kombu.transport.redis",
-    ]
-)
+FORKING.set_forkserver_preload(["tests.preload"])
 
 Result = subprocess.CompletedProcess[str]
 
@@ -290,6 +278,8 @@ async def forked(kind: type[P], run: Callable[..., None], *args: Any) -> AsyncIt
     `output`: the end of a pipe whose text becomes `lines`.
     """
     loop = asyncio.get_running_loop()
+    with patch.dict(os.environ, PYTHONPATH=str(ROOT)):
+        forkserver.ensure_running()
     ours, theirs = FORKING.Pipe(duplex=False)
     child = FORKING.Process(target=run, args=(*args, theirs))
     child.start()

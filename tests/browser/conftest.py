@@ -7,15 +7,16 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """A page in a new Chromium. Without Chromium the test is skipped; in CI it fails."""
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium for all tests of this package. Without Chromium they are skipped; in CI they fail."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI"):
@@ -24,7 +25,15 @@ async def page() -> AsyncIterator[Page]:
     expect.set_options(timeout=60_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = await (await browser.new_context()).new_page()
-        page.set_default_timeout(60_000)
-        yield page
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page with cookies and storage of its own."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    await context.close()

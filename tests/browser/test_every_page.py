@@ -12,7 +12,7 @@ from playwright.async_api import CDPSession, Page
 
 from tests.browser.tour import PAGES, site_to_tour, tour
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 CONTRAST = "color-contrast-enhanced"
 """axe's rule for a contrast of 7:1 (WCAG 2.2, 1.4.6), the only one of level AAA. It takes most of the time."""

@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.processes import Site, dev_site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PIXEL = bytes.fromhex(  # a GIF of one pixel
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"

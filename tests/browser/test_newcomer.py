@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from tests.processes import dev_site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_the_newcomers_minute(page: Page, tmp_path: Path) -> None:

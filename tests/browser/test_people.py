@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from tests.browser.test_posts import log_in, register
 from tests.processes import dev_site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_following_happens_in_place_and_a_failure_changes_nothing(page: Page, tmp_path: Path) -> None:

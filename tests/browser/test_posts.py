@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.processes import dev_site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PASSWORD = "korrekt horse 77"
 WORDS = "worth keeping"
@@ -20,7 +21,7 @@ UNCOVERED = "document.documentElement.clientWidth - document.querySelector('.top
 SKIP_LINK_END = "document.querySelector('.skip').getBoundingClientRect().bottom"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     """The address of a site."""
     async with dev_site(tmp_path) as site:

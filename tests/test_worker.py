@@ -21,7 +21,7 @@ from tests.conftest import CHEAP_HASH
 from tests.database_servers import RedisServer
 from tests.inspection import database_of
 from tests.outbox.site import make_due, rows
-from tests.processes import Process, forked_program, run
+from tests.processes import Process, forked_program
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
@@ -206,13 +206,13 @@ RIGHT = {"DEBUG": "1", "CELERY_BROKER_URL": "redis://127.0.0.1:6379/0"}
         (BEAT, {"OUTBOX_LEASE": "5"}, "OUTBOX_RENEW: 10 is not accepted; give at most half of"),
     ],
 )
-def test_a_wrong_setting_stops_a_start_with_one_line(
+async def test_a_wrong_setting_stops_a_start_with_one_line(
     command: tuple[str, ...], wrong: dict[str, str], line: str
 ) -> None:
-    done = run(sys.executable, "-m", "celery", *APP, *command, **(RIGHT | wrong))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
+    async with celery(RIGHT | wrong, *command) as process:
+        assert await process.end() == 1
+    (printed,) = process.lines
+    assert printed.startswith(line)
 
 
 def events(lines: list[str], words: str) -> list[str]:

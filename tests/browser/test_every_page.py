@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import CDPSession, Page
+from playwright.async_api import CDPSession, Page, ViewportSize
 
 from tests.browser.tour import PAGES, site_to_tour, tour
 
@@ -33,10 +33,11 @@ BROKEN_WORDS = """[...document.querySelectorAll("h1")].flatMap(heading => [...he
         range.setEnd(node, index + word.length);
         return range.getClientRects().length > 1;
     }).map(([word]) => word)))"""
-WINDOWS = (320, 1280)
+SIZES = ((1280, 16), (1280, 32), (320, 32), (320, 16))
+"""Widths of the window and sizes of the text, in an order in which only one of them changes at a time."""
+FIRST_WINDOW: ViewportSize = {"width": 1280, "height": 800}
 CROWDED = ("home", "own_profile", "edit_profile")
 """Pages on which much stands side by side, or long words in the heading; they are made narrow in every language."""
-TEXT_SIZES = (16, 32)
 
 CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
     .filter(each => each.tabIndex >= 0 && each.type !== "hidden" && each.checkVisibility())"""
@@ -76,15 +77,14 @@ async def unreached(page: Page, devtools: CDPSession) -> list[str]:
 async def overflows(page: Page, devtools: CDPSession) -> list[str]:
     """Return where the page is wider than its window, or a word of its heading than a line."""
     found = []
-    for width in WINDOWS:
+    for width, size in SIZES:
         await page.set_viewport_size({"width": width, "height": 800})
-        for size in TEXT_SIZES:
-            await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size}})
-            if await page.evaluate(TOO_WIDE):
-                found.append(f"wider than {width} px with text of {size} px")
-            broken = await page.evaluate(BROKEN_WORDS)
-            found += [f"{word} is broken at {width} px with text of {size} px" for word in broken]
-    await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": 16}})
+        await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size}})
+        if await page.evaluate(TOO_WIDE):
+            found.append(f"wider than {width} px with text of {size} px")
+        broken = await page.evaluate(BROKEN_WORDS)
+        found += [f"{word} is broken at {width} px with text of {size} px" for word in broken]
+    await page.set_viewport_size(FIRST_WINDOW)
     return found
 
 
@@ -93,6 +93,7 @@ async def test_every_page_is_accessible_and_narrow_and_used_by_keyboard(page: Pa
     found: dict[str, list[str]] = {}
     names = set()
     await page.emulate_media(reduced_motion="reduce")  # else colours change slowly from light to dark
+    await page.set_viewport_size(FIRST_WINDOW)
     async with site_to_tour(tmp_path, POSTS_PER_PAGE="3") as site:
         async for name in tour(page, site.url):
             names.add(name)

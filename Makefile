@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format screenshots lock clean
+.PHONY: help run test suite check format screenshots lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,8 +14,12 @@ run: $(VENV)/.run ## start the site and a mail catcher, and print their addresse
 	@DEBUG=$${DEBUG-1} exec $(BIN)/microblog dev
 
 # The suite starts about a hundred processes; without compiled bytecode, each of them would compile the site.
-test: check ## lint, check types and run the whole test suite
+# mypy uses one core only, so the suite runs beside it.
+test: $(VENV)/.dev ## lint, check types and run the whole test suite
 	@$(BIN)/python -m compileall -q src tests
+	@$(MAKE) --no-print-directory --jobs=2 check suite
+
+suite: $(VENV)/.dev
 	@$(BIN)/pytest -n 4 --dist worksteal
 
 check: $(VENV)/.dev ## ruff, mypy --strict and the translations

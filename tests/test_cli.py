@@ -31,7 +31,7 @@ microblog_process = partial(processes.microblog_process, **PRODUCTION)
 
 
 def test_an_operator_makes_the_database_and_an_account() -> None:
-    assert microblog_process("db", "upgrade").returncode == 0
+    assert microblog("db", "upgrade").returncode == 0
     made = microblog_process("user", "create", "susan", "susan@example.com", "--password", "correct horse")
     assert (made.returncode, made.stdout) == (0, "Created the account susan.\n")
     again = microblog("user", "create", "SUSAN", "other@example.com", "--password", "correct horse")

@@ -20,7 +20,15 @@ from quart import Quart
 from app.web.connections import MAX_CONNECTIONS_PER_PEER, abort_connections
 from app.web.middleware import MAX_LINGERING
 from tests.clients import talk
-from tests.processes import HYPERCORN, KEEP_ALIVE_SECONDS, PATIENCE_SECONDS, TOML, Site, program, served_site
+from tests.processes import (
+    KEEP_ALIVE_SECONDS,
+    PATIENCE_SECONDS,
+    TOML,
+    Process,
+    Site,
+    forked_program,
+    served_site,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
@@ -356,9 +364,9 @@ async def test_in_json_every_line_is_json_even_the_servers_own(database_url: str
 async def test_debug_is_announced_and_an_error_where_others_can_reach_it(
     host: str, database_url: str, tmp_path: Path
 ) -> None:
-    command = (HYPERCORN, "--config", str(TOML), "--bind", f"{host}:0", "app:create_app()")
+    command = ("hypercorn.__main__:main", "--config", str(TOML), "--bind", f"{host}:0", "app:create_app()")
     settings = {"DEBUG": "1", "DATABASE_URL": database_url, "MAIL_COURIER": "none"}
-    async with program(*command, folder=tmp_path, read="stderr", **settings) as server:
+    async with forked_program(Process, *command, folder=tmp_path, read="stderr", **settings) as server:
         await server.line("Running on")
     assert sum(" WARNING " in line for line in server.lines) == 1
     assert any("WARNING" in line and "DEBUG is on" in line for line in server.lines)

@@ -21,7 +21,7 @@ from tests.conftest import CHEAP_HASH
 from tests.database_servers import RedisServer
 from tests.inspection import database_of
 from tests.outbox.site import make_due, rows
-from tests.processes import Process, forked_program
+from tests.processes import Process, forked_program, run
 from tests.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.slow
@@ -213,6 +213,15 @@ async def test_a_wrong_setting_stops_a_start_with_one_line(
         assert await process.end() == 1
     (printed,) = process.lines
     assert printed.startswith(line)
+
+
+def test_celery_itself_says_so_in_one_line_too() -> None:
+    """Not forked like the others: the README's command, in a process that has imported nothing."""
+    command = str(Path(sys.executable).with_name("celery"))
+    done = run(command, *APP, *WORKER, **(RIGHT | {"MAIL_PORT": "abc"}))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("MAIL_PORT: 'abc' is not accepted; give a whole number")
+    assert done.stderr.count("\n") == 1
 
 
 def events(lines: list[str], words: str) -> list[str]:

@@ -213,17 +213,11 @@ async def request_reset(address: str) -> None:
         await emails.ResetPassword(address).post(session)
 
 
-async def check_reset(token: str) -> queries.Account:
+async def check_reset(token: str) -> User:
     """Return the account whose password `token` can reset; raises tokens.InvalidToken."""
-    return await _find_current(tokens.read(tokens.RESET, token))
-
-
-async def _find_current(claim: tokens.TokenContent) -> queries.Account:
-    """Return the account of a token; raises tokens.InvalidToken if its credentials have changed since."""
-    account = await queries.find(claim.subject)
-    if account is None or account.credentials_version != claim.version:
+    if (user := await User.verify_reset_password_token(token)) is None:
         raise tokens.InvalidToken(LINK_OUTDATED)
-    return account
+    return user
 
 
 async def reset_password(token: str, password: str, *, device: str = "") -> int:
@@ -283,7 +277,9 @@ async def request_email_change(credentials: VerifiedCredentials, address: str, *
 async def check_email_change(token: str) -> str:
     """Return the address that `token` can set for its account; raises tokens.InvalidToken."""
     claim = tokens.read(tokens.CHANGE_EMAIL, token)
-    await _find_current(claim)
+    account = await queries.find(claim.subject)
+    if account is None or account.credentials_version != claim.version:
+        raise tokens.InvalidToken(LINK_OUTDATED)
     return claim.address
 
 
